@@ -1,0 +1,1 @@
+"""Energies E(x), replica axis first."""

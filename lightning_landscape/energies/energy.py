@@ -1,0 +1,68 @@
+"""The contract of an energy: R replicas in, R energies out."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from lightning_landscape.errors import require
+from lightning_landscape.sphere import Sphere
+
+__all__ = ["Energy"]
+
+
+class Energy(nn.Module):
+    """An energy landscape with R replicas of a configuration of N degrees of freedom.
+
+    Every parameter carries the replica axis first, so the gradient of ``energy().sum()`` holds the
+    gradient of each replica with respect to its own configuration, and R = 1 is no special case.
+
+    Attributes:
+        replicas: R.
+        constraint: the manifold on which the configurations live, or None for flat space.
+        extensive: whether ``forward`` returns a quantity of order N (a glass) rather than a mean
+            over data (a network). Reports divide an extensive energy by N; the temperature has
+            the unit of what ``forward`` returns.
+    """
+
+    replicas: int
+    constraint: Sphere | None = None
+    extensive: ClassVar[bool]
+
+    def forward(self, batch: Tensor | None = None) -> Tensor:
+        """Return the energies, shape (R,), twice differentiable.
+
+        Args:
+            batch: indices of samples, shape (B,) or (R, B), for an energy that is a mean over
+                data; None means the whole energy.
+        """
+        raise NotImplementedError
+
+    @property
+    def N(self) -> int:
+        """The number of degrees of freedom of one replica."""
+        return sum(p[0].numel() for p in self.parameters())
+
+    @torch.no_grad()
+    def configuration(self) -> Tensor:
+        """Return a copy of the configurations, shape (R, N)."""
+        return torch.cat([p.flatten(1) for p in self.parameters()], dim=1)
+
+    @torch.no_grad()
+    def load_configuration(self, x: Tensor) -> None:
+        """Set the configurations to ``x``, shape (R, N)."""
+        shape = (self.replicas, self.N)
+        require(tuple(x.shape) == shape, "x.shape", tuple(x.shape), f"must be {shape}")
+        parts = x.split([p[0].numel() for p in self.parameters()], dim=1)
+        for p, part in zip(self.parameters(), parts, strict=True):
+            p.copy_(part.view_as(p))
+
+    def reference(self) -> dict[str, str | float | int]:
+        """Return what the exact theory needs to know, as plain attributes; empty if there is none.
+
+        They are stored with every record, so that figures and reports can draw the exact curve
+        without the energy.
+        """
+        return {}

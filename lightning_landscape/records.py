@@ -1,0 +1,84 @@
+"""Labelled results: one netCDF file per probe, written atomically.
+
+A record is an `xarray.Dataset` with named dimensions (``replica``, ``tw``, ``t``, …), units in the
+attributes of each variable, and in its own attributes what the run was. Any netCDF reader opens it.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lightning_landscape.errors import UsageError, require
+
+if TYPE_CHECKING:
+    from xarray import Dataset
+
+__all__ = ["read", "write", "write_atomically"]
+
+
+def write_atomically(path: Path, write_to: Callable[[Path], object]) -> None:
+    """Call ``write_to`` with a temporary path beside ``path``, then rename it to ``path``.
+
+    A process killed at any moment leaves either the previous file or the new one, whole.
+
+    Args:
+        path: the file to create or replace; its folder is made if missing.
+        write_to: writes the content to the path that it is given.
+
+    Raises:
+        UsageError: the folder cannot be written, or the disk is full.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    try:
+        write_to(Path(name))
+        _flush_to_disk(Path(name))
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _flush_to_disk(path: Path) -> None:
+    """Make sure that the content is on the disk before the name points to it."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _unwritable(path: Path, error: OSError) -> UsageError:
+    return UsageError(
+        f"{path}: cannot be written ({error.strerror or error}); choose another folder with "
+        "--trainer.logger.save_dir, or make room"
+    )
+
+
+def write(dataset: Dataset, path: str | os.PathLike[str]) -> None:
+    """Write ``dataset`` to the netCDF file ``path``, atomically.
+
+    Equal datasets give files with equal arrays and attributes: nothing in a record depends on when
+    it was written.
+    """
+    write_atomically(Path(path), lambda p: dataset.to_netcdf(p, engine="h5netcdf"))
+
+
+def read(path: str | os.PathLike[str]) -> Dataset:
+    """Return the record in ``path``, loaded into memory.
+
+    Raises:
+        UsageError: there is no such file.
+    """
+    import xarray
+
+    require(Path(path).is_file(), "path", path, "is not a file", "records are in <run>/probes/*.nc")
+    with xarray.open_dataset(path, engine="h5netcdf") as dataset:
+        return dataset.load()

@@ -1,0 +1,96 @@
+"""Random numbers as functions of (seed, stream, step).
+
+Nothing random is ever saved: a run that resumes at step k draws again exactly what an
+uninterrupted run drew at step k, and every process of a distributed run draws the same numbers.
+
+A `Stream` is addressed, not consumed. Under it lies the generator of the device (Mersenne twister
+on CPU, Philox on CUDA), reseeded at each step: on CPU that costs about two microseconds and the
+draw itself runs at the speed of ``Tensor.normal_``. The CPU generator uses only 32 bits of its seed, so the
+step goes through a keyed permutation of 32-bit numbers: two steps of one stream never share a
+seed, and the steps that two streams happen to share are isolated, not runs of steps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+__all__ = ["Stream"]
+
+_MASK = 0xFFFFFFFF
+
+
+@lru_cache(maxsize=None)
+def _keys(seed: int, name: str) -> tuple[int, int, int, int]:
+    digest = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=16).digest()
+    k = int.from_bytes(digest, "little")
+    return k & _MASK, k >> 32 & _MASK, k >> 64 & _MASK, k >> 96
+
+
+def _permute(x: int, k0: int, k1: int, k2: int) -> int:
+    """A permutation of the 32-bit integers: every line can be inverted."""
+    x = ((x ^ k0) * 0x9E3779B1) & _MASK
+    x ^= x >> 15
+    x = ((x + k1) * 0x85EBCA77) & _MASK
+    x ^= x >> 13
+    x = ((x ^ k2) * 0xC2B2AE3D) & _MASK
+    return x ^ x >> 16
+
+
+class Stream:
+    """The random numbers of one purpose: `Stream(seed, name)` at step k is always the same.
+
+    Streams with different seeds or names are independent. A stream holds no state that matters;
+    copying, pickling or forgetting it changes nothing.
+
+    Args:
+        seed: any integer.
+        name: what the numbers are for, for example ``"noise"`` or ``"couplings"``.
+
+    >>> Stream(0, "noise").normal_(torch.empty(2, 3), step=7).equal(
+    ...     Stream(0, "noise").normal_(torch.empty(2, 3), step=7))
+    True
+    """
+
+    def __init__(self, seed: int, name: str) -> None:
+        self.seed, self.name = int(seed), name
+        self._generators: dict[torch.device, torch.Generator] = {}
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"seed": self.seed, "name": self.name, "_generators": {}}
+
+    def key(self, step: int) -> int:
+        """Return the 64-bit seed of ``step``, distinct for distinct steps in its low 32 bits."""
+        k0, k1, k2, k3 = _keys(self.seed, self.name)
+        high = k3 ^ (step >> 32)
+        return high << 32 | _permute(step & _MASK, k0, k1, k2)
+
+    def generator(self, step: int, device: torch.device | str = "cpu") -> torch.Generator:
+        """Return the device's generator, seeded for ``step``; valid until the next call."""
+        device = torch.device(device)
+        if device not in self._generators:
+            self._generators[device] = torch.Generator(device)
+        return self._generators[device].manual_seed(self.key(step))
+
+    def normal_(self, out: Tensor, step: int) -> Tensor:
+        """Fill ``out`` (any shape) with standard normals and return it.
+
+        float64 tensors get float32 normals: five times cheaper on CPU, and a granularity of
+        2^-24 is far below anything that Langevin noise can resolve.
+        """
+        generator = self.generator(step, out.device)
+        if out.dtype == torch.float64:
+            single = torch.empty(out.shape, dtype=torch.float32, device=out.device)
+            return out.copy_(single.normal_(generator=generator))
+        return out.normal_(generator=generator)
+
+    def permutation(self, n: int, step: int) -> Tensor:
+        """Return a random permutation of 0 … n-1, shape (n,), int64, on the CPU."""
+        return torch.randperm(n, generator=self.generator(step))
+
+    def integers(self, high: int, shape: tuple[int, ...], step: int) -> Tensor:
+        """Return independent uniform integers in [0, high), int64, on the CPU."""
+        return torch.randint(high, shape, generator=self.generator(step))

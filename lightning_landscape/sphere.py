@@ -1,0 +1,34 @@
+"""The sphere |x|^2 = N on which spherical glasses live."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["Sphere"]
+
+
+@dataclass(frozen=True)
+class Sphere:
+    """Configurations x of shape (R, N) with |x|^2 = N, one sphere per replica.
+
+    Args:
+        N: the dimension of the embedding space, and the squared radius.
+    """
+
+    N: int
+
+    def project_(self, v: Tensor, x: Tensor) -> Tensor:
+        """Remove from ``v`` (R, N), in place, its component along ``x`` (R, N) on the sphere."""
+        along = (v * x).sum(-1, keepdim=True) / self.N
+        return v.addcmul_(x, along, value=-1)
+
+    def retract_(self, x: Tensor) -> Tensor:
+        """Rescale ``x`` (R, N), in place, to |x|^2 = N.
+
+        After a noise of variance 2 T dt per component this rescaling is, to first order in dt,
+        the drift -T (N-1)/N x that Brownian motion on the sphere has in its embedding.
+        """
+        return x.mul_(self.N**0.5 / torch.linalg.vector_norm(x, dim=-1, keepdim=True))
