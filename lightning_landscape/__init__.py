@@ -1,3 +1,37 @@
-"""lightning_landscape: the physics of loss landscapes on PyTorch Lightning."""
+"""lightning_landscape: the physics of loss landscapes on PyTorch Lightning.
+
+The public names below are imported when they are first used, so that ``import
+lightning_landscape`` and ``python -m lightning_landscape --help`` cost nothing.
+"""
+
+from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "AgingCorrelation": "callbacks",
+    "DilutedPSpin": "energies",
+    "Energy": "energies",
+    "EnergyRelaxation": "callbacks",
+    "FullyConnected": "energies",
+    "LandscapeModule": "modules",
+    "Langevin": "dynamics",
+    "LeimkuhlerMatthews": "dynamics",
+    "NetworkEnergy": "energies",
+    "Probe": "callbacks",
+    "Quadratic": "energies",
+    "SphericalPSpin": "energies",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -5,15 +5,15 @@ uninterrupted run drew at step k, and every process of a distributed run draws t
 
 A `Stream` is addressed, not consumed. Under it lies the generator of the device (Mersenne twister
 on CPU, Philox on CUDA), reseeded at each step: on CPU that costs about two microseconds and the
-draw itself runs at the speed of ``Tensor.normal_``. The CPU generator uses only 32 bits of its seed, so the
-step goes through a keyed permutation of 32-bit numbers: two steps of one stream never share a
-seed, and the steps that two streams happen to share are isolated, not runs of steps.
+draw itself runs at the speed of ``Tensor.normal_``. The CPU generator uses only 32 bits of its
+seed, so the step goes through a keyed permutation of 32-bit numbers: two steps of one stream never
+share a seed, and the steps that two streams happen to share are isolated, not runs of steps.
 """
 
 from __future__ import annotations
 
 import hashlib
-from functools import lru_cache
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ __all__ = ["Stream"]
 _MASK = 0xFFFFFFFF
 
 
-@lru_cache(maxsize=None)
+@cache
 def _keys(seed: int, name: str) -> tuple[int, int, int, int]:
     digest = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=16).digest()
     k = int.from_bytes(digest, "little")

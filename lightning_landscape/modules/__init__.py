@@ -1,1 +1,5 @@
-""""""
+"""LightningModules: thin shells around energies and dynamics."""
+
+from lightning_landscape.modules.landscape import LandscapeModule
+
+__all__ = ["LandscapeModule"]

@@ -48,6 +48,8 @@ def compare(benchmark):
 
 def pytest_terminal_summary(terminalreporter):
     if ROWS:
-        terminalreporter.write_line("\n| what | against | ratio | target | ours |\n|---|---|---|---|---|")
+        terminalreporter.write_line(
+            "\n| what | against | ratio | target | ours |\n" + "|---" * 5 + "|"
+        )
         for row in ROWS:
             terminalreporter.write_line("| " + " | ".join(row) + " |")

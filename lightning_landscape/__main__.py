@@ -1,0 +1,52 @@
+"""The command line: a table of verbs, each imported only when it is called."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+from lightning_landscape import __version__
+from lightning_landscape.errors import UsageError, nearest
+
+__all__ = ["main"]
+
+VERBS = {
+    "fit": ("lightning_landscape.cli.fit", "run a configuration, or continue it where it stopped"),
+    "validate": ("lightning_landscape.cli.fit", "evaluate a checkpoint on held-out data"),
+    "test": ("lightning_landscape.cli.fit", "evaluate a checkpoint on held-out data, as a table"),
+    "report": ("lightning_landscape.cli.report", "compare runs in one HTML page"),
+}
+
+
+def usage() -> str:
+    """Return the table of verbs."""
+    rows = "\n".join(f"  {verb:<10}{what}" for verb, (_, what) in VERBS.items())
+    return (
+        f"lightning_landscape {__version__}: the physics of loss landscapes\n\n"
+        f"usage: python -m lightning_landscape VERB …\n\n{rows}\n\n"
+        "python -m lightning_landscape VERB --help says more of each."
+    )
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run a verb; return the exit status: 0, or 2 after a sentence about what was wrong."""
+    args = sys.argv[1:] if args is None else args
+    if not args or args[0] in ("-h", "--help"):
+        print(usage())
+        return 0
+    if args[0] == "--version":
+        print(__version__)
+        return 0
+    try:
+        if args[0] not in VERBS:
+            raise UsageError(
+                f"{args[0]} is not a verb{nearest(args[0], VERBS)}; there are {', '.join(VERBS)}"
+            )
+        return import_module(VERBS[args[0]][0]).main(args)
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

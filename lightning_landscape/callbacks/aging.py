@@ -1,0 +1,135 @@
+"""AgingCorrelation: two-time correlation and displacement at logarithmic times."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from lightning_landscape.callbacks.probe import Probe
+from lightning_landscape.callbacks.view import View
+from lightning_landscape.clock import log_times, to_steps
+from lightning_landscape.errors import UsageError, require
+from lightning_landscape.observables.correlation import displacement, overlap, replica_overlaps
+
+if TYPE_CHECKING:
+    from xarray import Dataset
+
+__all__ = ["AgingCorrelation"]
+
+_TIME = {"units": "step size x steps"}
+
+
+class AgingCorrelation(Probe):
+    r"""Measure :math:`C(t_w + t, t_w)` and :math:`\Delta(t_w, t_w + t)` on a log grid of t.
+
+    C = x(tw+t).x(tw) / |x(tw+t)||x(tw)| and Delta = |x(tw+t) - x(tw)|^2 / N for each replica
+    (Baity-Jesi et al. 2018, arXiv:1803.06969; on the sphere Delta = 2 (1 - C)); and, at each tw,
+    the overlaps between replicas. A system in equilibrium gives one curve for all tw; in an aging
+    system the curves move to longer t as tw grows.
+
+    It keeps the configurations at the waiting times that still matter, and nothing else: at most
+    len(waiting_times) x R x N numbers, said before the first step. A measurement costs two
+    passes over x for each snapshot kept; the energy is not evaluated.
+
+    Args:
+        waiting_times: tw >= 0 in physical time (the step size times the number of steps; in
+            a foreign project the number of steps).
+        first: shortest t > 0.
+        last: longest t.
+        per_decade: points in a factor of ten.
+        temperature_changes: set it to True to age across a change of temperature on purpose.
+
+    Raises:
+        UsageError: a time is out of range, or the temperature changes during the run and
+            ``temperature_changes`` is False.
+    """
+
+    def __init__(
+        self,
+        waiting_times: Sequence[float] = (1, 10, 100, 1000, 10000),
+        first: float = 1,
+        last: float = 10000,
+        per_decade: int = 5,
+        temperature_changes: bool = False,
+    ) -> None:
+        super().__init__()
+        require(len(waiting_times) > 0, "waiting_times", waiting_times, "needs at least one time")
+        require(min(waiting_times) >= 0, "waiting_times", waiting_times, "must be 0 or later")
+        self.waiting_times = sorted(float(tw) for tw in waiting_times)
+        self.lags = log_times(first, last, per_decade)
+        self.temperature_changes = temperature_changes
+
+    def events(self, time_step: float) -> list[int]:
+        """Return every tw and every tw + t, in steps."""
+        self.tw_steps = to_steps(self.waiting_times, time_step)
+        self.lag_steps = [step for step in to_steps(self.lags, time_step) if step > 0]
+        self._pairs: dict[int, list[tuple[int, int]]] = {tw: [] for tw in self.tw_steps}
+        for i, tw in enumerate(self.tw_steps):
+            for j, lag in enumerate(self.lag_steps):
+                self._pairs.setdefault(tw + lag, []).append((i, j))
+        return sorted(self._pairs)
+
+    def prepare(self, view: View) -> str:
+        """Allocate the two-time tables and say how much memory they and the snapshots take."""
+        if not (self.temperature_changes or view.temperature_is_constant):
+            raise UsageError(
+                "temperature: it changes during this run, so C(tw + t, tw) would mix aging with "
+                "heating or cooling; keep it constant, or set temperature_changes: true"
+            )
+        R, N = view.shape
+        table = (len(self.tw_steps), len(self.lag_steps), R)
+        pairs = (len(self.tw_steps), R * (R - 1) // 2)
+        self.results = {
+            "C": torch.full(table, torch.nan, dtype=torch.float64),
+            "MSD": torch.full(table, torch.nan, dtype=torch.float64),
+            "overlap": torch.full(pairs, torch.nan, dtype=torch.float64),
+        }
+        tables = sum(result.nbytes for result in self.results.values())
+        snapshots = len(self.tw_steps) * R * N * view.configuration().element_size()
+        return (
+            f"{len(self.tw_steps)} snapshots, at most {(snapshots + tables) / 1e6:.3g} MB; "
+            f"{len(self._pairs)} measurements"
+        )
+
+    def measure(self, view: View, due: list[int]) -> dict[str, float]:
+        """Take the snapshots that are due and compare with those that are kept."""
+        x = view.configuration()
+        scalars = {}
+        for i, j in (pair for step in due for pair in self._pairs[step]):
+            snapshot = self.results[self._snapshot(i)]
+            self.results["C"][i, j] = overlap(x, snapshot)
+            self.results["MSD"][i, j] = displacement(x, snapshot)
+            tw = f"tw={self.tw_steps[i] * view.time_step:g}"
+            scalars[f"C/{tw}"] = self.results["C"][i, j].mean().item()
+            scalars[f"MSD/{tw}"] = self.results["MSD"][i, j].mean().item()
+        for i, tw_step in enumerate(self.tw_steps):
+            if tw_step in due:
+                self.results[self._snapshot(i)] = x
+                self.results["overlap"][i] = replica_overlaps(x)
+            elif tw_step + self.lag_steps[-1] <= view.step:
+                self.results.pop(self._snapshot(i), None)
+        return scalars
+
+    def _snapshot(self, i: int) -> str:
+        return f"snapshot/{self.tw_steps[i]}"
+
+    def dataset(self) -> Dataset:
+        """Return C and MSD (tw, t, replica) and the overlaps of replica pairs (tw, pair)."""
+        from xarray import Dataset
+
+        time_step = self.attributes["time_step"]
+        two_times = ("tw", "t", "replica")
+        return Dataset(
+            {
+                "C": (two_times, self.results["C"].numpy(), {"long_name": "C(tw + t, tw)"}),
+                "MSD": (two_times, self.results["MSD"].numpy(), {"long_name": "Delta(tw, tw + t)"}),
+                "overlap": (("tw", "pair"), self.results["overlap"].numpy()),
+            },
+            coords={
+                "tw": ("tw", [step * time_step for step in self.tw_steps], _TIME),
+                "t": ("t", [step * time_step for step in self.lag_steps], _TIME),
+            },
+            attrs={"reference": "Baity-Jesi et al. 2018, arXiv:1803.06969"},
+        )

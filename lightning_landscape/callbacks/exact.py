@@ -1,0 +1,69 @@
+"""The exact curve beside the measurement: fills records with what theory says of the same run."""
+
+from __future__ import annotations
+
+import logging
+import math
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from xarray import Dataset
+
+    from lightning_landscape.theory.cugliandolo_kurchan import Solution
+
+__all__ = ["with_exact"]
+
+logger = logging.getLogger(__name__)
+
+
+def with_exact(dataset: Dataset) -> Dataset:
+    """Return the record with ``<name>_exact`` beside each variable that theory knows.
+
+    For spherical p-spin glasses at one constant temperature this is the solution of the
+    Cugliandolo-Kurchan equations, N to infinity, from the same start. Other records come back as
+    they are.
+    """
+    known = {"EnergyRelaxation": _exact_energy, "AgingCorrelation": _exact_correlation}
+    if dataset.attrs.get("theory") != "pspin" or dataset.attrs.get("probe") not in known:
+        return dataset
+    if np.ndim(dataset.attrs["temperature"]) > 0 or not dataset.attrs["temperature_is_constant"]:
+        return dataset
+    return known[dataset.attrs["probe"]](dataset).assign_attrs(
+        theory_reference="Cugliandolo, Kurchan 1993, PRL 71, 173; N to infinity"
+    )
+
+
+def _exact_energy(dataset: Dataset) -> Dataset:
+    t = dataset["t"].to_numpy()
+    return dataset.assign(energy_exact=("t", _solution(dataset, t.max()).energy(t)))
+
+
+def _exact_correlation(dataset: Dataset) -> Dataset:
+    tw, t = np.meshgrid(dataset["tw"], dataset["t"], indexing="ij")
+    measured = dataset["C"].notnull().any("replica").to_numpy()
+    C = np.full(tw.shape, np.nan)
+    if measured.any():
+        late, early = (tw + t)[measured], tw[measured]
+        C[measured] = _solution(dataset, late.max()).correlation(late, early)
+    return dataset.assign(C_exact=(("tw", "t"), C), MSD_exact=(("tw", "t"), 2 - 2 * C))
+
+
+def _solution(dataset: Dataset, t_max: float) -> Solution:
+    # rounded up to one common value, so that the probes of a run share a solution
+    t_max = 2.0 ** (math.ceil(2 * math.log2(max(t_max, 1.0))) / 2)
+    attributes = dataset.attrs
+    return _solve(
+        attributes["mixture"], attributes["temperature"], attributes["start_temperature"], t_max
+    )
+
+
+@lru_cache(maxsize=8)
+def _solve(mixture: str, temperature: float, start_temperature: float, t_max: float) -> Solution:
+    from lightning_landscape.theory.cugliandolo_kurchan import solve
+    from lightning_landscape.theory.pspin import mixture_from_json
+
+    logger.info("solving the Cugliandolo-Kurchan equations to t = %.3g", t_max)
+    return solve(mixture_from_json(mixture), temperature, t_max, start_temperature)

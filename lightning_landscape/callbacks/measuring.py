@@ -1,0 +1,59 @@
+"""Isolation: what happens inside `measuring` leaves no trace in the run."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+__all__ = ["measuring"]
+
+
+@contextmanager
+def measuring(module: nn.Module) -> Iterator[None]:
+    """Let the body evaluate and differentiate ``module`` twice without changing the trajectory.
+
+    Inside: gradients are on and inference mode is off, even in validation hooks; autocast is off;
+    compiled code runs eagerly and attention uses its plain form, because neither has a double
+    backward otherwise. Afterwards: the random state of torch, NumPy and Python, the buffers
+    (batch-norm statistics) and the training mode of every submodule are as before. The body must
+    not call ``backward`` (it would add to ``.grad``): use `torch.autograd.grad`.
+
+    Args:
+        module: the module that the body evaluates.
+    """
+    device = next((p.device for p in module.parameters()), torch.device("cpu"))
+    modes = [(m, m.training) for m in module.modules()]
+    buffers = [(b, b.detach().clone()) for b in _changing_buffers(module)]
+    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        with (
+            torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            torch.autocast(device.type, enabled=False),
+            torch.compiler.set_stance("force_eager"),
+            sdpa_kernel(SDPBackend.MATH),
+        ):
+            yield
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)  # noqa: NPY002
+        for m, training in modes:
+            m.training = training
+        with torch.no_grad():
+            for buffer, before in buffers:
+                buffer.copy_(before)
+
+
+def _changing_buffers(module: nn.Module) -> Iterator[torch.Tensor]:
+    """Buffers that are part of the state: data sets and couplings are not, and can be huge."""
+    for m in module.modules():
+        for name, buffer in m._buffers.items():
+            if buffer is not None and name not in m._non_persistent_buffers_set:
+                yield buffer

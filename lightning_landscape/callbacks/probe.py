@@ -1,0 +1,192 @@
+"""Probe: a Lightning callback that measures at given times and never changes the trajectory."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from lightning_landscape import records
+from lightning_landscape.callbacks._lightning import Callback
+from lightning_landscape.callbacks.view import LossFn, View
+from lightning_landscape.clock import next_event
+
+if TYPE_CHECKING:
+    from xarray import Dataset
+
+__all__ = ["Probe"]
+
+_SECONDS_BETWEEN_WRITES = 60.0
+
+logger = logging.getLogger(__name__)
+
+
+class Probe(Callback):
+    """Base class of the probes: when to measure, isolation, state, writing.
+
+    A probe belongs in the ``callbacks`` of any Trainer, of `pytorch_lightning` or of
+    `lightning.pytorch`. It measures when the optimizer has done the steps that its times name
+    (0 included), keeps its results as tensors in ``results``, which travel in the checkpoint, and
+    writes them as one record, ``<log_dir>/probes/<name>.nc``, with its figure; scalars go to all
+    loggers at the optimizer step. Every rank of a distributed run measures; rank zero writes.
+
+    A subclass gives `events`, `prepare`, `measure` and `dataset`.
+
+    Args:
+        loss_fn: the energy of a foreign module, ``loss_fn(pl_module, batch)``; see `View`.
+    """
+
+    def __init__(self, loss_fn: LossFn | None = None) -> None:
+        super().__init__()
+        self.loss_fn = loss_fn
+        self.results: dict[str, Tensor] = {}
+        self.attributes: dict[str, Any] = {}
+        self.measured_step = -1
+        self.seconds = 0.0
+        self._steps: list[int] = []
+        self._written_at = 0.0
+        self._directory: Path | None = None
+
+    # what a subclass gives
+
+    def events(self, time_step: float) -> list[int]:
+        """Return the steps, sorted, at which to measure, where a step lasts ``time_step``."""
+        raise NotImplementedError
+
+    def prepare(self, view: View) -> str:
+        """Check the run, allocate ``results`` and return what it will cost, in a few words.
+
+        Called before the first step, and not on resume.
+
+        Raises:
+            UsageError: the run cannot be measured by this probe.
+        """
+        raise NotImplementedError
+
+    def measure(self, view: View, due: list[int]) -> dict[str, float]:
+        """Measure into ``results``; the scalars that are returned go to the loggers.
+
+        Args:
+            view: the run at this moment.
+            due: the steps of `events` that have been reached since the last measurement.
+        """
+        raise NotImplementedError
+
+    def dataset(self) -> Dataset:
+        """Return ``results`` as a labelled dataset, replica axis kept."""
+        raise NotImplementedError
+
+    # when
+
+    @property
+    def name(self) -> str:
+        """The name of the record: the class name in lower case with underscores."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
+
+    def next_event(self, step: int) -> int | None:
+        """Return the first step after ``step`` at which this probe measures, or None."""
+        return next_event(self._steps, step)
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Count the times in steps of this run and check that it can be measured."""
+        view = View(pl_module, None, trainer.global_step, self.loss_fn)
+        self._steps = self.events(view.time_step)
+        self._directory = Path(trainer.log_dir) / "probes" if trainer.log_dir else None
+        self._written_at = time.monotonic()
+        self.attributes = self._describe(view)
+        if not self.results:
+            cost = self.prepare(view)
+            if trainer.is_global_zero:
+                logger.info("%s: %s", self.name, cost)
+
+    def on_train_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Measure at time 0, before the first step."""
+        if self.measured_step < 0 and trainer.global_step == 0 and self._steps[:1] == [0]:
+            self._measure_now(trainer, View(pl_module, batch, 0, self.loss_fn))
+
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Measure if the step has advanced to or past an event."""
+        event = self.next_event(self.measured_step)
+        if event is not None and trainer.global_step >= event:
+            view = View(pl_module, batch, trainer.global_step, self.loss_fn)
+            self._measure_now(trainer, view)
+
+    def _measure_now(self, trainer: Any, view: View) -> None:
+        start = time.perf_counter()
+        # several events at once only where one batch makes several steps
+        due = [step for step in self._steps if self.measured_step < step <= view.step]
+        scalars = self.measure(view, due)
+        self.measured_step = view.step
+        for run_logger in trainer.loggers if scalars else []:
+            # not self.log: Lightning drops what falls between its own logging intervals
+            run_logger.log_metrics(scalars, step=view.step)
+        self.seconds += time.perf_counter() - start
+        if time.monotonic() - self._written_at > _SECONDS_BETWEEN_WRITES:
+            self.write(trainer)
+
+    # where
+
+    def _describe(self, view: View) -> dict[str, Any]:
+        R, N = view.shape
+        attributes = {
+            "probe": type(self).__name__,
+            "N": N,
+            "replicas": R,
+            "time_step": view.time_step,
+        }
+        if view.landscape is not None:
+            attributes |= {"extensive": int(view.landscape.extensive), **view.landscape.reference()}
+            attributes["energy"] = type(view.landscape).__name__
+        attributes["temperature"] = torch.as_tensor(view.temperature).double().tolist()
+        attributes["temperature_is_constant"] = int(view.temperature_is_constant)
+        return attributes
+
+    def write(self, trainer: Any, final: bool = False) -> None:
+        """Write the record, atomically, and log its figure; rank zero only.
+
+        The final record has the exact curves beside the measured ones, where theory knows them.
+        """
+        self._written_at = time.monotonic()
+        if self._directory is None or not trainer.is_global_zero or not self.results:
+            return
+        from lightning_landscape.callbacks import exact, figures
+
+        dataset = self.dataset().assign_attrs(self._recorded_attributes())
+        if final:
+            dataset = exact.with_exact(dataset)
+        records.write(dataset, self._directory / f"{self.name}.nc")
+        figures.log(dataset, trainer.loggers, self.measured_step)
+
+    def _recorded_attributes(self) -> dict[str, Any]:
+        assert self._directory is not None
+        config = self._directory.parent / "config.yaml"
+        known = {"config": config.read_text()} if config.is_file() else {}
+        return {**self.attributes, **known}
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        """Write the final record."""
+        self.write(trainer, final=True)
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        """Write what was measured before the run failed or was interrupted."""
+        self.write(trainer)
+
+    # state
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that an exact resume needs."""
+        return {"results": self.results, "measured_step": self.measured_step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from ``state_dict``."""
+        self.results = state_dict["results"]
+        self.measured_step = state_dict["measured_step"]

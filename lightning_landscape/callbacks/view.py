@@ -1,0 +1,133 @@
+"""What a probe sees of a run: the configuration, the energy and the time, ours or foreign."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_landscape.callbacks.measuring import measuring
+from lightning_landscape.energies.energy import Energy
+from lightning_landscape.errors import UsageError
+
+__all__ = ["LossFn", "View"]
+
+LossFn = Callable[[Any, Any], Tensor]
+"""``loss_fn(pl_module, batch)``: the energy of a foreign module, a scalar or one per replica."""
+
+
+class View:
+    """A run at one moment, with the replica axis in front.
+
+    A LightningModule whose ``energy`` is an `Energy` is seen with its R replicas and its whole
+    energy; any other module is one replica whose energy is, in this order, ``loss_fn`` if given,
+    ``pl_module.energy(batch)``, or what ``training_step`` returns (with its logging discarded).
+
+    Attributes:
+        step: optimizer steps done.
+        time_step: physical time of one step; 1 where the module does not say.
+        time: physical time, ``step * time_step``.
+    """
+
+    def __init__(
+        self, pl_module: Any, batch: Any, step: int, loss_fn: LossFn | None = None
+    ) -> None:
+        self._module, self._batch, self._loss_fn = pl_module, batch, loss_fn
+        self.step = step
+        self.time_step: float = getattr(pl_module, "time_step", 1.0)
+        self.time = step * self.time_step
+
+    @property
+    def landscape(self) -> Energy | None:
+        """The `Energy` of the run, or None in a foreign project."""
+        energy = getattr(self._module, "energy", None)
+        return energy if isinstance(energy, Energy) else None
+
+    @property
+    def temperature(self) -> float | Tensor:
+        """The temperature of the dynamics at this time: a number, or one per replica, (R,)."""
+        return getattr(self._module, "temperature", 0.0)
+
+    @property
+    def temperature_is_constant(self) -> bool:
+        """Whether the dynamics keeps one temperature for the whole run."""
+        return getattr(self._module, "temperature_is_constant", True)
+
+    @property
+    def evaluates_test_data(self) -> bool:
+        """Whether the energy has held-out data and says how it does on them."""
+        return hasattr(self.landscape, "evaluate")
+
+    def test_data(self) -> dict[str, Tensor]:
+        """Return what the energy measures on its held-out data, each (R,); inside `measuring`."""
+        landscape: Any = self.landscape
+        return {name: value.detach() for name, value in landscape.evaluate("test").items()}
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(R, N)."""
+        if self.landscape is not None:
+            return self.landscape.replicas, self.landscape.N
+        return 1, sum(p.numel() for p in self.parameters())
+
+    def parameters(self) -> list[Tensor]:
+        """Return the moving parameters, as the module holds them."""
+        module = self._module if self.landscape is None else self.landscape
+        return [p for p in module.parameters() if p.requires_grad]
+
+    @torch.no_grad()
+    def configuration(self) -> Tensor:
+        """Return a copy of the configurations, shape (R, N)."""
+        R = self.shape[0]
+        return torch.cat([p.detach().reshape(R, -1) for p in self.parameters()], dim=1)
+
+    @contextmanager
+    def measuring(self) -> Any:
+        """Enter the isolation in which the energy may be evaluated and differentiated."""
+        with measuring(self._module):
+            yield
+
+    def energy(self) -> Tensor:
+        """Return the energies, shape (R,), with their graph; call it inside `measuring`."""
+        if self._loss_fn is not None:
+            energy = self._loss_fn(self._module, self._batch)
+        elif self.landscape is not None:
+            energy = self.landscape()
+        elif callable(getattr(self._module, "energy", None)):
+            energy = self._module.energy(self._batch)
+        else:
+            energy = self._loss_of_training_step()
+        return energy.reshape(-1)
+
+    def _loss_of_training_step(self) -> Tensor:
+        module = self._module
+        if not module.automatic_optimization:
+            raise UsageError(
+                f"{type(module).__name__} optimizes by hand, so its training_step cannot be used "
+                "as an energy; give the module a method energy(batch), or the probe a loss_fn"
+            )
+        with _logging_off(module), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            outputs = module.training_step(self._batch, 0)
+        return outputs["loss"] if isinstance(outputs, dict) else outputs
+
+
+@contextmanager
+def _logging_off(module: Any) -> Any:
+    """Shadow ``log`` and ``log_dict`` on the instance, so that nothing is logged twice."""
+    shadowed = {
+        name: module.__dict__[name] for name in ("log", "log_dict") if name in module.__dict__
+    }
+    for name in ("log", "log_dict"):
+        object.__setattr__(module, name, lambda *args, **kwargs: None)
+    try:
+        yield
+    finally:
+        for name in ("log", "log_dict"):
+            object.__delattr__(module, name)
+            if name in shadowed:
+                object.__setattr__(module, name, shadowed[name])

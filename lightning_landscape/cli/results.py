@@ -1,0 +1,133 @@
+"""Tables of results: measured with its error bar | exact or published | deviation in sigmas."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lightning_landscape import records
+from lightning_landscape.observables.statistics import mean_and_error
+
+if TYPE_CHECKING:
+    from xarray import DataArray, Dataset
+
+__all__ = ["Row", "markdown", "rows", "summarize", "with_error"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One number: what it is, measured, its standard error, and exact (nan where unknown)."""
+
+    quantity: str
+    measured: float
+    error: float
+    exact: float = math.nan
+
+    @property
+    def deviation(self) -> float:
+        """(measured - exact) / error."""
+        return (self.measured - self.exact) / self.error if self.error > 0 else math.nan
+
+    def cells(self) -> list[str]:
+        """Return the four cells of a table."""
+        exact = "" if math.isnan(self.exact) else f"{self.exact:.5f}"
+        deviation = "" if math.isnan(self.deviation) else f"{self.deviation:+.1f}"
+        return [self.quantity, with_error(self.measured, self.error), exact, deviation]
+
+
+def with_error(value: float, error: float) -> str:
+    """Return ``value`` with its standard error on the last digits.
+
+    >>> with_error(-0.77812, 0.0093)
+    '-0.778(9)'
+    >>> with_error(12.34, 0.17)
+    '12.34(17)'
+    """
+    if not error > 0:
+        return f"{value:.5g}"
+    # two digits while the leading one is 1, so that rounding never costs half of the error
+    exponent = math.floor(math.log10(error))
+    digits = max(0, -exponent + (1 if error / 10**exponent < 1.95 else 0))
+    return f"{value:.{digits}f}({round(error * 10**digits)})"
+
+
+def rows(dataset: Dataset) -> Iterator[Row]:
+    """Yield the rows of a record: a few times, spread evenly over the logarithm of t."""
+    probe = dataset.attrs.get("probe")
+    if probe == "EnergyRelaxation":
+        yield from _relaxation_rows(dataset)
+    elif probe == "AgingCorrelation":
+        yield from _aging_rows(dataset)
+
+
+def _relaxation_rows(dataset: Dataset) -> Iterator[Row]:
+    unit = "/N" if dataset.attrs.get("extensive") else ""
+    later = dataset.sel(t=dataset["t"] > 0)
+    for k in _spread(later.sizes["t"], 7):
+        at = later.isel(t=k)
+        yield _row(f"E(t = {float(at['t']):.4g}){unit}", at["energy"], at.get("energy_exact"))
+    if "test_accuracy" in dataset:
+        last = dataset.isel(t=-1)
+        yield _row(f"test accuracy(t = {float(last['t']):.4g})", last["test_accuracy"])
+
+
+def _aging_rows(dataset: Dataset) -> Iterator[Row]:
+    for tw in dataset["tw"]:
+        curve = dataset.sel(tw=tw).dropna("t", how="all", subset=["C"])
+        for k in _spread(curve.sizes["t"], 4):
+            at = curve.isel(t=k)
+            times = f"tw = {float(tw):.4g}, t = {float(at['t']):.4g}"
+            yield _row(f"C({times})", at["C"], at.get("C_exact"))
+
+
+def _row(quantity: str, values: DataArray, exact: DataArray | None = None) -> Row:
+    mean, error = mean_and_error(values)
+    known = math.nan if exact is None else float(exact)
+    return Row(quantity, float(mean), float(error), known)
+
+
+def _spread(size: int, most: int) -> list[int]:
+    """Return at most ``most`` indices of ``size``, evenly spread, the last one included."""
+    return sorted({round(k) for k in np.linspace(0, size - 1, min(size, most))}) if size else []
+
+
+def markdown(table: list[Row]) -> str:
+    """Return the table in Markdown, with aligned columns."""
+    header = ["quantity", "measured", "exact", "deviation / σ"]
+    cells = [header, *(row.cells() for row in table)]
+    widths = [max(len(line[k]) for line in cells) for k in range(4)]
+    lines = [
+        "| " + " | ".join(c.ljust(w) for c, w in zip(x, widths, strict=True)) + " |" for x in cells
+    ]
+    lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
+    return "\n".join(lines)
+
+
+def summarize(run: Path) -> str:
+    """Draw the figures of a run and return its table, with where everything is.
+
+    Args:
+        run: the folder of the run, with its records in ``probes/``.
+    """
+    from lightning_landscape.callbacks.figures import draw
+
+    table: list[Row] = []
+    for path in sorted((run / "probes").glob("*.nc"), reverse=True):
+        dataset = records.read(path)
+        table += rows(dataset)
+        if (figure := draw(dataset)) is not None:
+            target = run / "figures" / f"{path.stem}.png"
+            records.write_atomically(target, partial(figure.savefig, format="png", dpi=150))
+    where = [
+        f"records      {run / 'probes'}",
+        f"figures      {run / 'figures'}",
+        f"TensorBoard  tensorboard --logdir {run.parent}",
+        f"compare      python -m lightning_landscape report {run}",
+    ]
+    return "\n".join([*([markdown(table), ""] if table else []), *where])

@@ -1,0 +1,208 @@
+"""LandscapeModule: an energy and its dynamics, several integrator steps a Lightning batch."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor
+from torch.optim import Optimizer
+
+from lightning_landscape.data.batches import Batches
+from lightning_landscape.dynamics.sphere import constrain
+from lightning_landscape.energies.energy import Energy
+from lightning_landscape.errors import UsageError, require
+
+__all__ = ["LandscapeModule"]
+
+
+class LandscapeModule(LightningModule):
+    """R replicas that move in an energy.
+
+    One Lightning batch is a *block* of integrator steps, because Lightning costs about a
+    millisecond a batch and a small energy a tenth of that a step. Blocks end where a probe or
+    a checkpoint is due and at ``max_steps``; where they end has no influence on the trajectory.
+    ``trainer.global_step`` and ``max_steps`` count integrator steps. Nothing random is saved:
+    mini-batches and noise are functions of the step, so a run resumes bit for bit.
+
+    Args:
+        energy: what the replicas move in.
+        optimizer: makes the dynamics from the parameters: `Langevin`, `torch.optim.SGD` or any
+            other torch optimizer; on a constrained energy it is kept on the constraint.
+        batches: which samples each step sees, for an energy that is a mean over data; None uses
+            all samples at every step.
+        block_size: the most integrator steps in one Lightning batch.
+
+    Raises:
+        UsageError: the optimizer cannot keep the constraint, or ``batches`` is given for an energy
+            without data.
+    """
+
+    def __init__(
+        self,
+        energy: Energy,
+        optimizer: Callable[[Iterable[Tensor]], Optimizer] = torch.optim.SGD,
+        batches: Batches | None = None,
+        block_size: int = 100,
+    ) -> None:
+        super().__init__()
+        require(block_size >= 1, "block_size", block_size, "must be at least 1")
+        self.automatic_optimization = False
+        self.energy = energy
+        self.dynamics = constrain(optimizer(energy.parameters()), energy.constraint)
+        self.batches = batches
+        self.block_size = block_size
+        self.block_energies = torch.empty(0)
+        if batches is not None:
+            samples = getattr(energy, "samples", None)
+            require(
+                samples is not None,
+                "batches",
+                type(batches).__name__,
+                f"{type(energy).__name__} has no data to draw from",
+                "remove model.batches",
+            )
+
+    # time
+
+    @property
+    def time_step(self) -> float:
+        """The physical time of a step: the learning rate, or 1 where replicas differ in it."""
+        rates = {g["lr"] for g in self.dynamics.param_groups if isinstance(g["lr"], float)}
+        return rates.pop() if len(rates) == 1 else 1.0
+
+    @property
+    def temperature(self) -> float | Tensor:
+        """The temperature of the dynamics now; 0 for an optimizer without one."""
+        return getattr(self.dynamics, "current_temperature", 0.0)
+
+    @property
+    def temperature_is_constant(self) -> bool:
+        """Whether the dynamics keeps its temperature."""
+        return getattr(self.dynamics, "temperature_is_constant", True)
+
+    # training
+
+    def configure_optimizers(self) -> Optimizer:
+        """Return the dynamics."""
+        return self.dynamics
+
+    def on_fit_start(self) -> None:
+        """Refuse a run without an end."""
+        require(
+            self.trainer.max_steps > 0,
+            "trainer.max_steps",
+            self.trainer.max_steps,
+            "the run would never end",
+            "give the number of integrator steps",
+        )
+
+    def train_dataloader(self) -> Iterable[int]:
+        """Return an endless stream of blocks; a block is told nothing, it asks the clock."""
+        return _Blocks()
+
+    def training_step(self, block: int, batch_idx: int) -> None:
+        """Do one block of integrator steps.
+
+        Raises:
+            UsageError: the energy of a replica is not finite.
+        """
+        first = self.trainer.global_step
+        last = self._end_of_block(first)
+        energies = [self._integrate(step) for step in range(first, last)]
+        self.block_energies = torch.stack(energies)  # (steps, R)
+        self._check_finite(first)
+        self._count_steps(last - first)
+
+    def _integrate(self, step: int) -> Tensor:
+        """Do one integrator step; return the energies before it, shape (R,)."""
+        self.dynamics.zero_grad()
+        energies = self.energy(self._batch(step))
+        total = energies.sum()
+        if self.trainer.world_size > 1:
+            self.manual_backward(total)  # averages the gradients of the ranks
+        else:
+            total.backward()
+        self.dynamics.step()
+        return energies.detach()
+
+    def _batch(self, step: int) -> Tensor | None:
+        if self.batches is None:
+            return None
+        indices = self.batches(
+            step,
+            self.energy.samples,
+            self.energy.replicas,
+            rank=self.global_rank,
+            world_size=self.trainer.world_size,
+        )
+        return indices.to(self.device)
+
+    def _end_of_block(self, step: int) -> int:
+        ends = [step + self.block_size]
+        if self.trainer.max_steps > 0:
+            ends.append(self.trainer.max_steps)
+        trainer: Any = self.trainer
+        for callback in trainer.callbacks:
+            if hasattr(callback, "next_event"):
+                ends.append(callback.next_event(step) or ends[0])
+            every = getattr(callback, "_every_n_train_steps", 0)  # of ModelCheckpoint
+            if every:
+                ends.append(step - step % every + every)
+        return min(ends)
+
+    def _check_finite(self, first: int) -> None:
+        bad = (~self.block_energies.isfinite()).nonzero()
+        if len(bad):
+            step, replica = bad[0].tolist()
+            value = self.block_energies[step, replica].item()
+            raise UsageError(
+                f"the energy of replica {replica} is {value} at step {first + step}; "
+                f"lower the optimizer's lr = {self.dynamics.param_groups[0]['lr']}"
+            )
+
+    def _count_steps(self, steps: int) -> None:
+        """Tell Lightning how many steps the block was; its own count is one per call it sees."""
+        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress.total
+        progress.ready += steps
+        progress.completed += steps
+
+    # held-out data
+
+    def val_dataloader(self) -> list[int]:
+        """Return one batch: the energy holds the data."""
+        return [0]
+
+    def test_dataloader(self) -> list[int]:
+        """Return one batch: the energy holds the data."""
+        return [0]
+
+    def validation_step(self, batch: int, batch_idx: int) -> None:
+        """Log the energy, and of a network the accuracy, on held-out data; means over replicas."""
+        self._evaluate("val")
+
+    def test_step(self, batch: int, batch_idx: int) -> None:
+        """Log the energy, and of a network the accuracy, on held-out data; means over replicas."""
+        self._evaluate("test")
+
+    def _evaluate(self, stage: str) -> None:
+        evaluate = getattr(self.energy, "evaluate", None)
+        values = evaluate("test") if evaluate is not None else {"energy": self.energy()}
+        for name, value in values.items():
+            self.log(f"{stage}/{name}", value.mean(), batch_size=1)
+
+
+class _Blocks:
+    """An endless iterable without a length, so that Lightning never ends an epoch."""
+
+    def __iter__(self) -> Iterator[int]:
+        return itertools.count()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """A block depends on the step only: there is no position to restore."""

@@ -1,0 +1,49 @@
+"""Two-time and two-replica functions of configurations."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["displacement", "overlap", "replica_overlaps"]
+
+
+def overlap(x: Tensor, y: Tensor) -> Tensor:
+    r"""Return the overlap :math:`C = x \cdot y / |x||y|` of each replica, shape (R,), float64.
+
+    On the sphere |x|^2 = N this is the autocorrelation x.y/N of the p-spin literature; for the
+    weights of a network, whose norm changes, it is the cosine of the angle between the two.
+
+    Args:
+        x: configurations, shape (R, N).
+        y: configurations at another time, shape (R, N).
+
+    >>> overlap(torch.tensor([[1.0, 1.0]]), torch.tensor([[1.0, 0.0]])).item()
+    0.707...
+    """
+    norms = torch.linalg.vector_norm(x, dim=-1) * torch.linalg.vector_norm(y, dim=-1)
+    return torch.linalg.vecdot(x, y).double() / norms.double()
+
+
+def displacement(x: Tensor, y: Tensor) -> Tensor:
+    r"""Return the mean squared displacement :math:`\Delta = |x - y|^2 / N`, (R,), float64.
+
+    On the sphere :math:`\Delta = 2 (1 - C)` (Baity-Jesi et al. 2018, arXiv:1803.06969). The
+    difference is taken first, so that small displacements keep their relative precision.
+
+    Args:
+        x: configurations, shape (R, N).
+        y: configurations at another time, shape (R, N).
+    """
+    return (x - y).square().mean(-1).double()
+
+
+def replica_overlaps(x: Tensor) -> Tensor:
+    """Return the overlaps of all pairs a < b of replicas, shape (R (R-1)/2,), float64.
+
+    Args:
+        x: configurations, shape (R, N).
+    """
+    unit = x / torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    a, b = torch.triu_indices(len(x), len(x), offset=1)
+    return (unit @ unit.T)[a, b].double()

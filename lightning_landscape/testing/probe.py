@@ -1,0 +1,185 @@
+"""ProbeContract: what every probe owes to the run that it measures."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from lightning_landscape.energies.quadratic import Quadratic
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from lightning_landscape import records
+from lightning_landscape.callbacks.probe import Probe
+from lightning_landscape.modules.landscape import LandscapeModule
+
+__all__ = ["Classifier", "ProbeContract", "TwoOptimizers", "train"]
+
+
+class _Project:
+    """What a foreign project does, to be mixed with the LightningModule of either package."""
+
+    log: Any
+    parameters: Any
+
+    def __init__(self, compile_net: bool = False) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.net: Any = nn.Sequential(
+            nn.Linear(8, 16), nn.BatchNorm1d(16), nn.Dropout(0.3), nn.Tanh(), nn.Linear(16, 2)
+        )
+        if compile_net:
+            self.net = torch.compile(self.net, backend="aot_eager")
+
+    def loss(self, batch: Any) -> Tensor:
+        """Return the cross-entropy of a batch, a scalar."""
+        return nn.functional.cross_entropy(self.net(batch[0]), batch[1])
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Log and return the loss."""
+        loss = self.loss(batch)
+        self.log("loss", loss)
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        """Return SGD with momentum."""
+        return torch.optim.SGD(self.parameters(), lr=0.05, momentum=0.5)
+
+
+class Classifier(_Project, pl.LightningModule):
+    """A foreign project in miniature: dropout, batch norm and a log call, nothing of ours."""
+
+
+class TwoOptimizers(Classifier):
+    """The same under manual optimization, with an optimizer for each half of the parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+
+    def energy(self, batch: Any) -> Tensor:
+        """Return what a probe is to take for the energy."""
+        return self.loss(batch)
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:  # type: ignore[override]
+        """Step both optimizers."""
+        optimizers: Any = self.optimizers()
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        self.manual_backward(self.loss(batch))
+        for optimizer in optimizers:
+            optimizer.step()
+
+    def configure_optimizers(self) -> Any:
+        """Return two optimizers."""
+        parameters = list(self.parameters())
+        return [torch.optim.SGD(parameters[:2], lr=0.05), torch.optim.Adam(parameters[2:], lr=0.01)]
+
+
+def train(module: Any, folder: Path, callbacks: Any, lightning: Any = pl, **trainer: Any) -> Any:
+    """Train a foreign module for three epochs of shuffled batches; return its Trainer."""
+    torch.manual_seed(2)
+    x = torch.randn(64, 8)
+    loader = DataLoader(TensorDataset(x, (x[:, 0] > 0).long()), batch_size=8, shuffle=True)
+    trainer = {"max_epochs": 3, "logger": False, **_quiet(folder), **trainer}
+    fitted = lightning.Trainer(callbacks=callbacks, **trainer)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what Lightning says of small loaders
+        fitted.fit(module, loader)
+    return fitted
+
+
+def _quiet(folder: Path) -> dict[str, Any]:
+    return {
+        "default_root_dir": folder,
+        "accelerator": "cpu",
+        "enable_progress_bar": False,
+        "enable_checkpointing": False,
+        "enable_model_summary": False,
+    }
+
+
+def _state(module: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def _landscape() -> LandscapeModule:
+    energy = Quadratic(spectrum=[0.5, 1.0, 2.0], replicas=4, seed=0)
+    return LandscapeModule(energy, lambda params: torch.optim.SGD(params, lr=0.1))
+
+
+def _fit_landscape(probe: Probe, folder: Path, steps: int, **trainer: Any) -> Any:
+    resume = trainer.pop("ckpt_path", None)
+    fitted = pl.Trainer(
+        callbacks=[probe], logger=False, max_steps=steps, **(_quiet(folder) | trainer)
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fitted.fit(_landscape(), ckpt_path=resume)
+    return fitted
+
+
+class ProbeContract:
+    """Subclass it in a test file, give `make`, and pytest does the rest.
+
+    ``make`` returns a new probe whose times lie within the first 20 steps of a run.
+    """
+
+    SITUATIONS: ClassVar[dict[str, Any]] = {
+        "dropout and batch norm": (Classifier, {}),
+        "accumulation": (Classifier, {"accumulate_grad_batches": 3}),
+        "bf16": (Classifier, {"precision": "bf16-mixed"}),
+        "compiled": (lambda: Classifier(compile_net=True), {}),
+        "manual, two optimizers": (TwoOptimizers, {}),
+    }
+
+    def make(self) -> Probe:
+        """Return a new probe."""
+        raise NotImplementedError
+
+    @pytest.mark.parametrize("situation", SITUATIONS)
+    def test_trajectory_is_unchanged_bit_for_bit(self, situation: str, tmp_path: Path) -> None:
+        """The run with the probe ends in the state of the run without it."""
+        make_module, settings = self.SITUATIONS[situation]
+        without, with_probe = make_module(), make_module()
+        train(without, tmp_path, [], **settings)
+        probe = self.make()
+        train(with_probe, tmp_path, [probe], **settings)
+        assert probe.measured_step > 0
+        for name, value in _state(without).items():
+            assert torch.equal(value, with_probe.state_dict()[name]), name
+
+    def test_one_probe_serves_both_lightning_packages(self, tmp_path: Path) -> None:
+        """The Trainer of `lightning.pytorch` accepts it, given alone and not in a list."""
+        unified = pytest.importorskip("lightning.pytorch")
+
+        class Unified(_Project, unified.LightningModule):  # type: ignore[name-defined,misc]
+            pass
+
+        probe = self.make()
+        train(Unified(), tmp_path, probe, lightning=unified)
+        assert probe.measured_step > 0
+
+    def test_killed_and_resumed_gives_the_same_record(self, tmp_path: Path) -> None:
+        """A run that stops at step 7 and continues ends with the record of one that did not."""
+        _fit_landscape(self.make(), tmp_path / "whole", 20)
+        first = _fit_landscape(self.make(), tmp_path / "parts", 7)
+        first.save_checkpoint(tmp_path / "at7.ckpt")
+        _fit_landscape(self.make(), tmp_path / "parts", 20, ckpt_path=tmp_path / "at7.ckpt")
+        self._same_records(tmp_path / "whole", tmp_path / "parts")
+
+    def test_two_processes_give_the_record_of_one(self, tmp_path: Path) -> None:
+        """Every rank measures, rank zero writes, and nothing is counted twice."""
+        _fit_landscape(self.make(), tmp_path / "one", 20)
+        _fit_landscape(self.make(), tmp_path / "two", 20, strategy="ddp_fork", devices=2)
+        self._same_records(tmp_path / "one", tmp_path / "two")
+
+    def _same_records(self, one: Path, other: Path) -> None:
+        import xarray
+
+        name = f"probes/{self.make().name}.nc"
+        xarray.testing.assert_identical(records.read(one / name), records.read(other / name))

@@ -1,0 +1,56 @@
+import math
+
+import numpy as np
+import pytest
+import xarray
+
+from lightning_landscape.cli.results import Row, markdown, rows, with_error
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (-0.77812, 0.0093, "-0.778(9)"),
+        (12.34, 0.17, "12.34(17)"),
+        (0.5, 0.0996, "0.50(10)"),
+        (0.123456, 0.00195, "0.123(2)"),
+        (1234.5, 30.0, "1234(30)"),
+        (0.25, math.nan, "0.25"),
+        (0.25, 0.0, "0.25"),
+    ],
+)
+def test_the_error_stands_on_the_last_digits(value, error, text):
+    assert with_error(value, error) == text
+
+
+def test_deviation_is_in_units_of_the_error():
+    assert Row("E", -1.0, 0.02, -1.05).deviation == pytest.approx(2.5)
+    assert math.isnan(Row("E", -1.0, math.nan, -1.05).deviation)
+    assert Row("E", 1.0, 0.1).cells() == ["E", "1.00(10)", "", ""]
+
+
+def test_rows_put_the_exact_value_beside_the_measured_one():
+    t = np.array([0.0, 1.0, 10.0, 100.0])
+    energy = -np.array([0.0, 0.5, 0.9, 1.0])[:, None] + [[-0.01, 0.0, 0.01]]
+    dataset = xarray.Dataset(
+        {"energy": (("t", "replica"), energy), "energy_exact": ("t", -t / (1 + t))},
+        coords={"t": t},
+        attrs={"probe": "EnergyRelaxation", "extensive": 1},
+    )
+    table = list(rows(dataset))
+    assert [row.quantity for row in table] == ["E(t = 1)/N", "E(t = 10)/N", "E(t = 100)/N"]
+    assert table[0].measured == pytest.approx(-0.5)
+    assert table[0].error == pytest.approx(0.01 / math.sqrt(3))
+    assert table[0].exact == -0.5
+    assert markdown(table).count("\n") == 4
+
+
+def test_rows_of_an_aging_run_skip_what_was_not_reached():
+    C = np.full((2, 3, 4), np.nan)
+    C[0] = 0.9
+    dataset = xarray.Dataset(
+        {"C": (("tw", "t", "replica"), C)},
+        coords={"tw": [1.0, 100.0], "t": [1.0, 2.0, 3.0]},
+        attrs={"probe": "AgingCorrelation"},
+    )
+    assert [row.quantity for row in rows(dataset)] == [f"C(tw = 1, t = {t})" for t in (1, 2, 3)]

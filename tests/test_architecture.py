@@ -1,0 +1,82 @@
+"""The floors of the house: a room imports only from lower floors, and Lightning stays upstairs."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lightning_landscape
+
+PACKAGE = Path(lightning_landscape.__file__).parent
+FLOORS = {
+    **dict.fromkeys(["errors", "rng", "clock", "sphere", "records", "theory"], 0),
+    **dict.fromkeys(["energies", "data"], 1),
+    **dict.fromkeys(["dynamics", "observables"], 2),
+    **dict.fromkeys(["modules", "callbacks"], 3),
+    **dict.fromkeys(["cli", "testing", "__main__"], 4),
+}
+# Rooms of one floor know each other only where it is said here.
+NEIGHBOURS = {
+    ("records", "errors"), ("rng", "errors"), ("clock", "errors"), ("sphere", "errors"),
+    ("theory", "errors"), ("energies", "data"), ("testing", "cli"), ("__main__", "cli"),
+}  # fmt: skip
+# Theory is drawn beside measurements, and nowhere else above the ground floor.
+THEORY_IS_USED_IN = {"callbacks/exact.py"}
+
+
+def modules():
+    return sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
+
+
+def imports(path):
+    """Yield every module that a file imports, at any depth."""
+    for node in ast.walk(ast.parse((PACKAGE / path).read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def room(module):
+    parts = module.removesuffix(".py").replace("/", ".").split(".")
+    return parts[1] if parts[0] == "lightning_landscape" and len(parts) > 1 else parts[0]
+
+
+@pytest.mark.parametrize("path", [m for m in modules() if m != "__init__.py"])
+def test_a_room_imports_only_from_lower_floors(path):
+    here = room(path)
+    for name in imports(path):
+        if not name.startswith("lightning_landscape.") or room(name) not in FLOORS:
+            continue
+        there = room(name)
+        allowed = here == there or FLOORS[there] < FLOORS[here] or (here, there) in NEIGHBOURS
+        assert allowed, f"{path} (floor {FLOORS[here]}) imports {name} (floor {FLOORS[there]})"
+
+
+@pytest.mark.parametrize("path", modules())
+def test_mathematics_is_free_of_lightning(path):
+    if FLOORS.get(room(path), 0) < 3:
+        packages = {name.split(".")[0] for name in imports(path)}
+        assert not packages & {"pytorch_lightning", "lightning"}
+
+
+@pytest.mark.parametrize("path", modules())
+def test_theory_is_used_beside_measurements_only(path):
+    if room(path) not in ("theory", "testing", "cli") and path not in THEORY_IS_USED_IN:
+        assert not [name for name in imports(path) if name.startswith("lightning_landscape.theory")]
+
+
+@pytest.mark.parametrize("path", modules())
+def test_modules_stay_readable(path):
+    assert len((PACKAGE / path).read_text().splitlines()) <= 400
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    code = "import sys, lightning_landscape, lightning_landscape.__main__; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not {"torch", "numpy", "pytorch_lightning", "xarray", "matplotlib"} & set(loaded)

@@ -1,0 +1,66 @@
+import os
+import stat
+
+import numpy as np
+import pytest
+import xarray
+
+from lightning_landscape import records
+from lightning_landscape.errors import UsageError
+
+
+def dataset(value):
+    return xarray.Dataset(
+        {"C": (("tw", "replica"), np.full((2, 3), value), {"long_name": "C(tw + t, tw)"})},
+        coords={"tw": [0.0, 1.0]},
+        attrs={"temperature": 0.3, "config": "a: 1\n"},
+    )
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    records.write(dataset(0.5), tmp_path / "probes" / "aging.nc")
+    xarray.testing.assert_identical(records.read(tmp_path / "probes" / "aging.nc"), dataset(0.5))
+
+
+def test_equal_datasets_give_equal_files(tmp_path):
+    for name in ("a.nc", "b.nc"):
+        records.write(dataset(0.5), tmp_path / name)
+    assert (tmp_path / "a.nc").read_bytes() == (tmp_path / "b.nc").read_bytes()
+
+
+def test_a_failure_while_writing_leaves_the_previous_file_and_no_other(tmp_path):
+    path = tmp_path / "record"
+    path.write_text("previous")
+
+    def fail(temporary):
+        temporary.write_text("half of the ne")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(UsageError, match="No space left on device"):
+        records.write_atomically(path, fail)
+    assert path.read_text() == "previous"
+    assert os.listdir(tmp_path) == ["record"]
+
+
+def test_the_content_is_complete_before_the_name_points_to_it(tmp_path):
+    path = tmp_path / "record"
+    path.write_text("previous")
+
+    def write(temporary):
+        temporary.write_text("new")
+        assert path.read_text() == "previous"
+
+    records.write_atomically(path, write)
+    assert path.read_text() == "new"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="cannot be written"):
+        records.write(dataset(0.5), tmp_path / "file" / "probes" / "aging.nc")
+
+
+def test_a_missing_record_is_one_sentence(tmp_path):
+    with pytest.raises(UsageError, match=r"path = .*nothing\.nc: is not a file"):
+        records.read(tmp_path / "nothing.nc")
