@@ -27,9 +27,9 @@ def log_times(first: float, last: float, per_decade: int = 10) -> list[float]:
     require(per_decade >= 1, "per_decade", per_decade, "must be at least 1")
     intervals = max(1, math.ceil(per_decade * math.log10(last / first) - 1e-9))
     if last == first:
-        return [first]
+        return [float(first)]
     ratio = (last / first) ** (1 / intervals)
-    return [first * ratio**k for k in range(intervals)] + [last]
+    return [first * ratio**k for k in range(intervals)] + [float(last)]
 
 
 def to_steps(times: Iterable[float], time_step: float) -> list[int]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lightning_landscape.errors import require
+
 __all__ = ["Sphere"]
 
 
@@ -20,10 +22,20 @@ class Sphere:
 
     N: int
 
+    def check(self, x: Tensor) -> None:
+        """Raise a `UsageError` unless ``x`` has the shape (R, N)."""
+        require(
+            x.dim() == 2 and x.shape[1] == self.N,
+            "shape",
+            tuple(x.shape),
+            f"a configuration on the sphere |x|^2 = {self.N} has the shape (R, {self.N})",
+            "put the replica axis first",
+        )
+
     def project_(self, v: Tensor, x: Tensor) -> Tensor:
         """Remove from ``v`` (R, N), in place, its component along ``x`` (R, N) on the sphere."""
-        along = (v * x).sum(-1, keepdim=True) / self.N
-        return v.addcmul_(x, along, value=-1)
+        along = torch.linalg.vecdot(v, x).unsqueeze(-1)
+        return v.addcmul_(x, along, value=-1 / self.N)
 
     def retract_(self, x: Tensor) -> Tensor:
         """Rescale ``x`` (R, N), in place, to |x|^2 = N.
@@ -31,4 +43,4 @@ class Sphere:
         After a noise of variance 2 T dt per component this rescaling is, to first order in dt,
         the drift -T (N-1)/N x that Brownian motion on the sphere has in its embedding.
         """
-        return x.mul_(self.N**0.5 / torch.linalg.vector_norm(x, dim=-1, keepdim=True))
+        return x.div_(torch.linalg.vector_norm(x, dim=-1, keepdim=True).mul_(self.N**-0.5))
