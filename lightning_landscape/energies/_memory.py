@@ -1,0 +1,53 @@
+"""Whether something fits into memory, asked before it is allocated."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from lightning_landscape.errors import require
+
+__all__ = ["require_memory"]
+
+
+def require_memory(needed: float, argument: str, value: object, remedy: str) -> None:
+    """Raise a `UsageError` if ``needed`` bytes are more than this process can get.
+
+    Args:
+        needed: bytes.
+        argument: the argument to name.
+        value: its value.
+        remedy: what to lower.
+    """
+    available = _available()
+    require(
+        needed <= available,
+        argument,
+        value,
+        f"needs {needed / 1e9:.3g} GB of memory, and {available / 1e9:.3g} GB are available",
+        remedy,
+    )
+
+
+def _available() -> float:
+    """Return the bytes that this process can get, infinite where the system does not say."""
+    return min(_free_in_machine(), _limit_of_container())
+
+
+def _free_in_machine() -> float:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(float(line.split()[1]) * 1024 for line in lines if "MemAvailable" in line)
+    except (OSError, StopIteration):
+        pass
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError, OSError):
+        return float("inf")
+
+
+def _limit_of_container() -> float:
+    try:
+        return float(Path("/sys/fs/cgroup/memory.max").read_text())
+    except (OSError, ValueError):  # no such group, or "max"
+        return float("inf")
