@@ -98,7 +98,9 @@ class AgingCorrelation(Probe):
         x = view.configuration()
         scalars = {}
         for i, j in (pair for step in due for pair in self._pairs[step]):
-            snapshot = self.results[self._snapshot(i)]
+            snapshot = self.results.get(self._snapshot(i))
+            if snapshot is None:  # tw and tw + t fell into one batch of several steps
+                continue
             self.results["C"][i, j] = overlap(x, snapshot)
             self.results["MSD"][i, j] = displacement(x, snapshot)
             tw = f"tw={self.tw_steps[i] * view.time_step:g}"

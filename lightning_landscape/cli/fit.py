@@ -27,6 +27,8 @@ from lightning_landscape.modules.landscape import LandscapeModule
 
 __all__ = ["LandscapeCLI", "main"]
 
+PACKAGE = Path(__file__).parents[1]
+
 _TRAINER_DEFAULTS = {
     "logger": {"class_path": "TensorBoardLogger", "init_args": {"save_dir": "logs"}},
     "max_epochs": -1,
@@ -143,7 +145,7 @@ def _as_list(value: Any) -> list[Any]:
 def main(args: list[str]) -> int:
     """Run ``fit``, ``validate`` or ``test`` with the arguments that follow it."""
     _quiet()
-    LandscapeCLI(_with_packaged_config(args))
+    LandscapeCLI(with_packaged_config(args))
     return 0
 
 
@@ -156,11 +158,10 @@ def _quiet() -> None:
     warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)  # Lightning's, about torch
 
 
-def _with_packaged_config(args: list[str]) -> list[str]:
+def with_packaged_config(args: list[str]) -> list[str]:
     """Let ``--config configs/…`` find the configurations of an installed package."""
-    packaged = Path(__file__).parents[1]
     return [
-        str(packaged / a) if a.startswith("configs" + os.sep) and not Path(a).exists() else a
+        str(PACKAGE / a) if a.startswith("configs" + os.sep) and not Path(a).exists() else a
         for a in args
     ]
 

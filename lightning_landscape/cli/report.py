@@ -142,7 +142,8 @@ def _configurations(runs: list[Path]) -> str:
         return html.escape(path.read_text()) if path.is_file() else "not saved"
 
     details = "".join(
-        f"<details><summary class='path'>{html.escape(str(run))}</summary><pre>{text(run)}</pre></details>"
+        f"<details><summary class='path'>{html.escape(str(run))}</summary>"
+        f"<pre>{text(run)}</pre></details>"
         for run in runs
     )
     return f"<h2>Configurations</h2>{details}"

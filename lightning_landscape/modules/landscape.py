@@ -192,7 +192,7 @@ class LandscapeModule(LightningModule):
         evaluate = getattr(self.energy, "evaluate", None)
         values = evaluate("test") if evaluate is not None else {"energy": self.energy()}
         for name, value in values.items():
-            self.log(f"{stage}/{name}", value.mean(), batch_size=1)
+            self.log(f"{stage}/{name}", value.mean(), batch_size=1, sync_dist=True)
 
 
 class _Blocks:

@@ -157,7 +157,7 @@ class ProbeContract:
         """The Trainer of `lightning.pytorch` accepts it, given alone and not in a list."""
         unified = pytest.importorskip("lightning.pytorch")
 
-        class Unified(_Project, unified.LightningModule):  # type: ignore[name-defined,misc]
+        class Unified(_Project, unified.LightningModule):  # type: ignore[name-defined]
             pass
 
         probe = self.make()

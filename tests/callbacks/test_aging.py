@@ -1,0 +1,122 @@
+import math
+
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from lightning_landscape import records
+from lightning_landscape.callbacks import AgingCorrelation
+from lightning_landscape.dynamics import Anneal, Langevin
+from lightning_landscape.energies import Quadratic, SphericalPSpin
+from lightning_landscape.errors import UsageError
+from lightning_landscape.modules import LandscapeModule
+from lightning_landscape.testing.probe import Classifier, ProbeContract, train
+
+
+class TestContract(ProbeContract):
+    def make(self):
+        return AgingCorrelation(waiting_times=[1, 5], first=1, last=10)
+
+
+def fit(module, probes, steps, folder):
+    trainer = pl.Trainer(
+        callbacks=probes,
+        max_steps=steps,
+        default_root_dir=folder,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module)
+    return trainer
+
+
+def test_every_entry_is_that_of_the_stored_trajectory(tmp_path):
+    """Against a run that keeps every configuration and computes C and Delta afterwards."""
+
+    def dynamics(params):
+        return Langevin(params, lr=0.05, temperature=0.5, seed=3)
+
+    energy = SphericalPSpin(N=12, p=3, replicas=3, seed=0)
+    loop = dynamics(energy.parameters())
+    loop.constraint = energy.constraint
+    trajectory = [energy.configuration().double()]
+    for _ in range(60):
+        loop.zero_grad()
+        energy().sum().backward()
+        loop.step()
+        trajectory.append(energy.configuration().double())
+    module = LandscapeModule(SphericalPSpin(N=12, p=3, replicas=3, seed=0), dynamics)
+    probe = AgingCorrelation(waiting_times=[0, 0.5, 1.0], first=0.05, last=2.0, per_decade=4)
+    fit(module, [probe], 60, tmp_path)
+    record = records.read(tmp_path / "probes/aging_correlation.nc")
+    assert record["tw"].values == pytest.approx([0, 0.5, 1.0])
+    for tw in record["tw"].values:
+        for t in record["t"].values:
+            early, late = round(tw / 0.05), round((tw + t) / 0.05)
+            entry = record.sel(tw=tw, t=t)
+            x, y = trajectory[early], trajectory[late]
+            assert entry["C"].values == pytest.approx((x * y).sum(1).numpy() / 12, abs=1e-6)
+            assert entry["MSD"].values == pytest.approx(
+                (x - y).square().mean(1).numpy(), abs=1e-6
+            )
+    q = (trajectory[10] @ trajectory[10].T / 12)[torch.triu_indices(3, 3, 1).unbind()]
+    assert record["overlap"].sel(tw=0.5).values == pytest.approx(q.numpy(), abs=1e-6)
+
+
+def test_a_free_particle_diffuses(tmp_path):
+    """On a flat landscape Delta(tw, tw + t) = 2 T t for every tw, within 4 standard errors."""
+    R, N, T, t = 64, 100, 0.3, 1.0
+    module = LandscapeModule(
+        Quadratic([0.0] * N, replicas=R, start=1.0),
+        lambda params: Langevin(params, lr=0.1, temperature=T, seed=1),
+    )
+    probe = AgingCorrelation(waiting_times=[0, 2], first=t, last=t)
+    fit(module, [probe], 30, tmp_path)
+    MSD = probe.results["MSD"][:, 0]
+    error = 2 * T * t * math.sqrt(2 / (R * N))
+    assert (MSD.mean(1) - 2 * T * t).abs().max() < 4 * error
+
+
+def test_snapshots_are_dropped_when_they_are_no_longer_needed(tmp_path):
+    module = LandscapeModule(Quadratic([1.0]), lambda params: torch.optim.SGD(params, lr=1e-3))
+    probe = AgingCorrelation(waiting_times=[0.001, 0.005], first=0.001, last=0.01)
+    fit(module, [probe], 50, tmp_path)
+    assert not [name for name in probe.results if name.startswith("snapshot")]
+    assert probe.results["C"].isfinite().all()
+
+
+def test_the_memory_is_said_before_the_first_step(tmp_path, caplog):
+    module = LandscapeModule(Quadratic([1.0] * 1000, replicas=10), torch.optim.SGD)
+    with caplog.at_level("INFO", logger="lightning_landscape"):
+        fit(module, [AgingCorrelation(waiting_times=[1e-3, 2e-3], first=1e-3, last=1e-3)], 5, tmp_path)
+    assert "aging_correlation: 2 snapshots, at most 0.081 MB; 3 measurements" in caplog.text
+
+
+def test_aging_across_a_change_of_temperature_is_refused_unless_wanted(tmp_path):
+    def cooling(params):
+        return Langevin(params, lr=0.1, temperature=Anneal(1.0, 0.1, duration=1))
+
+    with pytest.raises(UsageError, match="temperature_changes: true"):
+        fit(LandscapeModule(Quadratic([1.0]), cooling), [AgingCorrelation([0.1])], 5, tmp_path)
+    on_purpose = AgingCorrelation([0.1], first=0.1, last=0.2, temperature_changes=True)
+    fit(LandscapeModule(Quadratic([1.0]), cooling), [on_purpose], 5, tmp_path)
+    assert on_purpose.results["C"].isfinite().all()
+
+
+def test_in_a_foreign_project_time_counts_steps_of_the_optimizer(tmp_path):
+    """Three accumulated batches are one step: 3 epochs of 8 batches are 9 steps (3 an epoch)."""
+    probe = AgingCorrelation(waiting_times=[2], first=1, last=7)
+    train(Classifier(), tmp_path, [probe], accumulate_grad_batches=3)
+    record = records.read(tmp_path / "probes/aging_correlation.nc")
+    assert record.attrs["time_step"] == 1
+    assert record["C"].sel(tw=2).notnull().all()
+    assert (record["MSD"].sel(tw=2, t=7) > 0).all()
+
+
+@pytest.mark.parametrize("times", [[], [-1.0]])
+def test_waiting_times_out_of_range_are_refused(times):
+    with pytest.raises(UsageError, match="waiting_times"):
+        AgingCorrelation(waiting_times=times)

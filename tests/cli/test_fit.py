@@ -1,0 +1,216 @@
+"""The command line, as users call it; in this process where nothing depends on a new one."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import xarray
+import yaml
+
+from lightning_landscape import records
+from lightning_landscape.__main__ import main
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+SMALL = {
+    "experiment": "small",
+    "model": {
+        "energy": {
+            "class_path": "SphericalPSpin",
+            "init_args": {"N": 16, "p": 3, "replicas": 4, "seed": 1},
+        },
+        "optimizer": {"class_path": "Langevin", "init_args": {"lr": 0.02, "temperature": 0.3}},
+    },
+    "trainer": {
+        "max_steps": 100,
+        "accelerator": "cpu",
+        "enable_progress_bar": False,
+        "callbacks": [
+            {"class_path": "EnergyRelaxation", "init_args": {"first": 0.1, "last": 2}},
+            {
+                "class_path": "AgingCorrelation",
+                "init_args": {"waiting_times": [0.2, 1], "first": 0.1, "last": 1},
+            },
+        ],
+    },
+}
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    """A small configuration in an empty working folder; returns the name of the file."""
+    monkeypatch.chdir(tmp_path)
+    Path("small.yaml").write_text(yaml.safe_dump(SMALL))
+    return "small.yaml"
+
+
+def run(name):
+    return Path("logs/small") / name
+
+
+def same_results(one, other):
+    checkpoints = [torch.load(path / "checkpoints/last.ckpt") for path in (one, other)]
+    states = [checkpoint["state_dict"] for checkpoint in checkpoints]
+    for name, value in states[0].items():
+        assert torch.equal(value, states[1][name]), name
+    assert checkpoints[0]["global_step"] == checkpoints[1]["global_step"]
+    for path in sorted((one / "probes").glob("*.nc")):
+        ours, theirs = records.read(path), records.read(other / "probes" / path.name)
+        ours.attrs.pop("config"), theirs.attrs.pop("config")
+        xarray.testing.assert_identical(ours, theirs)
+
+
+def test_a_run_prints_its_table_and_leaves_its_records(config, capsys):
+    assert main(["fit", "--config", config]) == 0
+    out = capsys.readouterr().out
+    assert "| quantity" in out and "deviation" in out
+    assert "E(t = 2)/N" in out and "C(tw = 0.2, t = 1)" in out
+    assert "tensorboard --logdir logs" in out
+    energy = records.read(run("version_0") / "probes/energy_relaxation.nc")
+    assert energy.sizes["replica"] == 4
+    assert energy["t"][-1] == 2
+    assert energy["energy_exact"].notnull().all()
+    assert yaml.safe_load(energy.attrs["config"])["model"]["energy"]["init_args"]["N"] == 16
+    assert sorted(p.name for p in (run("version_0") / "figures").iterdir()) == [
+        "aging_correlation.png",
+        "energy_relaxation.png",
+    ]
+
+
+def test_scalars_and_figures_are_in_tensorboard(config):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    main(["fit", "--config", config])
+    events = EventAccumulator(str(run("version_0"))).Reload()
+    assert {"energy", "temperature", "C/tw=0.2", "MSD/tw=1"} <= set(events.Tags()["scalars"])
+    assert {"EnergyRelaxation", "AgingCorrelation"} <= set(events.Tags()["images"])
+    assert [event.step for event in events.Scalars("energy")][-1] == 100
+
+
+def test_overrides_several_configs_and_the_saved_config(config, capsys):
+    Path("hot.yaml").write_text("model: {optimizer: {init_args: {temperature: 0.5}}}")
+    main(["fit", "--config", config, "--config", "hot.yaml", "--model.energy.replicas=2"])
+    saved = run("version_0") / "config.yaml"
+    resolved = yaml.safe_load(saved.read_text())["model"]
+    assert resolved["optimizer"]["init_args"]["temperature"] == 0.5
+    assert resolved["energy"]["init_args"]["replicas"] == 2
+    main(["fit", "--config", str(saved)])  # finished, so the same again is a new run
+    same_results(run("version_0"), run("version_1"))
+
+
+def test_print_config_is_a_configuration(config, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--config", config, "--print_config"])
+    assert stop.value.code == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert printed["model"]["optimizer"]["init_args"]["temperature"] == 0.3
+
+
+def test_killed_at_any_moment_the_same_command_ends_bit_for_bit_the_same(config):
+    steps = ["--trainer.max_steps=3000", "--checkpoint.every_n_train_steps=97"]
+    main(["fit", "--config", config, *steps, "--trainer.logger.save_dir=whole"])
+    command = [sys.executable, "-m", "lightning_landscape", "fit", "--config", config, *steps]
+    path = run("version_0")
+    for moment in (300, 1500):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while not _step_reached(path) >= moment and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert not (path / "results.md").exists()
+    assert main(["fit", "--config", config, *steps]) == 0
+    assert os.listdir("logs/small") == ["version_0"]
+    same_results(Path("whole/small/version_0"), path)
+
+
+def _step_reached(path):
+    checkpoint = path / "checkpoints/last.ckpt"
+    return torch.load(checkpoint)["global_step"] if checkpoint.exists() else 0
+
+
+def test_the_help_of_the_verbs_is_there_at_once():
+    start = time.perf_counter()
+    out = subprocess.run(
+        [sys.executable, "-m", "lightning_landscape", "--help"], capture_output=True, text=True
+    )
+    assert out.returncode == 0
+    assert all(verb in out.stdout for verb in ("fit", "validate", "test", "report"))
+    assert time.perf_counter() - start < 1  # 0.05 s; the bound only excludes importing torch
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ("fti", "fti is not a verb (did you mean fit?)"),
+        ("fit --config none.yaml", "there is no such file"),
+        ("fit --config small.yaml --model.energy.Np=3", "SphericalPSpin has no argument Np"),
+        (
+            "fit --config small.yaml --model.energy=SphericalPspin",
+            "there is no class SphericalPspin (did you mean SphericalPSpin?)",
+        ),
+        (
+            "fit --config small.yaml --trainer.max_step=7",
+            "trainer.max_step: there is no such option (did you mean trainer.max_steps?)",
+        ),
+        ("fit --config small.yaml --trainer.max_steps=1e3", "must be a whole number; write 1000"),
+        ("fit --config small.yaml --trainer.max_steps=-1", "the run would never end"),
+        ("fit --config small.yaml --model.optimizer.temperature=-1", "temperature = -1"),
+        ("fit --config small.yaml --model.optimizer.lr=0", "lr = 0"),
+        ("fit --config small.yaml --model.energy.p=1", "p = 1"),
+        ("fit --config small.yaml --model.energy.N=100000", "N = 100000"),
+        ("fit --config small.yaml --trainer.logger.save_dir=small.yaml", "cannot be written"),
+        (
+            "fit --config small.yaml --model.optimizer=torch.optim.SGD "
+            "--model.optimizer.weight_decay=0.1",
+            "weight_decay = 0.1",
+        ),
+        ("fit --config small.yaml --model.batches.batch_size=8", "SphericalPSpin has no data"),
+        ("report nowhere", "there is no such folder"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_status_2(config, capsys, arguments, sentence):
+    assert main(arguments.split()) == 2
+    captured = capsys.readouterr()
+    assert sentence in captured.err
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+
+
+def test_a_diverging_run_says_where_and_what_to_lower(config, capsys):
+    quadratic = {"class_path": "Quadratic", "init_args": {"spectrum": [1.0, 3.0], "replicas": 3}}
+    diverging = {**SMALL, "model": {"energy": quadratic, "optimizer": {"class_path": "Langevin"}}}
+    diverging["model"]["optimizer"]["init_args"] = {"lr": 1.0}  # stable below 2 / 3
+    diverging["trainer"] = {**SMALL["trainer"], "max_steps": 1000}
+    Path("diverging.yaml").write_text(yaml.safe_dump(diverging))
+    assert main(["fit", "--config", "diverging.yaml"]) == 2
+    sentence = capsys.readouterr().err.splitlines()[-1]
+    assert sentence.startswith("error: the energy of replica ")
+    assert "at step " in sentence and "lower the optimizer's lr = 1.0" in sentence
+    energy = records.read(run("version_0") / "probes/energy_relaxation.nc")["energy"]
+    assert energy.isel(t=0).notnull().all()  # what was measured before is not lost
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda p: p.stem)
+def test_every_configuration_says_its_question_and_runs(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    head = path.read_text()
+    for word in ("# Question:", "# Expected:", "# Run time:", "# Reference:"):
+        assert word in head
+    assert main(["fit", "--config", str(path), "--trainer.max_steps=10"]) == 0
+
+
+def test_the_configurations_of_an_installed_package_are_found(tmp_path, monkeypatch):
+    from lightning_landscape.cli import fit
+
+    package = tmp_path / "site-packages" / "lightning_landscape"
+    (package / "configs/pspin").mkdir(parents=True)
+    (package / "configs/pspin/aging.yaml").write_text("")
+    monkeypatch.setattr(fit, "PACKAGE", package)
+    monkeypatch.chdir(tmp_path)
+    found = fit.with_packaged_config(["fit", "--config", "configs/pspin/aging.yaml"])
+    assert found == ["fit", "--config", str(package / "configs/pspin/aging.yaml")]

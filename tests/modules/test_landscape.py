@@ -1,0 +1,164 @@
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from lightning_landscape.dynamics import Langevin, LeimkuhlerMatthews
+from lightning_landscape.energies import Quadratic, SphericalPSpin
+from lightning_landscape.errors import UsageError
+from lightning_landscape.modules import LandscapeModule
+
+DYNAMICS = {
+    "langevin": lambda params: Langevin(params, lr=0.05, temperature=0.3, seed=2),
+    "second order": lambda params: LeimkuhlerMatthews(params, lr=0.05, temperature=0.3, seed=2),
+    "sgd": lambda params: torch.optim.SGD(params, lr=0.05),
+    "momentum": lambda params: torch.optim.SGD(params, lr=0.05, momentum=0.9),
+    "adam": lambda params: torch.optim.Adam(params, lr=0.05),
+}
+
+
+def glass():
+    return SphericalPSpin(N=16, p=3, replicas=4, seed=0)
+
+
+def fit(module, steps, folder, callbacks=(), ckpt_path=None, **settings):
+    trainer = pl.Trainer(
+        max_steps=steps,
+        default_root_dir=folder,
+        accelerator="cpu",
+        logger=False,
+        callbacks=list(callbacks),
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        **settings,
+    )
+    trainer.fit(module, ckpt_path=ckpt_path)
+    return trainer
+
+
+class EventsAt(pl.Callback):
+    def __init__(self, *steps):
+        self.steps, self.seen = steps, []
+
+    def next_event(self, step):
+        return next((event for event in self.steps if event > step), None)
+
+    def on_train_batch_end(self, trainer, *_):
+        self.seen.append(trainer.global_step)
+
+
+@pytest.mark.parametrize("name", DYNAMICS)
+def test_a_fit_is_the_bare_loop(name, tmp_path):
+    from lightning_landscape.dynamics import constrain
+
+    energy = glass()
+    loop = constrain(DYNAMICS[name](energy.parameters()), energy.constraint)
+    for _ in range(50):
+        loop.zero_grad()
+        energy().sum().backward()
+        loop.step()
+    module = LandscapeModule(glass(), DYNAMICS[name], block_size=7)
+    fit(module, 50, tmp_path)
+    assert torch.equal(module.energy.x, energy.x)
+
+
+@pytest.mark.parametrize("name", DYNAMICS)
+def test_a_run_resumes_bit_for_bit_from_any_step(name, tmp_path):
+    whole = LandscapeModule(glass(), DYNAMICS[name])
+    fit(whole, 40, tmp_path)
+    for k in (1, 13, 39):
+        first = fit(LandscapeModule(glass(), DYNAMICS[name], block_size=5), k, tmp_path)
+        first.save_checkpoint(tmp_path / "k.ckpt")
+        second = LandscapeModule(glass(), DYNAMICS[name], block_size=11)
+        trainer = fit(second, 40, tmp_path, ckpt_path=tmp_path / "k.ckpt")
+        assert trainer.global_step == 40
+        assert torch.equal(second.energy.x, whole.energy.x), k
+
+
+def test_blocks_end_at_events_and_at_the_last_step(tmp_path):
+    events = EventsAt(3, 12)
+    fit(LandscapeModule(glass(), block_size=10), 25, tmp_path, [events])
+    assert events.seen == [3, 12, 22, 25]
+
+
+@pytest.mark.filterwarnings("ignore:Using ModelCheckpoint with manual optimization")
+def test_blocks_end_where_a_model_checkpoint_is_due(tmp_path):
+    events = EventsAt()
+    saved = pl.callbacks.ModelCheckpoint(tmp_path, every_n_train_steps=8, save_top_k=-1)
+    module = LandscapeModule(glass(), block_size=10)
+    trainer = pl.Trainer(
+        max_steps=20, callbacks=[events, saved], logger=False, enable_progress_bar=False,
+        enable_model_summary=False, accelerator="cpu",
+    )  # fmt: skip
+    trainer.fit(module)
+    assert events.seen == [8, 16, 20]
+    assert {path.name for path in tmp_path.glob("*.ckpt")} == {
+        "epoch=0-step=8.ckpt",
+        "epoch=0-step=16.ckpt",
+    }
+
+
+def test_checkpoints_hold_the_configuration_and_no_couplings(tmp_path):
+    trainer = fit(LandscapeModule(glass(), DYNAMICS["langevin"]), 3, tmp_path)
+    trainer.save_checkpoint(tmp_path / "small.ckpt")
+    assert (tmp_path / "small.ckpt").stat().st_size < 10_000
+
+
+def test_time_is_the_step_size_times_the_steps():
+    assert LandscapeModule(glass(), DYNAMICS["langevin"]).time_step == 0.05
+    different = LandscapeModule(glass(), lambda p: Langevin(p, lr=[0.1, 0.2, 0.3, 0.4]))
+    assert different.time_step == 1
+
+
+def test_a_diverging_replica_is_named_with_its_step(tmp_path):
+    energy = Quadratic([1.0, 3.0], replicas=2)
+    with torch.no_grad():
+        energy.x[0] = 0  # replica 0 sits at the minimum, replica 1 diverges: |1 - 3 lr| = 2
+    module = LandscapeModule(energy, lambda params: torch.optim.SGD(params, lr=1.0))
+    with pytest.raises(UsageError, match=r"energy of replica 1 is inf at step 6\d; lower .* lr = 1"):
+        fit(module, 1000, tmp_path)
+
+
+def test_a_run_without_an_end_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="max_steps = -1: the run would never end"):
+        fit(LandscapeModule(glass()), -1, tmp_path, max_epochs=-1)
+
+
+def test_weight_decay_on_the_sphere_is_refused():
+    with pytest.raises(UsageError, match="weight_decay"):
+        LandscapeModule(glass(), lambda params: torch.optim.SGD(params, lr=0.1, weight_decay=0.1))
+
+
+def test_validate_logs_the_energy_of_a_glass():
+    trainer = pl.Trainer(
+        logger=False, enable_progress_bar=False, accelerator="cpu", enable_checkpointing=False
+    )
+    module = LandscapeModule(glass())
+    (metrics,) = trainer.validate(module, verbose=False)
+    assert metrics["val/energy"] == pytest.approx(module.energy().mean().item())
+
+
+def test_two_processes_with_the_same_noise_stay_in_lockstep(tmp_path):
+    """Langevin under DDP: every rank draws the same noise, so two ranks are one process."""
+    one = LandscapeModule(glass(), DYNAMICS["langevin"])
+    fit(one, 30, tmp_path).save_checkpoint(tmp_path / "one.ckpt")
+    two = fit(
+        LandscapeModule(glass(), DYNAMICS["langevin"]),
+        30,
+        tmp_path,
+        [SaveEach(tmp_path)],
+        strategy="ddp_fork",
+        devices=2,
+    )
+    del two
+    ranks = [torch.load(tmp_path / f"rank{r}.pt") for r in (0, 1)]
+    assert torch.equal(ranks[0], ranks[1])
+    torch.testing.assert_close(ranks[0], one.energy.x.detach(), rtol=1e-6, atol=1e-6)
+
+
+class SaveEach(pl.Callback):
+    def __init__(self, folder):
+        self.folder = folder
+
+    def on_train_end(self, trainer, pl_module):
+        torch.save(pl_module.energy.x.detach(), self.folder / f"rank{trainer.global_rank}.pt")
