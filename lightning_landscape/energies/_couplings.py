@@ -55,7 +55,7 @@ def plant_(packed: Tensor, N: int, p: int, amount: float, spins: Tensor) -> Tens
 def _blocks(N: int, p: int) -> Iterator[tuple[int, slice, Tensor, Tensor]]:
     """Yield for each largest index m: m, where its tuples lie, their other indices, orderings."""
     rest = tuples(N, p - 1)
-    unchanged = permutations(rest)
+    unchanged = permutations(rest).double()
     for m in range(N):
         n, start = count(m + 1, p - 1), count(m, p)
         others = rest[:, :n]
