@@ -1,0 +1,48 @@
+"""Handwritten digits, real and small: no download."""
+
+from __future__ import annotations
+
+import torch
+
+from lightning_landscape.data.dataset import Dataset
+from lightning_landscape.errors import require
+from lightning_landscape.rng import Stream
+
+__all__ = ["Digits"]
+
+
+class Digits(Dataset):
+    """The 1797 handwritten digits of 8 x 8 pixels that come with scikit-learn.
+
+    Samples have shape (1, 8, 8): one channel, for convolutions; `FullyConnected` takes them as 64
+    components. One shift and one factor for all pixels give the training samples mean 0 and
+    variance 1, so that |x|^2 is about 64. Which samples are held out depends on the seed only.
+
+    Source: Alpaydin & Kaynak 1998, "Optical Recognition of Handwritten Digits", UCI repository.
+
+    Args:
+        test_fraction: the fraction that is held out, in (0, 1).
+        parity: whether the classes are even (0) and odd (1) rather than the ten digits.
+        seed: of the division into training and test samples.
+
+    Raises:
+        UsageError: the fraction leaves no sample on one of the sides.
+
+    >>> data = Digits()
+    >>> data.inputs.shape, data.test_inputs.shape, data.classes
+    (torch.Size([1438, 1, 8, 8]), torch.Size([359, 1, 8, 8]), 10)
+    """
+
+    def __init__(self, test_fraction: float = 0.2, parity: bool = False, seed: int = 0) -> None:
+        from sklearn.datasets import load_digits
+
+        pixels, labels = (torch.as_tensor(array) for array in load_digits(return_X_y=True))
+        held_out = round(test_fraction * len(labels))
+        sides = 0 < held_out < len(labels)
+        require(sides, "test_fraction", test_fraction, "must leave samples on both sides")
+        order = Stream(seed, "test samples").permutation(len(labels), step=0)
+        test, train = order[:held_out], order[held_out:]
+        std, mean = torch.std_mean(pixels[train], correction=0)
+        x = ((pixels - mean) / std).float().view(-1, 1, 8, 8)
+        y = labels % 2 if parity else labels
+        super().__init__(x[train], y[train], x[test], y[test], classes=2 if parity else 10)

@@ -1,0 +1,191 @@
+"""The landscape of a network: its mean loss over a data set, as a function of its weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from lightning_landscape.data.dataset import Dataset
+from lightning_landscape.energies.architectures import Architecture
+from lightning_landscape.energies.energy import Energy
+from lightning_landscape.energies.losses import LOSSES, LossName, correct, target_vectors
+from lightning_landscape.errors import require
+
+__all__ = ["NetworkEnergy"]
+
+_PREFIXES = {"train": "", "test": "test_"}
+
+# What the activations of a block may take: the cache of a core, or a fair share of a GPU.
+_BLOCK_BYTES = {"cpu": 4 * 2**20}
+_BLOCK_BYTES_ELSEWHERE = 2**30
+# Matrix products with fewer samples than this at a time lose more than the cache gains.
+_BLOCK_SAMPLES = 1024
+
+Block = tuple[slice, list[tuple[Tensor, Tensor]]]
+"""Some replicas, and the samples and targets they see, in portions."""
+
+
+class NetworkEnergy(Energy):
+    """E(theta) = (1/P) sum_mu loss(f(x_mu; theta), y_mu), one theta a replica.
+
+    The temperature of a dynamics has the unit of one sample's loss; a summed loss at temperature
+    T_sum is this energy at T = T_sum / P.
+
+    The data are worked on in blocks of samples and replicas whose activations stay in the cache,
+    each forward and straight back, so that the gradient is there with the energy: it costs about
+    two more energies, also where it is not used (evaluate under ``torch.no_grad()`` then), and
+    memory does not grow with the data. Derivatives of the gradient (``create_graph=True``) come
+    from the graph of all samples at once, at autograd's usual cost in memory.
+
+    Args:
+        architecture: R networks, with their initial weights.
+        data: what they learn; moved with the module, stored in no checkpoint.
+        loss: ``cross_entropy``, ``quadratic_hinge`` or ``squared``; see `losses.Loss`.
+
+    Attributes:
+        samples: P.
+        inputs: the training samples, shape (P, …).
+        targets: their target vectors y, shape (P, k).
+
+    Raises:
+        UsageError: widths, data and loss do not go together.
+
+    >>> from lightning_landscape.data import RandomData
+    >>> from lightning_landscape.energies import FullyConnected
+    >>> data = RandomData(samples=100, dimension=10)
+    >>> energy = NetworkEnergy(FullyConnected([10, 30, 1], replicas=4), data, "quadratic_hinge")
+    >>> energy().shape, energy.N
+    (torch.Size([4]), 361)
+    """
+
+    extensive: ClassVar[bool] = False
+    inputs: Tensor
+    targets: Tensor
+
+    def __init__(
+        self, architecture: Architecture, data: Dataset, loss: LossName = "cross_entropy"
+    ) -> None:
+        super().__init__()
+        shape = data.inputs.shape[1:]
+        k = architecture.output_size(shape)
+        self.architecture, self.replicas = architecture, architecture.replicas
+        self.samples = len(data.inputs)
+        number = next(architecture.parameters()).dtype
+        splits = {"": (data.inputs, data.targets), "test_": (data.test_inputs, data.test_targets)}
+        for prefix, (x, labels) in splits.items():
+            y = target_vectors(labels, data.classes, k, loss)
+            self.register_buffer(f"{prefix}inputs", x.to(number), persistent=False)
+            self.register_buffer(f"{prefix}targets", y.to(number), persistent=False)
+        self._loss = LOSSES[loss]
+        self._values_per_sample = architecture.values_per_sample(shape)
+
+    def forward(self, batch: Tensor | None = None) -> Tensor:
+        """Return the energies, shape (R,).
+
+        Args:
+            batch: indices of training samples: (B,) for all replicas, or (R, B), for each its own;
+                None means all samples.
+        """
+        x, y = self._select(batch)
+        if torch.is_grad_enabled():
+            return _Mean.apply(self, x, y, *self.architecture.parameters())
+        return self._mean(self._loss.value, x, y)
+
+    @torch.no_grad()
+    def evaluate(self, split: str = "test") -> dict[str, Tensor]:
+        """Return ``energy`` and ``accuracy``, each (R,), on the ``train`` or the ``test`` data."""
+        require(split in _PREFIXES, "split", split, f"must be one of {', '.join(_PREFIXES)}")
+        x, y = (self.get_buffer(_PREFIXES[split] + name) for name in ("inputs", "targets"))
+
+        def both(f: Tensor, y: Tensor) -> Tensor:
+            return torch.stack([self._loss.value(f, y), correct(f, y).to(f.dtype)])
+
+        energy, accuracy = self._mean(both, x.unsqueeze(0), y.unsqueeze(0))
+        return {"energy": energy, "accuracy": accuracy}
+
+    def _select(self, batch: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return samples (R or 1, B, …) and targets (R or 1, B, k)."""
+        if batch is None:
+            return self.inputs.unsqueeze(0), self.targets.unsqueeze(0)
+        fits = batch.ndim == 1 or (batch.ndim == 2 and len(batch) == self.replicas)
+        required = f"must be (B,) or ({self.replicas}, B)"
+        require(fits, "batch.shape", tuple(batch.shape), required)
+        rows, shape = batch.flatten(), (-1, batch.shape[-1])
+        x, y = self.inputs.index_select(0, rows), self.targets.index_select(0, rows)
+        return x.unflatten(0, shape), y.unflatten(0, shape)
+
+    def _blocks(self, x: Tensor, y: Tensor) -> Iterator[Block]:
+        """Cut the data first, as far as matrix products stay fast, and then the replicas."""
+        R, P = self.replicas, x.shape[1]
+        bytes_ = _BLOCK_BYTES.get(x.device.type, _BLOCK_BYTES_ELSEWHERE)
+        pairs = bytes_ // (x.element_size() * self._values_per_sample)  # of replica and sample
+        samples = _even_slices(P, max(_BLOCK_SAMPLES, pairs // R))
+        for r in _even_slices(R, max(1, pairs // samples[0].stop)):
+            x_r, y_r = _of_replicas(x, r), _of_replicas(y, r)
+            yield r, [(x_r[:, s], y_r[:, s]) for s in samples]
+
+    def _mean(self, per_sample: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:
+        """Return means over samples, shape (…, R), of a function of outputs and targets."""
+        parameters, sums = tuple(self.architecture.parameters()), []
+        for r, portions in self._blocks(x, y):
+            some = [_of_replicas(p, r) for p in parameters]
+            values = [per_sample(self.architecture.outputs(some, u), v) for u, v in portions]
+            sums.append(torch.cat(values, dim=-1).sum(-1))
+        return torch.cat(sums, dim=-1) / x.shape[1]
+
+    def _sums(self, x: Tensor, y: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
+        """Return the losses, shape (R,), and their gradients, summed over the samples."""
+        chunks = []
+        for r, portions in self._blocks(x, y):
+            some = [_of_replicas(p, r) for p in parameters]
+            total: list[Tensor] = []
+            for u, v in portions:
+                f, pull = self.architecture.pullback(some, u)
+                losses, slope = self._loss.value_and_slope(f, v)
+                part = [losses.sum(-1), *pull(slope)]
+                total = list(torch._foreach_add(total, part)) if total else part
+            chunks.append(total)
+        if len(chunks) == 1:
+            return chunks[0]
+        return [torch.cat(parts) for parts in zip(*chunks, strict=True)]
+
+
+class _Mean(torch.autograd.Function):
+    """The mean loss; its gradient comes with it, and derivatives of that from autograd."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, energy: NetworkEnergy, x: Tensor, y: Tensor, *parameters: Tensor
+    ) -> Tensor:
+        losses, *ctx.gradients = energy._sums(x, y, parameters)
+        ctx.energy = energy
+        ctx.save_for_backward(x, y, *parameters)
+        return losses / x.shape[1]
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        x, y, *parameters = ctx.saved_tensors
+        if torch.is_grad_enabled():  # someone will differentiate the gradient
+            f = ctx.energy.architecture.outputs(parameters, x)
+            mean = ctx.energy._loss.value(f, y).mean(-1)
+            gradients = torch.autograd.grad(mean, parameters, g, create_graph=True)
+        else:
+            scale = g / x.shape[1]
+            scales = [scale.view(-1, *[1] * (p.ndim - 1)) for p in parameters]
+            gradients = torch._foreach_mul(ctx.gradients, scales)
+        return None, None, None, *gradients
+
+
+def _even_slices(total: int, most: int) -> list[slice]:
+    """Cut 0 … total into the fewest pieces of at most ``most``, and those as equal as can be."""
+    size = math.ceil(total / math.ceil(total / most))
+    return [slice(start, min(start + size, total)) for start in range(0, total, size)]
+
+
+def _of_replicas(t: Tensor, r: slice) -> Tensor:
+    """Return those replicas of t; one with a single entry is common to all."""
+    return t if len(t) <= r.stop - r.start else t[r]

@@ -1,0 +1,137 @@
+"""Any `nn.Module` with a replica axis, by `torch.func`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from lightning_landscape.energies.architectures import Architecture
+from lightning_landscape.errors import UsageError, require
+from lightning_landscape.rng import Stream
+
+__all__ = ["Stacked"]
+
+
+class Stacked(Architecture):
+    """R copies of one module, computed together, each with weights of its own.
+
+    The copies are made by calling ``module`` R times, each time with torch's random state set to a
+    function of (seed, replica) and restored afterwards. Parameters are stacked, replica axis
+    first; buffers must not differ between the copies and stay as they are.
+
+    Batch normalisation is refused, because it makes the loss of a sample depend on the batch, and
+    so is dropout, because it makes the energy random: neither is an energy that is a mean over
+    samples.
+
+    Args:
+        module: makes the network for one replica: (P, …) -> (P, k). In Python a class or function,
+            in a configuration the module's own ``class_path`` and ``init_args``.
+        replicas: R.
+        seed: of the initial weights.
+
+    Raises:
+        UsageError: the module normalises over the batch, drops out, or has no parameters.
+
+    >>> Stacked(lambda: nn.Linear(3, 2), replicas=5)(torch.zeros(1, 7, 3)).shape
+    torch.Size([5, 7, 2])
+    """
+
+    def __init__(self, module: Callable[[], nn.Module], replicas: int = 1, seed: int = 0) -> None:
+        super().__init__()
+        require(replicas >= 1, "replicas", replicas, "must be at least 1")
+        made = isinstance(module, nn.Module)
+        required, remedy = (
+            "must be what makes a module for each replica",
+            "write lambda: … around it",
+        )
+        require(not made, "module", type(module).__name__, required, remedy)
+        self.replicas = replicas
+        copies = _build(module, replicas, seed)
+        first = copies[0]
+        _refuse_layers(first)
+        self._names = [name for name, _ in first.named_parameters()]
+        require(len(self._names) > 0, "module", type(first).__name__, "has no parameters")
+        self.stacks = nn.ParameterList(
+            torch.stack([copy.get_parameter(name).detach() for copy in copies])
+            for name in self._names
+        )
+        self._buffer_names = [name for name, _ in first.named_buffers()]
+        for k, name in enumerate(self._buffer_names):
+            values = [copy.get_buffer(name) for copy in copies]
+            same = all(torch.equal(value, values[0]) for value in values)
+            require(same, "module", type(first).__name__, f"its copies differ in buffer {name}")
+            self.register_buffer(f"buffer{k}", values[0])
+        # only its structure: in a list, so that its weights are not taken for ours
+        self._structure = [first.to("meta")]
+
+    def outputs(self, parameters: Sequence[Tensor], x: Tensor) -> Tensor:
+        """Return the outputs, shape (R, P, k), differentiable to any order."""
+        buffers = {name: getattr(self, f"buffer{k}") for k, name in enumerate(self._buffer_names)}
+
+        def of_one(parameters: tuple[Tensor, ...], x: Tensor) -> Tensor:
+            weights = dict(zip(self._names, parameters, strict=True))
+            return functional_call(self._structure[0], weights | buffers, (x,))
+
+        if len(x) == 1:
+            return vmap(of_one, in_dims=(0, None))(tuple(parameters), x[0])
+        return vmap(of_one)(tuple(parameters), x)
+
+    def output_size(self, sample_shape: Sequence[int]) -> int:
+        """Return k for samples of this shape, found by trying one.
+
+        Raises:
+            UsageError: the module does not take such a sample, or returns no vector for it.
+        """
+        name, shape = type(self._structure[0]).__name__, tuple(sample_shape)
+        try:
+            outputs = self._try_one_sample(sample_shape)
+        except (RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise UsageError(
+                f"module = {name}: does not take samples of shape {shape}: {reason}"
+            ) from error
+        required = "must return (P, outputs) for P samples"
+        require(outputs.ndim == 3, "module", name, required)
+        return outputs.shape[-1]
+
+    def values_per_sample(self, sample_shape: Sequence[int]) -> int:
+        """Return how many numbers its innermost modules put out for one sample."""
+        sizes = [0]
+        innermost = [m for m in self._structure[0].modules() if not list(m.children())]
+        hooks = [
+            m.register_forward_hook(lambda m, x, output: sizes.append(output.numel()))
+            for m in innermost
+        ]
+        self._try_one_sample(sample_shape)
+        for hook in hooks:
+            hook.remove()
+        return sum(sizes)
+
+    @torch.no_grad()
+    def _try_one_sample(self, sample_shape: Sequence[int]) -> Tensor:
+        first = [p[:1] for p in self.stacks]
+        return self.outputs(first, first[0].new_zeros(1, 1, *sample_shape))
+
+
+def _build(module: Callable[[], nn.Module], replicas: int, seed: int) -> list[nn.Module]:
+    """Call ``module`` once for each replica, with the CPU's random state set and then restored."""
+    stream, copies = Stream(seed, "initial module"), []
+    with torch.random.fork_rng(devices=[]):
+        for r in range(replicas):
+            torch.default_generator.manual_seed(stream.key(r))
+            copies.append(module())
+    return copies
+
+
+def _refuse_layers(module: nn.Module) -> None:
+    for name, layer in module.named_modules():
+        where = f"layer {name} = {type(layer).__name__}"
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            raise UsageError(
+                f"{where}: makes a sample's loss depend on its batch; use GroupNorm or LayerNorm"
+            )
+        if isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0:
+            raise UsageError(f"{where}: makes the energy random; set p = 0 or remove it")
