@@ -64,8 +64,8 @@ class EnergyRelaxation(Probe):
         """Append the values at this time."""
         R, N = view.shape
         scale = N if self.attributes.get("extensive") else 1
-        with view.measuring():
-            row = {"energy": view.energy().detach().double().cpu() / scale}
+        with view.measuring(), torch.no_grad():
+            row = {"energy": view.energy().double().cpu() / scale}
             if "test_energy" in self.results:
                 row |= {f"test_{name}": value for name, value in view.test_data().items()}
         row["temperature"] = torch.as_tensor(view.temperature).double().cpu().expand(R)
@@ -79,7 +79,7 @@ class EnergyRelaxation(Probe):
 
         values = {name: result.numpy() for name, result in self.results.items()}
         t = values.pop("step") * self.attributes["time_step"]
-        per_N = "energy / N" if self.attributes.get("extensive") else "energy"
+        per_N = "E / N" if self.attributes.get("extensive") else "E"
         return Dataset(
             {name: (("t", "replica"), value) for name, value in values.items()},
             coords={"t": ("t", t, {"units": "step size x steps"})},

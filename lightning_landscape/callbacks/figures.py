@@ -31,7 +31,9 @@ def draw(dataset: Dataset) -> Figure | None:
     for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         panel(dataset, axes)
         axes.grid(alpha=0.25, linewidth=0.5)
-    figure.suptitle(title(dataset), fontsize="medium")
+    exact = any(name.endswith("_exact") for name in dataset)
+    legend = "; points: measured, lines: exact for N = ∞" if exact else ""
+    figure.suptitle(title(dataset) + legend, fontsize="medium")
     return figure
 
 
@@ -57,7 +59,7 @@ def _relaxation(dataset: Dataset, axes: Axes) -> None:
     mean, error = mean_and_error(shown["energy"])
     if "energy_exact" in dataset:
         axes.plot(
-            shown["t"], shown["energy_exact"], color="black", linewidth=1, label="exact, N = ∞"
+            shown["t"], shown["energy_exact"], color="black", linewidth=1, label="exact"
         )
     axes.errorbar(shown["t"], mean, error, fmt="o", markersize=3, label="measured")
     if "test_energy" in shown:
@@ -72,7 +74,7 @@ def _two_times(name: str, label: str, scale: str) -> Callable[[Dataset, Axes], N
         from matplotlib import colormaps
 
         reached = dataset.dropna("tw", how="all", subset=["C"])
-        colors = colormaps["viridis"](np.linspace(0, 0.9, max(1, reached.sizes["tw"])))
+        colors = colormaps["viridis"](np.linspace(0, 0.9, reached.sizes["tw"]))
         for tw, color in zip(reached["tw"], colors, strict=True):
             curve = reached.sel(tw=tw)
             mean, error = mean_and_error(curve[name])
@@ -82,7 +84,8 @@ def _two_times(name: str, label: str, scale: str) -> Callable[[Dataset, Axes], N
             if f"{name}_exact" in curve:
                 axes.plot(curve["t"], curve[f"{name}_exact"], color=color, linewidth=1)
         axes.set(xscale="log", yscale=scale, xlabel="t", ylabel=label)
-        axes.legend(title="$t_w$", frameon=False, fontsize="small")
+        if reached.sizes["tw"]:
+            axes.legend(title="$t_w$", frameon=False, fontsize="small")
 
     return panel
 

@@ -53,6 +53,11 @@ class PhysicalProgressBar(ProgressBar):
         self._bar.set_postfix_str(_state(trainer, pl_module))
         self._bar.close()
 
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        """Leave the line to the message of the error."""
+        if self._bar is not None:
+            self._bar.close()
+
 
 def _state(trainer: Any, pl_module: Any) -> str:
     energy = pl_module.energy

@@ -65,7 +65,7 @@ class View:
     def test_data(self) -> dict[str, Tensor]:
         """Return what the energy measures on its held-out data, each (R,); inside `measuring`."""
         landscape: Any = self.landscape
-        return {name: value.detach() for name, value in landscape.evaluate("test").items()}
+        return landscape.evaluate("test")
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -92,7 +92,7 @@ class View:
             yield
 
     def energy(self) -> Tensor:
-        """Return the energies, shape (R,), with their graph; call it inside `measuring`."""
+        """Return the energies, shape (R,); call it inside `measuring`."""
         if self._loss_fn is not None:
             energy = self._loss_fn(self._module, self._batch)
         elif self.landscape is not None:

@@ -73,7 +73,11 @@ class LandscapeCLI(LightningCLI):
             save_config_callback=None,
             trainer_defaults=_TRAINER_DEFAULTS,
             seed_everything_default=0,
-            parser_kwargs={"prog": "python -m lightning_landscape", "exit_on_error": True},
+            parser_kwargs={
+                "prog": "python -m lightning_landscape",
+                "allow_abbrev": False,
+                **{verb: {"allow_abbrev": False} for verb in self.subcommands()},
+            },
             parser_class=LandscapeParser,
             args=args,
             run=run,
@@ -110,7 +114,7 @@ class LandscapeCLI(LightningCLI):
 
     def _resolved(self) -> str:
         """Return the configuration as YAML, without what names this very run."""
-        config = yaml.safe_load(self._parser("fit").dump(self.config.fit, skip_none=False))
+        config = yaml.safe_load(self._parser("fit").dump(self.config.fit))
         for key in ("ckpt_path", "config"):
             config.pop(key, None)
         for logger in _as_list(config["trainer"]["logger"]):
@@ -123,7 +127,8 @@ class LandscapeCLI(LightningCLI):
         trainer = self._get(self.config_init, "trainer")
         trainer.callbacks = _as_list(trainer.callbacks)
         if trainer.enable_progress_bar is not False:
-            trainer.callbacks.append(PhysicalProgressBar())
+            # first, so that at the end it has left the screen before the probes speak
+            trainer.callbacks.insert(0, PhysicalProgressBar())
         trainer.plugins = [*_as_list(trainer.plugins), AtomicCheckpointIO()]
         return super().instantiate_trainer(**kwargs)
 

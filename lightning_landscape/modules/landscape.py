@@ -56,14 +56,10 @@ class LandscapeModule(LightningModule):
         self.batches = batches
         self.block_size = block_size
         self.block_energies = torch.empty(0)
-        if batches is not None:
-            samples = getattr(energy, "samples", None)
-            require(
-                samples is not None,
-                "batches",
-                type(batches).__name__,
-                f"{type(energy).__name__} has no data to draw from",
-                "remove model.batches",
+        self.samples: int = getattr(energy, "samples", 0)
+        if batches is not None and not self.samples:
+            raise UsageError(
+                f"batches: {type(energy).__name__} has no data to draw from; remove model.batches"
             )
 
     # time
@@ -91,7 +87,7 @@ class LandscapeModule(LightningModule):
         return self.dynamics
 
     def on_fit_start(self) -> None:
-        """Refuse a run without an end."""
+        """Refuse a run without an end, and batches that do not fit data and processes."""
         require(
             self.trainer.max_steps > 0,
             "trainer.max_steps",
@@ -99,6 +95,7 @@ class LandscapeModule(LightningModule):
             "the run would never end",
             "give the number of integrator steps",
         )
+        self._batch(0)
 
     def train_dataloader(self) -> Iterable[int]:
         """Return an endless stream of blocks; a block is told nothing, it asks the clock."""
@@ -134,7 +131,7 @@ class LandscapeModule(LightningModule):
             return None
         indices = self.batches(
             step,
-            self.energy.samples,
+            self.samples,
             self.energy.replicas,
             rank=self.global_rank,
             world_size=self.trainer.world_size,

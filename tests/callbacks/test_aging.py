@@ -91,7 +91,8 @@ def test_snapshots_are_dropped_when_they_are_no_longer_needed(tmp_path):
 def test_the_memory_is_said_before_the_first_step(tmp_path, caplog):
     module = LandscapeModule(Quadratic([1.0] * 1000, replicas=10), torch.optim.SGD)
     with caplog.at_level("INFO", logger="lightning_landscape"):
-        fit(module, [AgingCorrelation(waiting_times=[1e-3, 2e-3], first=1e-3, last=1e-3)], 5, tmp_path)
+        probe = AgingCorrelation(waiting_times=[1e-3, 2e-3], first=1e-3, last=1e-3)
+        fit(module, [probe], 5, tmp_path)
     assert "aging_correlation: 2 snapshots, at most 0.081 MB; 3 measurements" in caplog.text
 
 

@@ -2,6 +2,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
+from lightning_landscape.data.batches import Batches
 from lightning_landscape.dynamics import Langevin, LeimkuhlerMatthews
 from lightning_landscape.energies import Quadratic, SphericalPSpin
 from lightning_landscape.errors import UsageError
@@ -115,7 +116,7 @@ def test_a_diverging_replica_is_named_with_its_step(tmp_path):
     with torch.no_grad():
         energy.x[0] = 0  # replica 0 sits at the minimum, replica 1 diverges: |1 - 3 lr| = 2
     module = LandscapeModule(energy, lambda params: torch.optim.SGD(params, lr=1.0))
-    with pytest.raises(UsageError, match=r"energy of replica 1 is inf at step 6\d; lower .* lr = 1"):
+    with pytest.raises(UsageError, match=r"replica 1 is inf at step 6\d; lower .* lr = 1"):
         fit(module, 1000, tmp_path)
 
 
@@ -161,4 +162,66 @@ class SaveEach(pl.Callback):
         self.folder = folder
 
     def on_train_end(self, trainer, pl_module):
-        torch.save(pl_module.energy.x.detach(), self.folder / f"rank{trainer.global_rank}.pt")
+        torch.save(pl_module.energy.configuration(), self.folder / f"rank{trainer.global_rank}.pt")
+
+
+def network(replicas=2):
+    from lightning_landscape.data import Digits
+    from lightning_landscape.energies import FullyConnected, NetworkEnergy
+
+    return NetworkEnergy(FullyConnected([64, 16, 10], replicas=replicas, seed=1), Digits())
+
+
+def minibatch_langevin(params):
+    return Langevin(params, lr=0.1, temperature=1e-4, seed=5)
+
+
+def test_ranks_on_shards_follow_the_process_with_the_whole_batch(tmp_path):
+    """DDP on half batches, Langevin noise included, against one process on the union batch."""
+    one = LandscapeModule(network(), minibatch_langevin, Batches(batch_size=32, seed=3))
+    fit(one, 40, tmp_path)
+    fit(
+        LandscapeModule(network(), minibatch_langevin, Batches(batch_size=32, seed=3)),
+        40,
+        tmp_path,
+        [SaveEach(tmp_path)],
+        strategy="ddp_fork",
+        devices=2,
+    )
+    ranks = [torch.load(tmp_path / f"rank{r}.pt") for r in (0, 1)]
+    assert torch.equal(ranks[0], ranks[1])
+    torch.testing.assert_close(ranks[0], one.energy.configuration(), rtol=1e-5, atol=1e-5)
+    # the agreement is not that of runs that have not moved
+    assert (one.energy.configuration() - network().configuration()).abs().max() > 0.05
+
+
+def test_minibatch_runs_resume_bit_for_bit_in_the_middle_of_an_epoch(tmp_path):
+    batches = Batches(batch_size=500, seed=3)  # two steps an epoch
+    whole = LandscapeModule(network(), minibatch_langevin, batches)
+    fit(whole, 9, tmp_path)
+    first = fit(LandscapeModule(network(), minibatch_langevin, batches), 5, tmp_path)
+    first.save_checkpoint(tmp_path / "5.ckpt")
+    second = LandscapeModule(network(), minibatch_langevin, batches)
+    fit(second, 9, tmp_path, ckpt_path=tmp_path / "5.ckpt")
+    assert torch.equal(second.energy.configuration(), whole.energy.configuration())
+
+
+def test_batches_without_data_are_refused():
+    with pytest.raises(UsageError, match="SphericalPSpin has no data to draw from"):
+        LandscapeModule(glass(), batches=Batches(batch_size=8))
+
+
+def test_a_batch_larger_than_the_data_is_refused_before_the_first_step(tmp_path):
+    module = LandscapeModule(network(), batches=Batches(batch_size=5000))
+    with pytest.raises(UsageError, match="batch_size = 5000"):
+        fit(module, 10, tmp_path)
+
+
+def test_held_out_accuracy_is_logged(tmp_path):
+    trainer = pl.Trainer(
+        logger=False, enable_progress_bar=False, accelerator="cpu", enable_checkpointing=False
+    )
+    module = LandscapeModule(network())
+    (metrics,) = trainer.test(module, verbose=False)
+    accuracy = module.energy.evaluate("test")["accuracy"].mean().item()
+    assert metrics["test/accuracy"] == pytest.approx(accuracy)
