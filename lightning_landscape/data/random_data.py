@@ -23,7 +23,7 @@ class RandomData(Dataset):
         dimension: d.
         classes: how many labels there are.
         test_samples: how many samples to hold out.
-        seed: of the samples; more samples or test samples leave the earlier ones as they are.
+        seed: of the samples.
 
     Raises:
         UsageError: an argument is out of range.
