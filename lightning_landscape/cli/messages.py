@@ -91,7 +91,8 @@ def _unknown_option(message: str, key: str, options: Iterable[str]) -> str:
     option = _first(r"does not accept option '([\w.]+)'", message) or _first(
         r"[Uu]nrecognized arguments?: (\S+)", message
     )
-    return option and f"{option}: there is no such option{nearest(_key(option), options)}"
+    option = option.lstrip("-").split("=")[0]
+    return option and f"{option}: there is no such option{nearest(option, options)}"
 
 
 def _missing(message: str, key: str, options: Iterable[str]) -> str:
@@ -107,7 +108,3 @@ def _class_names() -> Iterator[str]:
         yield cls.__name__
         waiting += cls.__subclasses__()
 
-
-def _key(option: str) -> str:
-    """Return the key of an option as it was typed, for example --trainer.max_step=3."""
-    return option.lstrip("-").split("=")[0]

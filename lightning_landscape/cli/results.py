@@ -78,12 +78,14 @@ def _relaxation_rows(dataset: Dataset) -> Iterator[Row]:
 
 
 def _aging_rows(dataset: Dataset) -> Iterator[Row]:
+    # the weights of a network have no fixed norm, so there the displacement says more
+    name, symbol = ("C", "C") if "theory" in dataset.attrs else ("MSD", "Δ")
     for tw in dataset["tw"]:
-        curve = dataset.sel(tw=tw).dropna("t", how="all", subset=["C"])
+        curve = dataset.sel(tw=tw).dropna("t", how="all", subset=[name])
         for k in _spread(curve.sizes["t"], 4):
             at = curve.isel(t=k)
             times = f"tw = {float(tw):.4g}, t = {float(at['t']):.4g}"
-            yield _row(f"C({times})", at["C"], at.get("C_exact"))
+            yield _row(f"{symbol}({times})", at[name], at.get(f"{name}_exact"))
 
 
 def _row(quantity: str, values: DataArray, exact: DataArray | None = None) -> Row:

@@ -21,8 +21,9 @@ def overlap(x: Tensor, y: Tensor) -> Tensor:
     >>> overlap(torch.tensor([[1.0, 1.0]]), torch.tensor([[1.0, 0.0]])).item()
     0.707...
     """
+    x, y = x.double(), y.double()  # in single precision 1 - C would be noise where C is near 1
     norms = torch.linalg.vector_norm(x, dim=-1) * torch.linalg.vector_norm(y, dim=-1)
-    return torch.linalg.vecdot(x, y).double() / norms.double()
+    return torch.linalg.vecdot(x, y) / norms
 
 
 def displacement(x: Tensor, y: Tensor) -> Tensor:

@@ -51,6 +51,6 @@ def test_rows_of_an_aging_run_skip_what_was_not_reached():
     dataset = xarray.Dataset(
         {"C": (("tw", "t", "replica"), C)},
         coords={"tw": [1.0, 100.0], "t": [1.0, 2.0, 3.0]},
-        attrs={"probe": "AgingCorrelation"},
+        attrs={"probe": "AgingCorrelation", "theory": "pspin"},
     )
     assert [row.quantity for row in rows(dataset)] == [f"C(tw = 1, t = {t})" for t in (1, 2, 3)]

@@ -54,3 +54,9 @@ def test_the_error_of_a_mean_is_the_sample_deviation_over_root_R():
 def test_one_replica_has_no_error_bar():
     _, error = mean_and_error(xarray.DataArray([[1.0]], dims=("t", "replica")))
     assert math.isnan(error.item())
+
+
+def test_an_overlap_near_one_keeps_its_precision():
+    x = torch.ones(1, 10_000)
+    y = x + 2**-12 * torch.tensor([1.0, -1.0]).repeat(5000)
+    assert 1 - overlap(x, y).item() == pytest.approx(2**-25, rel=1e-6)
