@@ -6,6 +6,7 @@ from lightning_landscape.energies.energy import Energy
 from lightning_landscape.energies.network import NetworkEnergy
 from lightning_landscape.energies.pspin import SphericalPSpin
 from lightning_landscape.energies.quadratic import Quadratic
+from lightning_landscape.energies.stacked import Stacked
 
 __all__ = [
     "Architecture",
@@ -15,4 +16,5 @@ __all__ = [
     "NetworkEnergy",
     "Quadratic",
     "SphericalPSpin",
+    "Stacked",
 ]
