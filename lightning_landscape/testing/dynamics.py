@@ -1,0 +1,167 @@
+"""DynamicsContract: what every dynamics owes to the module that steps it and resumes it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from lightning_landscape.errors import UsageError
+
+__all__ = ["DynamicsContract"]
+
+SHAPES = [(4, 3), (4, 2, 5)]  # two parameters of R = 4 replicas
+
+
+def _start() -> list[nn.Parameter]:
+    generator = torch.Generator().manual_seed(5)
+    return [nn.Parameter(torch.randn(shape, generator=generator)) for shape in SHAPES]
+
+
+def _energy(params: list[nn.Parameter]) -> Tensor:
+    """An anharmonic energy, bounded below, that couples the parameters of a replica; (R,)."""
+    x = torch.cat([p.flatten(1) for p in params], dim=1)
+    return 0.25 * x.pow(4).sum(1) + 0.5 * x.sum(1).square()
+
+
+def _run(dynamics: Optimizer, params: list[nn.Parameter], steps: int) -> list[Tensor]:
+    for _ in range(steps):
+        dynamics.zero_grad()
+        _energy(params).sum().backward()
+        dynamics.step()
+    return [p.detach().clone() for p in params]
+
+
+def _same(a: list[Tensor], b: list[Tensor]) -> bool:
+    return all(x.equal(y) for x, y in zip(a, b, strict=True))
+
+
+class DynamicsContract:
+    """Subclass it in a test file, give `make`, and pytest does the rest.
+
+    ``make(params, lr, temperature, seed)`` returns a new optimizer with a thermal noise. Where the
+    scheme does not sample a harmonic well exactly, give its own `variance` as well.
+    """
+
+    def make(
+        self, params: Iterable[Tensor], lr: float, temperature: Any = 0.0, seed: int = 0
+    ) -> Optimizer:
+        """Return the dynamics."""
+        raise NotImplementedError
+
+    def variance(self, lr: float, temperature: float, curvature: float) -> float:
+        """Return the stationary variance in a harmonic well; exp(-E/T) has T / curvature."""
+        return temperature / curvature
+
+    # determinism
+
+    def test_the_noise_is_a_function_of_the_seed(self) -> None:
+        """The global generator neither matters nor moves; another seed is another noise."""
+        ends = []
+        for seed, of_torch in ((3, 1), (3, 2), (4, 1)):
+            torch.manual_seed(of_torch)
+            before, params = torch.get_rng_state(), _start()
+            ends.append(_run(self.make(params, 0.01, 0.5, seed), params, 5))
+            assert torch.get_rng_state().equal(before)
+        assert _same(ends[0], ends[1])
+        assert not _same(ends[0], ends[2])
+
+    @pytest.mark.parametrize("stop", [0, 1, 6])
+    def test_a_run_resumes_bit_for_bit(self, stop: int) -> None:
+        """From any step, through a file that holds no code (``weights_only``)."""
+        params = _start()
+        whole = _run(self.make(params, 0.01, 0.5), params, 10)
+        params, file = _start(), io.BytesIO()
+        dynamics = self.make(params, 0.01, 0.5)
+        torch.save((_run(dynamics, params, stop), dynamics.state_dict()), file)
+        file.seek(0)
+        configuration, state = torch.load(file, weights_only=True)
+        params = [nn.Parameter(x) for x in configuration]
+        dynamics = self.make(params, 0.01, 0.5)
+        dynamics.load_state_dict(state)
+        assert _same(_run(dynamics, params, 10 - stop), whole)
+
+    # replicas
+
+    def test_replicas_do_not_feel_each_other(self) -> None:
+        """A disturbed replica goes elsewhere; the others go where they went."""
+        params, disturbed = _start(), _start()
+        with torch.no_grad():
+            for p in disturbed:
+                p[1] += 1.0
+        a = _run(self.make(params, 0.01, 0.5), params, 5)
+        b = _run(self.make(disturbed, 0.01, 0.5), disturbed, 5)
+        for x, y in zip(a, b, strict=True):
+            assert x[[0, 2, 3]].equal(y[[0, 2, 3]])
+            assert not x[1].equal(y[1])
+
+    def test_replicas_may_differ_in_temperature(self) -> None:
+        """Replica r moves as in a run where all have its temperature, up to rounding."""
+        temperatures = [0.0, 0.1, 0.5, 2.0]
+        params = _start()
+        ladder = _run(self.make(params, 0.01, temperatures), params, 5)
+        for r, temperature in enumerate(temperatures):
+            params = _start()
+            alone = _run(self.make(params, 0.01, temperature), params, 5)
+            for x, y in zip(ladder, alone, strict=True):
+                assert torch.allclose(x[r], y[r], rtol=1e-5, atol=1e-6)
+
+    # physics
+
+    def test_it_comes_to_rest_in_a_minimum_without_temperature(self) -> None:
+        """At T = 0 the energy ends below a ten thousandth of where it began; seeds are nothing."""
+        ends = []
+        for seed in (0, 1):
+            params = _start()
+            before = _energy(params)
+            ends.append(_run(self.make(params, 0.02, 0.0, seed), params, 5000))
+            assert (_energy(params) < 1e-4 * before).all()
+        assert _same(*ends)
+
+    @pytest.mark.parametrize("curvature", [0.5, 4.0])
+    def test_it_samples_a_harmonic_well(self, curvature: float) -> None:
+        """<x^2> of 20 000 walkers at 10 distant times, within 4 standard errors (about 1.3 %)."""
+        lr, temperature, walkers, times = 0.05, 0.3, 20_000, 10
+        x = nn.Parameter(torch.zeros(walkers, 1))
+        dynamics = self.make([x], lr, temperature)
+        variances = []
+        for step in range(1200):
+            x.grad = curvature * x.detach()
+            dynamics.step()
+            if step >= 200 and (step + 1) % 100 == 0:
+                variances.append(x.detach().double().square().mean())
+        exact = self.variance(lr, temperature, curvature)
+        # at the smaller curvature 100 steps leave a correlation exp(-2.5) of x, exp(-5) of x^2
+        error = exact * (2 / (walkers * times)) ** 0.5 * 1.01
+        assert abs(torch.stack(variances).mean().item() - exact) < 4 * error
+
+    # manners
+
+    def test_a_closure_is_evaluated_with_gradients_and_returned(self) -> None:
+        """Lightning passes one to every step."""
+        params = _start()
+        dynamics: Any = self.make(params, 0.01)
+
+        def closure() -> Tensor:
+            dynamics.zero_grad()
+            loss = _energy(params).sum()
+            loss.backward()
+            return loss
+
+        expected = _energy(params).sum().item()
+        assert dynamics.step(closure).item() == pytest.approx(expected)
+        assert _energy(params).sum().item() < expected
+
+    def test_impossible_settings_are_refused(self) -> None:
+        """With one sentence, a `UsageError`, that names the argument."""
+        with pytest.raises(UsageError, match="temperature = -1"):
+            self.make(_start(), 0.01, -1.0)
+        with pytest.raises(UsageError, match=r"lr = -0\.01"):
+            self.make(_start(), -0.01)
+        with pytest.raises(UsageError, match="temperature"):
+            self.make(_start(), 0.01, [0.1, 0.2])
