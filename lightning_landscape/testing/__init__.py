@@ -12,7 +12,13 @@ class TestMyEnergy(EnergyContract):
 from importlib import import_module
 from typing import Any
 
-_HOMES = {"DynamicsContract": "dynamics", "EnergyContract": "energy", "ProbeContract": "probe"}
+_HOMES = {
+    "DynamicsContract": "dynamics",
+    "EnergyContract": "energy",
+    "OperatorCase": "operator",
+    "OperatorContract": "operator",
+    "ProbeContract": "probe",
+}
 
 __all__ = list(_HOMES)
 

@@ -1,0 +1,46 @@
+"""Curvature: the matrices of second derivatives, and what can be known of their spectra."""
+
+from lightning_landscape.observables.curvature.composed import (
+    MeanOverRanks,
+    ProjectedOperator,
+    ShiftedOperator,
+    SubsetOperator,
+)
+from lightning_landscape.observables.curvature.gauss_newton import (
+    GaussNewtonOperator,
+    empirical_fisher,
+    split_hessian,
+)
+from lightning_landscape.observables.curvature.kept_graph import HessianOperator
+from lightning_landscape.observables.curvature.linearized import linearized_hessian
+from lightning_landscape.observables.curvature.matrices import (
+    DenseOperator,
+    ScipyOperator,
+    as_scipy,
+)
+from lightning_landscape.observables.curvature.of_energy import hessian_of
+from lightning_landscape.observables.curvature.operator import CurvatureOperator
+from lightning_landscape.observables.curvature.parameters import blocks, select
+from lightning_landscape.observables.curvature.streaming import StreamingOperator
+from lightning_landscape.observables.curvature.tangent import TangentOperator
+
+__all__ = [
+    "CurvatureOperator",
+    "DenseOperator",
+    "GaussNewtonOperator",
+    "HessianOperator",
+    "MeanOverRanks",
+    "ProjectedOperator",
+    "ScipyOperator",
+    "ShiftedOperator",
+    "StreamingOperator",
+    "SubsetOperator",
+    "TangentOperator",
+    "as_scipy",
+    "blocks",
+    "empirical_fisher",
+    "hessian_of",
+    "linearized_hessian",
+    "select",
+    "split_hessian",
+]
