@@ -146,7 +146,7 @@ class FullyConnected(Architecture):
     def pullback(self, parameters: Sequence[Tensor], x: Tensor) -> tuple[Tensor, Pull]:
         """Return the outputs and their back-propagation, written out; see `Architecture`.
 
-        Two to three times as fast as autograd where the networks are small.
+        Up to twice as fast as autograd where the networks are small.
         """
         weights, biases = _split(parameters)
         z, dz = self._workspace(weights[0], x.shape[1])

@@ -26,6 +26,9 @@ class Stacked(Architecture):
     so is dropout, because it makes the energy random: neither is an energy that is a mean over
     samples.
 
+    A small convolutional network gains about a factor of two over a loop on mini-batches, and
+    nothing on large batches, which fill the machine one replica at a time.
+
     Args:
         module: makes the network for one replica: (P, …) -> (P, k). In Python a class or function,
             in a configuration the module's own ``class_path`` and ``init_args``.
