@@ -1,0 +1,1 @@
+"""What is known exactly about glasses and random matrices: no simulation, no network."""

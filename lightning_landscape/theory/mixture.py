@@ -1,0 +1,94 @@
+"""The covariance of a spherical glass, f(q) = sum_p a_p q^p: the one place that evaluates it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from numpy.polynomial import polynomial
+from numpy.typing import ArrayLike, NDArray
+
+from lightning_landscape.errors import require
+
+__all__ = ["Mixture", "mixture_from_json", "mixture_to_json"]
+
+Array = NDArray[np.float64]
+
+
+class Mixture(Mapping[int, float]):
+    """The covariance f(q) = sum_p a_p q^p of a spherical glass, as a function and as {p: a_p}.
+
+    Args:
+        coefficients: the a_p > 0 by p >= 2; {3: 0.5} is the pure 3-spin.
+
+    Raises:
+        UsageError: no term, a p that is not an integer >= 2, or an a_p that is not > 0.
+
+    >>> f = Mixture({3: 0.5})
+    >>> [float(f(1.0, derivative=k)) for k in range(3)]
+    [0.5, 1.5, 3.0]
+    """
+
+    def __init__(self, coefficients: Mapping[int, float]) -> None:
+        require(
+            len(coefficients) > 0, "mixture", dict(coefficients), "needs a term such as {3: 0.5}"
+        )
+        for p, a in coefficients.items():
+            require(isinstance(p, int) and p >= 2, "p", p, "must be an integer >= 2")
+            require(0 < a < math.inf, f"a_{p}", a, "must be a positive number")
+        self._coefficients = {p: float(coefficients[p]) for p in sorted(coefficients)}
+        powers = np.zeros(max(coefficients) + 1)
+        powers[list(self._coefficients)] = list(self._coefficients.values())
+        orders = (polynomial.polyder(powers, order) for order in range(4))
+        self._derivatives = [np.asarray(c, dtype=np.float64) for c in orders]
+
+    @classmethod
+    def pure(cls, p: int) -> Mixture:
+        """Return f(q) = q^p / 2."""
+        return cls({p: 0.5})
+
+    def __call__(self, q: ArrayLike, derivative: int = 0) -> Array:
+        """Return f(q), or its first, second or third derivative, elementwise."""
+        return polynomial.polyval(np.asarray(q, dtype=float), self._derivatives[derivative])
+
+    def polynomial(self, derivative: int = 0) -> Array:
+        """Return the coefficients of f, or of its derivative, by increasing power of q."""
+        return self._derivatives[derivative]
+
+    @property
+    def p(self) -> int:
+        """The p of a pure model; a mixture has none and raises `UsageError`."""
+        require(len(self) == 1, "mixture", self, "this is known for pure models only")
+        return next(iter(self))
+
+    def __getitem__(self, p: int) -> float:
+        return self._coefficients[p]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._coefficients)
+
+    def __len__(self) -> int:
+        return len(self._coefficients)
+
+    def __repr__(self) -> str:
+        return f"Mixture({self._coefficients})"
+
+
+def mixture_to_json(mixture: Mapping[int, float]) -> str:
+    """Return {p: a_p} as JSON, for attributes of files.
+
+    >>> mixture_to_json({3: 0.5})
+    '{"3": 0.5}'
+    """
+    return json.dumps({str(p): a for p, a in Mixture(mixture).items()})
+
+
+def mixture_from_json(text: str) -> Mixture:
+    """Read what `mixture_to_json` wrote.
+
+    >>> mixture_from_json('{"3": 0.5}')
+    Mixture({3: 0.5})
+    """
+    return Mixture({int(p): a for p, a in json.loads(text).items()})
