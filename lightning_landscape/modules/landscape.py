@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from lightning_landscape.data.batches import Batches
@@ -56,6 +57,9 @@ class LandscapeModule(LightningModule):
         self.batches = batches
         self.block_size = block_size
         self.block_energies = torch.empty(0)
+        # data and couplings are the same on every rank: DDP need not send them at every step
+        constant = [f"energy.{name}" for name, _ in energy.named_buffers()]
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self, constant)
         self.samples: int = getattr(energy, "samples", 0)
         if batches is not None and not self.samples:
             raise UsageError(
