@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 import pytest
 import pytorch_lightning as pl
 import torch
-from lightning_landscape.energies.quadratic import Quadratic
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_landscape import records
 from lightning_landscape.callbacks.probe import Probe
+from lightning_landscape.energies.quadratic import Quadratic
 from lightning_landscape.modules.landscape import LandscapeModule
 
 __all__ = ["Classifier", "ProbeContract", "TwoOptimizers", "train"]
