@@ -1,4 +1,4 @@
-"""Gaussian couplings of order p: how they are drawn, planted, laid out as a matrix and curved.
+"""Gaussian couplings of order p: how they are drawn and planted, and the curvature they give.
 
 The polynomial is P(x) = sum_t z_t x_{t_1} … x_{t_p}, summed over the unordered p-tuples t (see
 `_tuples`), with one coefficient for each: the *packed* form, shape (count(N, p),). The energy of a
@@ -13,10 +13,16 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from lightning_landscape.energies._tuples import count, monomials, permutations, tuples
+from lightning_landscape.energies._tuples import (
+    count,
+    monomials,
+    pair_numbers,
+    permutations,
+    tuples,
+)
 from lightning_landscape.rng import Stream
 
-__all__ = ["curvature", "draw_", "plant_", "unfold"]
+__all__ = ["curvature", "draw_", "plant_"]
 
 
 def draw_(packed: Tensor, N: int, p: int, strength: float, stream: Stream) -> Tensor:
@@ -63,32 +69,6 @@ def _blocks(N: int, p: int) -> Iterator[tuple[int, slice, Tensor, Tensor]]:
         yield m, slice(start, start + n), others, math.factorial(p) / (unchanged[:n] * times_m)
 
 
-def unfold(packed: Tensor, N: int, p: int) -> Tensor:
-    """Return the matrix W, shape (N, count(N, p-1)), with dP/dx_i = sum_u W_iu x_{u_1} … x_{u_p-1}.
-
-    W_iu is the coupling of the tuple {i} + u times the number of its indices that equal i. It is
-    p times larger than the packed form, and turns the force on all replicas into one product.
-    """
-    W = _copies(packed, N, p)
-    columns = tuples(N, p - 1).to(W.device)
-    for i, row in enumerate(W):
-        row *= (columns == i).sum(0) + 1
-    return W
-
-
-def _copies(packed: Tensor, N: int, p: int) -> Tensor:
-    """Return the matrix whose element (i, u) is the coupling of the tuple {i} + u."""
-    if p == 1:
-        return packed.unsqueeze(1)
-    copies = packed.new_empty(N, count(N, p - 1))
-    for m in range(N):
-        block = packed[count(m, p) : count(m + 1, p)]
-        copies[m, : len(block)] = block
-        columns = slice(count(m, p - 1), count(m + 1, p - 1))
-        copies[:m, columns] = _copies(block, m + 1, p - 1)[:m]
-    return copies
-
-
 def curvature(packed: Tensor, x: Tensor, p: int) -> tuple[Tensor, Tensor]:
     """Return the gradient (R, N) and the matrix of second derivatives (R, N, N) of P at x.
 
@@ -100,9 +80,7 @@ def curvature(packed: Tensor, x: Tensor, p: int) -> tuple[Tensor, Tensor]:
         x: shape (R, N).
         p: the order.
     """
-    i = torch.arange(x.shape[1], device=x.device)
-    high, low = torch.maximum(i, i[:, None]), torch.minimum(i, i[:, None])
-    return _curvature(packed, x, p, high * (high + 1) // 2 + low)
+    return _curvature(packed, x, p, pair_numbers(x.shape[1]).to(x.device))
 
 
 def _curvature(packed: Tensor, x: Tensor, p: int, pairs: Tensor) -> tuple[Tensor, Tensor]:

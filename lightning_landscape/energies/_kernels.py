@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["add_windows", "packed_gradient"]
+__all__ = ["add_products", "add_windows", "packed_gradient"]
 
 # Sums may be reordered, or they do not vectorise; but a nan has to remain a nan.
 _FAST = {"reassoc", "contract", "nsz"}
@@ -56,6 +56,36 @@ def packed_gradient(
                     if j != k:
                         term *= y[rest[j][u]]
                 gradient[rest[k][u]] += term
+
+
+@njit(fastmath=_FAST, nogil=True, cache=True)
+def add_products(y: NDArray, outer: tuple[NDArray, ...], x: NDArray, out: NDArray) -> None:
+    """Add to the gradient what the products y_u = S_u x contribute; see `_products`.
+
+    Args:
+        y: shape (n, K, B).
+        outer: the indices of u, an array of n for each.
+        x: shape (N, B).
+        out: shape (N, B).
+    """
+    n, K, B = y.shape
+    product, half = np.empty(B, x.dtype), np.empty(B, x.dtype)
+    for k in range(n):
+        product[:] = 1
+        for u in outer:
+            product *= x[u[k]]
+        half[:] = 0
+        for i in range(K):
+            row, site, force = y[k, i], x[i], out[i]
+            for b in range(B):
+                force[b] += product[b] * row[b]
+                half[b] += site[b] * row[b]
+        for a in range(len(outer)):
+            product[:] = half / 2
+            for c in range(len(outer)):
+                if c != a:
+                    product *= x[outer[c][k]]
+            out[outer[a][k]] += product
 
 
 @njit(fastmath=_FAST, nogil=True, cache=True)

@@ -41,29 +41,25 @@ def energy(x: Tensor, interactions: Sequence[Interaction]) -> Tensor:
         x: shape (R, N).
         interactions: the P_p.
     """
-    return _Value.apply(x, interactions)[0]
+    return _Value.apply(x, interactions)
 
 
 class _Value(Function):
-    """x -> H(x) and the force on x; the backward pass only has to multiply."""
+    """x -> H(x), keeping the force on x, so that the backward pass only has to multiply."""
 
     @staticmethod
-    def forward(x: Tensor, interactions: Sequence[Interaction]) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, x: Tensor, interactions: Sequence[Interaction]) -> Tensor:
         forces = [interaction.force(x) for interaction in interactions]
         energy = -sum(
             torch.linalg.vecdot(x, force) / interaction.p
             for interaction, force in zip(interactions, forces, strict=True)
         )
-        return energy, sum(forces[1:], forces[0])
+        ctx.save_for_backward(x, sum(forces[1:], forces[0]))
+        ctx.interactions = interactions
+        return energy
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
-        (x, ctx.interactions), (_, force) = inputs, output
-        ctx.mark_non_differentiable(force)
-        ctx.save_for_backward(x, force)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         x, force = ctx.saved_tensors
         if not torch.is_grad_enabled():
             return -grad.unsqueeze(-1) * force, None
@@ -74,13 +70,10 @@ class _Gradient(Function):
     """x -> grad H(x), which is known already; its backward pass is a Hessian-vector product."""
 
     @staticmethod
-    def forward(x: Tensor, force: Tensor, interactions: Sequence[Interaction]) -> Tensor:
-        return -force
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        x, _, ctx.interactions = inputs
+    def forward(ctx: Any, x: Tensor, force: Tensor, interactions: Sequence[Interaction]) -> Tensor:
         ctx.save_for_backward(x)
+        ctx.interactions = interactions
+        return -force
 
     @staticmethod
     def backward(ctx: Any, v: Tensor) -> tuple[Tensor, None, None]:

@@ -15,7 +15,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-__all__ = ["count", "derivatives", "monomials", "permutations", "tuples"]
+__all__ = ["count", "monomials", "pair_numbers", "permutations", "tuples"]
 
 
 def count(N: int, d: int) -> int:
@@ -34,12 +34,25 @@ def tuples(N: int, d: int) -> Tensor:
     tensor([[0, 0, 1, 0, 1, 2],
             [0, 1, 1, 2, 2, 2]])
     """
-    if d == 1:
-        return torch.arange(N).unsqueeze(0)
+    if d <= 1:
+        return torch.arange(N)[None, :] if d else torch.empty(0, 1, dtype=torch.int64)
     sizes = torch.tensor([count(m + 1, d - 1) for m in range(N)])
     largest = torch.arange(N).repeat_interleave(sizes)
     place_in_block = torch.arange(len(largest)) - (sizes.cumsum(0) - sizes)[largest]
     return torch.cat([tuples(N, d - 1)[:, place_in_block], largest.unsqueeze(0)])
+
+
+def pair_numbers(N: int) -> Tensor:
+    """Return the number of the unordered pair of each two indices, shape (N, N).
+
+    >>> pair_numbers(3)
+    tensor([[0, 1, 3],
+            [1, 2, 4],
+            [3, 4, 5]])
+    """
+    i = torch.arange(N)
+    high, low = torch.maximum(i, i[:, None]), torch.minimum(i, i[:, None])
+    return high * (high + 1) // 2 + low
 
 
 def permutations(indices: Tensor) -> Tensor:
@@ -74,22 +87,3 @@ def monomials(indices: Tensor, x: Tensor) -> Tensor:
     for index in indices[1:]:
         product.mul_(x.index_select(0, index))
     return product
-
-
-def derivatives(indices: Tensor, x: Tensor, v: Tensor) -> Tensor:
-    """Return the derivative of `monomials` along ``v``, by the product rule.
-
-    Args:
-        indices: tuples, shape (d, n).
-        x: where, shape (N, ...).
-        v: the direction, shape (N, ...).
-
-    Returns:
-        shape (n, ...).
-    """
-    product, slope = x.index_select(0, indices[0]), v.index_select(0, indices[0])
-    for index in indices[1:]:
-        factor = x.index_select(0, index)
-        slope = slope.mul_(factor).addcmul_(product, v.index_select(0, index))
-        product.mul_(factor)
-    return slope

@@ -10,6 +10,7 @@ from torch import Tensor
 from lightning_landscape.energies._glass import Glass, check_model, uniform_start
 from lightning_landscape.energies._memory import require_memory
 from lightning_landscape.energies._polynomial import Interaction, along
+from lightning_landscape.energies._threads import in_threads
 from lightning_landscape.errors import require
 from lightning_landscape.rng import Stream
 
@@ -110,23 +111,32 @@ class _Windows(Interaction):
         self.register_buffer("orders", orders, persistent=False)
 
     def force(self, x: Tensor) -> Tensor:
-        forces = self._compiled if x.device.type == "cpu" else self._portable
-        return torch.cat([forces(rows.t().contiguous()).t() for rows in x.split(_LANES)])
+        blocks = [rows.t().contiguous() for rows in x.detach().split(_LANES)]  # (N, B)
+        if x.device.type == "cpu":
+            forces = self._compiled(blocks)
+        else:
+            forces = [self._portable(sites) for sites in blocks]
+        return torch.cat([force.t() for force in forces])
 
     def force_along(self, x: Tensor, v: Tensor) -> Tensor:
         return along(self.force, x, v)
 
-    def _compiled(self, sites: Tensor) -> Tensor:
-        """Return the force for replicas in columns, shape (N, R)."""
+    def _compiled(self, blocks: list[Tensor]) -> list[Tensor]:
+        """Return the force for blocks of replicas in columns, shapes (N, B)."""
         from lightning_landscape.energies._kernels import add_windows
 
-        out = torch.empty_like(sites)
-        arrays = (self.couplings.numpy(), self.orders.numpy())
-        add_windows(*arrays, self.offsets, sites.detach().numpy(), out.numpy())
+        out = [torch.empty_like(sites) for sites in blocks]
+        arrays = (self.couplings.numpy(), self.orders.numpy(), self.offsets)
+
+        def work(first: int, last: int) -> None:
+            for k in range(first, last):
+                add_windows(*arrays, blocks[k].numpy(), out[k].numpy())
+
+        in_threads(work, len(blocks))
         return out
 
     def _portable(self, sites: Tensor) -> Tensor:
-        """Return the same in plain torch, for every device."""
+        """Return the same for one block in plain torch, on any device."""
         out, layers = torch.zeros_like(sites), max(1, _BLOCK // sites.numel())
         for J, order in zip(self.couplings.split(layers), self.orders.split(layers), strict=True):
             x = sites.index_select(0, order.flatten()).unflatten(0, order.shape)  # (layers, N, R)

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping
 from typing import Literal, cast
 
 import torch
 from torch import Tensor
 
-from lightning_landscape.energies._couplings import curvature, draw_, plant_, unfold
+from lightning_landscape.energies._couplings import curvature, draw_, plant_
+from lightning_landscape.energies._dense import Dense
 from lightning_landscape.energies._glass import Glass, check_model, uniform_start
 from lightning_landscape.energies._memory import require_memory
-from lightning_landscape.energies._polynomial import Interaction, along
-from lightning_landscape.energies._tuples import count, derivatives, monomials, tuples
+from lightning_landscape.energies._tuples import count
 from lightning_landscape.errors import require
 from lightning_landscape.rng import Stream
 
 __all__ = ["SphericalPSpin"]
 
-# From this many replicas on, one matrix product for all beats reading fewer bytes for each.
-_PRODUCT_PAYS = 4
-# The monomials of a matrix product are made in blocks of so many numbers, which stay in cache.
-_CACHE_BLOCK, _DEVICE_BLOCK = 2**17, 2**24
+# From this many replicas a sample on, products for all of them beat half the bytes for each.
+_PRODUCT_PAYS = 8
 
 
 class SphericalPSpin(Glass):
@@ -44,10 +41,10 @@ class SphericalPSpin(Glass):
     Couplings and start are functions of the seed: they depend on neither layout, device nor dtype,
     and no checkpoint holds them. Sample r of the disorder depends on the seed and r only.
 
-    A step costs, for each disorder sample, the reading of N^p/p! numbers (or, from four replicas a
-    sample on and on accelerators, a matrix product of N^p/(p-1)! multiplications a replica); the
-    energy comes with the force, and a Hessian-vector product costs two forces. Memory: N^p/p!
-    numbers a sample, and p times more in addition for the matrix.
+    A step reads N^p/p! numbers a disorder sample. From eight replicas a sample on, and on other
+    devices than a CPU, it is matrix products of 2 N^p/p! multiplications a replica instead, which
+    keep twice as many numbers in addition. The energy comes with the force, and a Hessian-vector
+    product costs two forces.
 
     Args:
         N: the number of spins.
@@ -87,7 +84,8 @@ class SphericalPSpin(Glass):
         require(disorder in known, "disorder", disorder, f"must be one of {', '.join(known)}")
         require(start_temperature > 0, "start_temperature", start_temperature, "must be above 0")
         samples = replicas if disorder == "independent" else 1
-        _check_memory(N, mixture, samples, replicas, number)
+        many = replicas >= _PRODUCT_PAYS * samples
+        _check_memory(N, mixture, samples, 3 if many else 1, number)
         start = uniform_start(replicas, N, seed)
         if disorder == "shared" and math.isfinite(start_temperature):
             start = start[:1].repeat(replicas, 1)
@@ -98,7 +96,7 @@ class SphericalPSpin(Glass):
                 draw_(couplings, N, p, a, Stream(seed, f"couplings/{p}/{s}"))
                 if math.isfinite(start_temperature):
                     plant_(couplings, N, p, a / start_temperature, start[s])
-            interactions.append(_Dense(packed, N, p, _uses_matrix(samples, replicas)))
+            interactions.append(Dense(packed, N, p, use_products=many))
         super().__init__(start.to(number), interactions, mixture, start_temperature)
 
     @torch.no_grad()
@@ -108,99 +106,17 @@ class SphericalPSpin(Glass):
         On the sphere the curvature in the tangent space is that of H + mu |x|^2 / 2 with the
         multiplier mu = -x.grad H / N. All of them cost about one force, at N^p/p! reads a sample.
         """
-        terms = cast(Iterable[_Dense], self.interactions)
+        terms = cast(Iterable[Dense], self.interactions)
         matrices = [curvature(term.packed, self.x.detach(), term.p)[1] for term in terms]
         return -torch.stack(matrices).sum(0)
 
 
-def _uses_matrix(samples: int, replicas: int) -> bool:
-    return replicas >= _PRODUCT_PAYS * samples
-
-
 def _check_memory(
-    N: int, mixture: Mapping[int, float], samples: int, replicas: int, number: torch.dtype
+    N: int, mixture: Mapping[int, float], samples: int, copies: int, number: torch.dtype
 ) -> None:
-    needed = 0
-    for p in mixture:
-        numbers = samples * count(N, p)
-        if _uses_matrix(samples, replicas):
-            numbers += samples * N * count(N, p - 1)
-        needed += numbers * number.itemsize + 8 * (p - 1) * count(N, p - 1)
+    needed = sum(
+        copies * samples * count(N, p) * number.itemsize + 8 * (p - 1) * count(N, p - 1)
+        for p in mixture
+    )
     remedy = "lower N or p, use float32 or share the disorder, or take DilutedPSpin"
     require_memory(needed, "N", N, remedy)
-
-
-class _Dense(Interaction):
-    """The interaction of order p between all spins, for S samples of the disorder.
-
-    S is R or 1, so row b of x sees sample b mod S.
-
-    Args:
-        packed: the couplings, shape (S, count(N, p)).
-        N: the number of spins.
-        p: the order.
-        use_matrix: multiply by the unfolded couplings on a CPU too.
-    """
-
-    packed: Tensor
-    rest: Tensor
-    matrix: Tensor | None
-
-    def __init__(self, packed: Tensor, N: int, p: int, use_matrix: bool) -> None:
-        super().__init__()
-        self.N, self.p, self.use_matrix = N, p, use_matrix
-        # functions of the seed, so no checkpoint needs them
-        self.register_buffer("packed", packed, persistent=False)
-        self.register_buffer("rest", tuples(N, p - 1), persistent=False)
-        self.register_buffer("matrix", None, persistent=False)
-
-    def force(self, x: Tensor) -> Tensor:
-        if self.use_matrix or x.device.type != "cpu":
-            return self._multiply(monomials, x)
-        return self._read_packed(x)
-
-    def force_along(self, x: Tensor, v: Tensor) -> Tensor:
-        if self.use_matrix or x.device.type != "cpu":
-            return self._multiply(derivatives, x, v)
-        return along(self._read_packed, x, v)
-
-    def _read_packed(self, x: Tensor) -> Tensor:
-        """Return the force, shape (B, N), reading each coupling once."""
-        from lightning_landscape.energies._kernels import packed_gradient
-
-        out = torch.empty_like(x, memory_format=torch.contiguous_format)
-        packed, rest = self.packed.numpy(), tuple(self.rest.numpy())
-        rows, forces = x.detach().contiguous().numpy(), out.numpy()
-
-        def work(first: int, last: int) -> None:
-            packed_gradient(packed, rest, rows[first:last], first, forces[first:last])
-
-        _in_threads(work, len(x))
-        return out
-
-    def _multiply(self, columns: Callable[..., Tensor], *vectors: Tensor) -> Tensor:
-        """Return W @ columns(u, *vectors) over all tuples u, for all rows at once, shape (B, N)."""
-        if self.matrix is None:
-            self.matrix = torch.stack([unfold(z, self.N, self.p) for z in self.packed])
-        (S, N, n), B = self.matrix.shape, len(vectors[0])
-        sites = [v.t().contiguous() for v in vectors]  # (N, B)
-        out = sites[0].new_zeros(S, N, B // S)
-        blocks = math.ceil(n * B / (_CACHE_BLOCK if out.device.type == "cpu" else _DEVICE_BLOCK))
-        size = math.ceil(n / blocks)
-        for first in range(0, n, size):
-            u = slice(first, first + size)
-            block = columns(self.rest[:, u], *sites).unflatten(1, (-1, S)).permute(2, 0, 1)
-            out = torch.baddbmm(out, self.matrix[:, :, u], block)  # (S, N, B / S)
-        return out.permute(2, 0, 1).reshape(B, N)
-
-
-def _in_threads(work: Callable[[int, int], None], rows: int) -> None:
-    """Call ``work(first, last)`` on as many parts of the rows as torch may use threads."""
-    parts = min(torch.get_num_threads(), rows)
-    if parts == 1:
-        work(0, rows)
-        return
-    ends = [rows * k // parts for k in range(parts + 1)]
-    # a new pool for each call: one that is kept would not survive a fork
-    with ThreadPoolExecutor(parts) as pool:
-        list(pool.map(work, ends[:-1], ends[1:]))
