@@ -7,7 +7,8 @@ in microscopic times. With lambda = log(t),
 
 and likewise R: an advection from the diagonal theta = 1, solved implicitly, fourth order in
 lambda and spectrally in theta, by one Newton iteration for all of a slice, mu included. A decade
-of time costs a fixed number of slices, where a uniform grid needs ten times the steps.
+of time costs a fixed number of slices, where a uniform grid needs ten times the steps. The aging
+state is marginal: an error delta of the memory acts as t delta, so late times need finer ratios.
 """
 
 from __future__ import annotations
@@ -49,9 +50,12 @@ class Slices:
 def integrate(quench: Quench, t_max: float, spacing: float, step: float) -> Slices:
     """Integrate to ``t_max``; ``spacing`` (of the ratios' nodes) and ``step`` set the accuracy.
 
-    Cost: (number of slices) x L^3 / 5 operations; L grows as log(t_max) / spacing.
+    Cost: O(L^3) per slice; there are log(t_max)/step slices of L = O(log(t_max)/spacing) nodes.
+
+    Raises:
+        ArithmeticError: the ratios are too coarse for so long a time.
     """
-    first = min(5e-3 / quench.rate, t_max)
+    first = min(5e-3 / quench.rate, t_max)  # short_times has a relative error of 1e-7 there
     steps = math.ceil(math.log(t_max / first) / step)
     step = math.log(t_max / first) / steps if steps else step
     grid = RatioGrid(0.3 / (quench.rate * t_max), spacing)
@@ -92,7 +96,7 @@ class _Implicit:
             # the next change is of the order of t times the square of this one
             if (1 + t * self.quench.rate) * np.abs(change).max() ** 2 < 1e-12:
                 return
-        raise ArithmeticError(f"the Cugliandolo-Kurchan equations have no solution at t = {t:.6g}")
+        raise ArithmeticError(f"no solution at t = {t:.6g}: the spacing of ratios is too coarse")
 
     def _system(self, n: int) -> tuple[Array, Array]:
         """Return the residual (2 L) of slice n and its derivative (2 L, 2 L)."""

@@ -49,7 +49,7 @@ class Quench:
 
     @property
     def rate(self) -> float:
-        """The microscopic rate: an upper bound of mu at t = 0 and in the aging state."""
+        """The microscopic rate: mu at t = 0 and mu in the aging state, added."""
         f1, f2 = float(self.f(1.0, 1)), float(self.f(1.0, 2))
         return self.temperature + self.beta * f1 + 2 * math.sqrt(f2)
 

@@ -14,6 +14,8 @@ from lightning_landscape.errors import UsageError
 from lightning_landscape.theory import pspin
 from lightning_landscape.theory.cugliandolo_kurchan import solve
 from lightning_landscape.theory.equilibrium import equilibrium_correlation
+from lightning_landscape.theory.log_time import integrate
+from lightning_landscape.theory.quench import Quench
 from lightning_landscape.theory.uniform_grid import solve_uniform
 
 PURE, MIXED = {3: 0.5}, {3: 0.25, 4: 0.25}
@@ -237,6 +239,7 @@ def test_hundred_thousand_time_units():
     [
         ({"temperature": -0.1}, "temperature = -0.1: must be at least 0"),
         ({"t_max": 0.0}, "t_max = 0.0: must be positive"),
+        ({"t_max": 1e9}, "t_max = 1000000000.0: must be at most 1.15e"),
         ({"tolerance": 1e-9}, "tolerance = 1e-09"),
         ({"start_temperature": 0.5}, "start_temperature = 0.5: must be at least T_K = 0.586054"),
         ({"mixture": {1: 0.5}}, "p = 1"),
@@ -245,6 +248,11 @@ def test_hundred_thousand_time_units():
 def test_misuse_is_one_sentence(arguments, message):
     with pytest.raises(UsageError, match=message):
         solve(**{"mixture": PURE, "temperature": 0.0, "t_max": 1.0, **arguments})
+
+
+def test_a_grid_too_coarse_for_its_time_says_so():
+    with pytest.raises(ArithmeticError, match="spacing of ratios is too coarse"):
+        integrate(Quench.of(PURE, 0.0, math.inf), 1e5, spacing=0.4, step=0.2)
 
 
 def test_times_outside_the_solution_are_refused():
