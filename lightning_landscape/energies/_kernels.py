@@ -1,7 +1,7 @@
 """Numba kernels of the glasses, for the CPU. Importing this module imports numba.
 
 Each computes the gradient of a homogeneous polynomial, for real or for complex x: with the latter
-and one imaginary step it gives the second derivatives too (see `_glass.along`).
+and one imaginary step it gives the second derivatives too (see `_polynomial.along`).
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ class Products(nn.Module):
 
         dP/dx_i = sum_u (prod_a x_{u_a}) y_ui + sum_{u, a: u_a = i} (prod_{b != a} x_{u_b}) x.y_u/2
 
-    The matrices hold each coupling twice, whatever p: no scheme that multiplies all monomials of
-    order p - 1 reads or multiplies so little.
+    The matrices hold each coupling twice, whatever p; a matrix that multiplies the monomials of
+    order p - 1 would hold it p times.
 
     Args:
         packed: couplings of S samples, shape (S, count(N, p)); see `_couplings`.

@@ -72,10 +72,14 @@ class DilutedPSpin(Glass):
         require(
             2 * offsets[-1] < N, "N", N, f"must be above {2 * offsets[-1]} for p = {p}", "raise N"
         )
-        layers = round(connectivity * N / p)
+        one_layer = p / N
         require(
-            layers >= 1, "connectivity", connectivity, f"must be at least p/N = {p / N}", "raise it"
+            one_layer <= connectivity < math.inf,
+            "connectivity",
+            connectivity,
+            f"must be at least p/N = {one_layer}, and finite",
         )
+        layers = round(connectivity / one_layer)
         require_memory(
             layers * N * (4 + number.itemsize), "connectivity", connectivity, "lower it or N"
         )

@@ -60,6 +60,9 @@ class SphericalPSpin(Glass):
         UsageError: p < 2, an impossible size or temperature, or couplings that do not fit into
             memory; nothing has been allocated then.
 
+    In units where the covariance is N q^p (DYNAMITE, the examples of pele) energies are sqrt(2)
+    times larger and times sqrt(2) shorter.
+
     Source: Crisanti, Sommers 1992, Z. Phys. B 87, 341; Crisanti, Leuzzi 2004, cond-mat/0406649.
 
     >>> energy = SphericalPSpin(N=64, p=3, replicas=4, start_temperature=0.8, dtype="float64")
@@ -78,7 +81,7 @@ class SphericalPSpin(Glass):
         seed: int = 0,
         dtype: str = "float32",
     ) -> None:
-        mixture = dict(sorted((mixture or {p: 0.5}).items()))
+        mixture = dict(sorted(({p: 0.5} if mixture is None else mixture).items()))
         number = check_model(N, replicas, dtype, mixture)
         known = ("shared", "independent")
         require(disorder in known, "disorder", disorder, f"must be one of {', '.join(known)}")

@@ -60,14 +60,15 @@ class Quadratic(Energy):
         require(start >= 0, "start", start, "is a standard deviation")
         self.replicas = replicas
         number, N = getattr(torch, dtype), len(spectrum)
-        x, basis = torch.empty(replicas, N, dtype=torch.float64), torch.eye(N, dtype=torch.float64)
-        Stream(seed, "start").normal_(x, step=0).mul_(start)
+        stream, x = Stream(seed, "start"), torch.empty(replicas, N, dtype=torch.float64)
+        for r, row in enumerate(x):
+            stream.normal_(row, step=r)
+        self.x = nn.Parameter((start * x).to(number))
+        basis = torch.eye(N, dtype=torch.float64)
         if rotate:
             basis = _random_basis(N, Stream(seed, "basis"))
-        self.x = nn.Parameter(x.to(number))
-        # functions of the arguments, so no checkpoint needs them
-        eigenvalues = torch.as_tensor(spectrum, dtype=torch.float64)
-        matrix = basis * eigenvalues @ basis.t()
+        matrix = basis * torch.as_tensor(spectrum, dtype=torch.float64) @ basis.t()
+        # a function of the arguments, so no checkpoint needs it
         self.register_buffer("matrix", matrix.to(number), persistent=False)
 
     def forward(self, batch: Tensor | None = None) -> Tensor:

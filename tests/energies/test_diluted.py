@@ -49,6 +49,15 @@ def test_plain_torch_in_several_blocks_gives_the_same_force(monkeypatch):
     torch.testing.assert_close(term._portable(sites), whole, rtol=1e-13, atol=1e-13)
 
 
+def test_threads_change_no_bit():
+    energy = DilutedPSpin(40, connectivity=0.5, replicas=37)
+    one = gradient(energy)
+    torch.set_num_threads(2)
+    two = gradient(energy)
+    torch.set_num_threads(1)
+    assert torch.equal(one, two)
+
+
 def test_hessian_vector_product_is_that_of_the_naive_sum():
     energy = DilutedPSpin(40, 4, connectivity=0.5, replicas=2, dtype="float64")
     t, J = tuples_and_couplings(energy)
@@ -141,6 +150,7 @@ def test_quench_follows_the_exact_curve():
         ({"N": 6}, "N = 6: must be above 6 for p = 3"),
         ({"N": 100, "connectivity": 0.01}, "connectivity = 0.01: must be at least p/N = 0.03"),
         ({"N": 100, "connectivity": -1.0}, "connectivity = -1.0"),
+        ({"N": 100, "connectivity": float("nan")}, "connectivity = nan"),
         ({"N": 10**6}, "connectivity = 1.5: needs 4e.03 GB.*lower it or N"),
         ({"N": 100, "dtype": "half"}, "dtype = half"),
     ],

@@ -162,7 +162,7 @@ def test_covariance_is_exactly_N_f_of_q(p, strength, q):
 
 @pytest.mark.parametrize("mixture", [{2: 0.5}, {3: 0.5}, {4: 0.5}, {2: 0.4, 3: 0.6}], ids=str)
 def test_covariance_over_samples_is_N_f_of_q(mixture):
-    N, samples = 6, 4000
+    N, samples = 6, 2500
     energy = SphericalPSpin(
         N, mixture=mixture, replicas=samples, disorder="independent", dtype="float64", seed=5
     )
@@ -296,6 +296,7 @@ def test_hessian_at_a_random_point_is_a_semicircle_of_radius_2_sqrt_3():
         ({"N": 1}, "N = 1"),
         ({"N": 8.0}, "N = 8.0"),
         ({"N": 8, "mixture": {1: 0.5}}, "p = 1"),
+        ({"N": 8, "mixture": {}}, "mixture = {}"),
         ({"N": 8, "mixture": {3: -0.5}}, r"mixture\[3\] = -0.5"),
         ({"N": 8, "mixture": {3: math.inf}}, r"mixture\[3\] = inf"),
         ({"N": 8, "replicas": 0}, "replicas = 0"),
@@ -337,6 +338,23 @@ def test_reference_is_what_the_exact_equations_need():
     }
     assert energy.extensive
     assert energy.constraint == Sphere(8)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize(("replicas", "disorder"), DISORDER)
+def test_device_changes_nothing_but_rounding(replicas, disorder):
+    energy = SphericalPSpin(
+        40, mixture={2: 0.1, 3: 0.5, 4: 0.1}, replicas=replicas, disorder=disorder, dtype="float64"
+    )
+    v = torch.randn(replicas, 40, dtype=torch.float64)
+    results = []
+    for device in ("cpu", "cuda"):
+        energy.to(device)
+        g = gradient(energy, create_graph=True)
+        Hv = torch.autograd.grad(g, energy.x, v.to(device))[0]
+        results.append([t.detach().cpu() for t in (energy(), g, Hv, energy.hessian())])
+    torch.testing.assert_close(*results, rtol=1e-11, atol=1e-11)
 
 
 # a peer
