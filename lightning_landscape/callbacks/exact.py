@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-import math
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from lightning_landscape.errors import UsageError
 
 if TYPE_CHECKING:
     from xarray import Dataset
@@ -31,7 +32,12 @@ def with_exact(dataset: Dataset) -> Dataset:
         return dataset
     if np.ndim(dataset.attrs["temperature"]) > 0 or not dataset.attrs["temperature_is_constant"]:
         return dataset
-    return known[dataset.attrs["probe"]](dataset).assign_attrs(
+    try:
+        filled = known[dataset.attrs["probe"]](dataset)
+    except (UsageError, ArithmeticError) as error:  # the measurement is worth more than the curve
+        logger.warning("no exact curve beside %s: %s", dataset.attrs["probe"], error)
+        return dataset
+    return filled.assign_attrs(
         theory_reference="Cugliandolo, Kurchan 1993, PRL 71, 173; N to infinity"
     )
 
@@ -52,18 +58,13 @@ def _exact_correlation(dataset: Dataset) -> Dataset:
 
 
 def _solution(dataset: Dataset, t_max: float) -> Solution:
-    # rounded up to one common value, so that the probes of a run share a solution
-    t_max = 2.0 ** (math.ceil(2 * math.log2(max(t_max, 1.0))) / 2)
-    attributes = dataset.attrs
-    return _solve(
-        attributes["mixture"], attributes["temperature"], attributes["start_temperature"], t_max
-    )
+    a = dataset.attrs
+    return _solve(a["mixture"], a["temperature"], a["start_temperature"], t_max)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=2)
 def _solve(mixture: str, temperature: float, start_temperature: float, t_max: float) -> Solution:
     from lightning_landscape.theory.cugliandolo_kurchan import solve
     from lightning_landscape.theory.pspin import mixture_from_json
 
-    logger.info("solving the Cugliandolo-Kurchan equations to t = %.3g", t_max)
     return solve(mixture_from_json(mixture), temperature, t_max, start_temperature)

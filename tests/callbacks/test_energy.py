@@ -91,3 +91,15 @@ def test_manual_optimization_without_an_energy_is_refused_in_a_sentence(tmp_path
 
     with pytest.raises(UsageError, match=r"NoEnergy optimizes by hand.*energy\(batch\).*loss_fn"):
         train(NoEnergy(), tmp_path, [EnergyRelaxation()])
+
+
+def test_where_the_theory_refuses_the_measurement_is_kept(tmp_path, caplog):
+    """A start planted below the static transition is no equilibrium: there is no exact curve."""
+    module = LandscapeModule(
+        SphericalPSpin(N=8, replicas=2, start_temperature=0.3),
+        lambda params: Langevin(params, lr=0.1, temperature=0.3),
+    )
+    record = fit(module, EnergyRelaxation(first=0.1, last=2), 20, tmp_path)
+    assert record["energy"].notnull().all()
+    assert "energy_exact" not in record
+    assert "no exact curve beside EnergyRelaxation" in caplog.text
