@@ -46,7 +46,7 @@ class Langevin(Overdamped):
     section 10.2; for the use with mini-batches Welling and Teh, ICML 2011 (see `conventions`).
 
     >>> import torch
-    >>> x = torch.nn.Parameter(torch.zeros(10_000, 1))  # 10 000 replicas in the well x^2 / 2
+    >>> x = torch.nn.Parameter(torch.zeros(100_000, 1))  # 100 000 replicas in the well x^2 / 2
     >>> dynamics = Langevin([x], lr=0.5, temperature=0.3)
     >>> for _ in range(50):
     ...     x.grad = x.detach().clone()

@@ -18,7 +18,8 @@ class LeimkuhlerMatthews(Overdamped):
     One gradient and one draw a step, like `Langevin`, whose arguments and errors it has; but the
     stationary law is exp(-E/T) up to O(lr^2), and exact in a harmonic well: Var x = T / lam. The
     earlier noise is no state: it is a function of (seed, step) and drawn again after a resume.
-    Single trajectories are of first order only, as with `Langevin`. At T = 0 this is
+    The motion in time is of first order only, as with `Langevin`: successive noises overlap, so a
+    free replica moves by 2 T lr (n - 1/2) in n steps, half a step behind. At T = 0 this is
     `torch.optim.SGD` bit for bit.
 
     On the sphere |x|^2 = N projection and rescaling alone would leave a first-order error: with
@@ -37,7 +38,7 @@ class LeimkuhlerMatthews(Overdamped):
     Leimkuhler, Matthews and Tretyakov, Proc. R. Soc. A 470, 20140120 (2014), arXiv:1402.5797.
 
     >>> import torch
-    >>> x = torch.nn.Parameter(torch.zeros(10_000, 1))  # 10 000 replicas in the well x^2 / 2
+    >>> x = torch.nn.Parameter(torch.zeros(100_000, 1))  # 100 000 replicas in the well x^2 / 2
     >>> dynamics = LeimkuhlerMatthews([x], lr=0.5, temperature=0.3)
     >>> for _ in range(50):
     ...     x.grad = x.detach().clone()

@@ -44,8 +44,8 @@ class Overdamped(Optimizer):
         )
         self.seed = seed
         self._noise: Noise | None = None
+        self._constraint = constraint
         super().__init__(params, {"lr": _numbers("lr", lr)})
-        self.constraint = constraint
 
     @abstractmethod
     def amplitude(self, lr: Any, temperature: Any) -> Any:
@@ -65,6 +65,7 @@ class Overdamped(Optimizer):
         for p in self.param_groups[-1]["params"]:
             _check_replicas("lr", self.param_groups[-1]["lr"], p)
             _check_replicas("temperature", self.temperature, p)
+        self.constraint = self._constraint  # checks the shapes
         self._noise = None
 
     @property

@@ -135,7 +135,7 @@ def test_against_posteriors(compare, size):
 
 
 def against(compare, peer, size, step, theirs):
-    """At 2k the target of 8 is reported, not asserted: an empty torch step takes a tenth of theirs."""
+    """At 2k the target is reported only: an empty torch step is a tenth of torch-sgld's."""
     large = size.startswith("300k")
     target = 2 if large else 8
     compare(f"Langevin step, {size}", step, theirs, against=peer, at_least=target, assert_=large)

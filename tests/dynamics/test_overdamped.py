@@ -360,6 +360,12 @@ def test_a_group_with_an_unknown_setting_is_refused():
         Langevin([{"params": parameters(), "lr": -1}], lr=0.1)
 
 
+def test_a_later_group_has_to_fit_the_sphere_too():
+    dynamics = Langevin([nn.Parameter(torch.ones(2, 4))], lr=0.1, constraint=Sphere(4))
+    with pytest.raises(UsageError, match=r"shape = \(2, 3\)"):
+        dynamics.add_param_group({"params": [nn.Parameter(torch.ones(2, 3))]})
+
+
 def test_temperatures_of_replicas_need_a_replica_axis():
     net = nn.Linear(5, 3)
     with pytest.raises(UsageError, match="replicas in front"):
