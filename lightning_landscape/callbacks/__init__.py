@@ -2,6 +2,7 @@
 
 from lightning_landscape.callbacks.aging import AgingCorrelation
 from lightning_landscape.callbacks.energy import EnergyRelaxation
+from lightning_landscape.callbacks.hessian import HessianSpectrum
 from lightning_landscape.callbacks.probe import Probe
 
-__all__ = ["AgingCorrelation", "EnergyRelaxation", "Probe"]
+__all__ = ["AgingCorrelation", "EnergyRelaxation", "HessianSpectrum", "Probe"]

@@ -83,6 +83,14 @@ class Probe(Callback):
 
     # when
 
+    def afford(self, steps: list[int], view: View, end: float) -> list[int]:
+        """Return those of ``steps`` at which to measure in a run of ``end`` steps; all of them.
+
+        A probe that is expensive leaves some out. What it leaves out must depend on the run's
+        configuration only, or a resumed run would end with another record.
+        """
+        return steps
+
     @property
     def name(self) -> str:
         """The name of the record: the class name in lower case with underscores."""
@@ -95,7 +103,8 @@ class Probe(Callback):
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Count the times in steps of this run and check that it can be measured."""
         view = View(pl_module, None, trainer.global_step, self.loss_fn)
-        self._steps = self.events(view.time_step)
+        end = trainer.estimated_stepping_batches
+        self._steps = self.afford(self.events(view.time_step), view, end)
         self._directory = Path(trainer.log_dir) / "probes" if trainer.log_dir else None
         self._written_at = time.monotonic()
         self.attributes = self._describe(view)

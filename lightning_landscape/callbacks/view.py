@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lightning_landscape.callbacks.measuring import measuring
 from lightning_landscape.energies.energy import Energy
@@ -74,10 +74,22 @@ class View:
             return self.landscape.replicas, self.landscape.N
         return 1, sum(p.numel() for p in self.parameters())
 
+    @property
+    def system(self) -> nn.Module:
+        """The module whose parameters move."""
+        return self._module if self.landscape is None else self.landscape
+
+    @property
+    def steps_per_gradient(self) -> float:
+        """What one gradient of `energy` costs in steps: more than 1 where they see mini-batches."""
+        batches = getattr(self._module, "batches", None)
+        if self.landscape is None or batches is None:
+            return 1.0
+        return self._module.samples / batches.batch_size
+
     def parameters(self) -> list[Tensor]:
         """Return the moving parameters, as the module holds them."""
-        module = self._module if self.landscape is None else self.landscape
-        return [p for p in module.parameters() if p.requires_grad]
+        return [p for p in self.system.parameters() if p.requires_grad]
 
     @torch.no_grad()
     def configuration(self) -> Tensor:

@@ -1,0 +1,217 @@
+"""HessianSpectrum: the spectrum of the Hessian at logarithmic times."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from lightning_landscape.callbacks.probe import Probe
+from lightning_landscape.callbacks.view import LossFn, View
+from lightning_landscape.clock import log_times, to_steps
+from lightning_landscape.errors import require
+from lightning_landscape.observables.curvature.composed import MeanOverRanks
+from lightning_landscape.observables.curvature.kept_graph import HessianOperator
+from lightning_landscape.observables.curvature.of_energy import hessian_of
+from lightning_landscape.observables.curvature.operator import CurvatureOperator
+from lightning_landscape.observables.curvature.parameters import blocks
+from lightning_landscape.observables.curvature.survey import Effort, survey
+from lightning_landscape.observables.curvature.tangent import TangentOperator
+from lightning_landscape.rng import Stream
+
+if TYPE_CHECKING:
+    from xarray import Dataset
+
+__all__ = ["HessianSpectrum"]
+
+_DIMS = {
+    "eigenvalues": ("t", "replica", "eigenvalue"),
+    "part_trace": ("t", "replica", "part"),
+    "part_trace_error": ("t", "replica", "part"),
+    "edges": ("t", "edge"),
+    **dict.fromkeys(("fraction", "fraction_error", "resolution"), ("t", "replica", "bin")),
+    **dict.fromkeys(("products", "zero"), ("t",)),
+    **dict.fromkeys(
+        [f"{end}{of}" for end in ("highest", "lowest") for of in ("", "_residual", "_converged")],
+        ("t", "replica", "rank"),
+    ),
+}
+
+logger = logging.getLogger(__name__)
+
+
+class HessianSpectrum(Probe):
+    r"""Measure the spectrum of the Hessian at time 0 and on a log grid.
+
+    The leading eigenvalues at both ends with residuals and convergence flags, the density of all
+    with standard errors and resolution, tr H, tr H^2, the trace of each parameter (they sum to
+    tr H), and the fraction of negative eigenvalues between bounds; see `survey` for the names in
+    the record. All of it is exact where matrices are known or small, see `Effort`.
+
+    The energy is the whole one of an `Energy`; on a sphere its curvature in the tangent space,
+    P (H + mu) P without the radial zero mode. In a foreign project it is that of `View` on the
+    current batch, with the dropout masks of one evaluation and the modes of training; under DDP
+    the mean over the ranks' batches.
+
+    A measurement costs at most ``max_products`` + ``probes`` x ``steps`` products, 1.5 gradients
+    each, or N products where that is less; an analytic Hessian about N / 8 gradients. If all of
+    them together would exceed ``max_share`` of the gradients of the run, some times are left out,
+    spread evenly and never the last. The cost is counted, not timed, so that a resumed run
+    measures at the same times. At least one measurement is made; the cost is said before the
+    first step, and what it was after the last.
+
+    Args:
+        first: first time > 0 after time 0 (the step size times the number of steps; in a foreign
+            project the number of steps).
+        last: last time; later ones are not measured.
+        per_decade: points in a factor of ten.
+        k: eigenvalues at each end.
+        probes: random vectors of the density and the traces, at least 2.
+        steps: Lanczos steps for each.
+        max_products: budget of the eigenvalues at the ends.
+        dense_up_to: the size N up to which all eigenvalues are computed.
+        max_share: cost of all measurements over that of the run; inf for no limit.
+        seed: of the random vectors.
+        loss_fn: the energy of a foreign module, ``loss_fn(pl_module, batch)``; see `View`.
+
+    Raises:
+        UsageError: an argument is out of range, or the parameters are in half precision.
+    """
+
+    def __init__(
+        self,
+        first: float = 1,
+        last: float = 10_000,
+        per_decade: int = 2,
+        k: int = 10,
+        probes: int = 10,
+        steps: int = 50,
+        max_products: int = 300,
+        dense_up_to: int = 1000,
+        max_share: float = 0.05,
+        seed: int = 0,
+        loss_fn: LossFn | None = None,
+    ) -> None:
+        super().__init__(loss_fn)
+        require(max_share > 0, "max_share", max_share, "must be greater than 0")
+        self.grid = [0.0, *log_times(first, last, per_decade)]
+        self.effort = Effort(k, probes, steps, max_products, dense_up_to, seed)
+        self.max_share = max_share
+        self.parts: dict[str, slice] = {}
+        self._started_at = 0.0
+        self._cost = ""
+
+    # when
+
+    def events(self, time_step: float) -> list[int]:
+        """Return the steps of the grid."""
+        return to_steps(self.grid, time_step)
+
+    def afford(self, steps: list[int], view: View, end: float) -> list[int]:
+        """Return ``steps``, thinned to at most ``max_share`` of the run's cost."""
+        reached = [step for step in steps if step <= end]
+        if not reached:
+            return steps
+        run = min(float(end), steps[-1])
+        each = self._gradients(view) * view.steps_per_gradient
+        most = max(1, int(min(len(reached), self.max_share * run / each)))
+        chosen = [reached[k] for k in _spread(len(reached), most)]
+        self._cost = (
+            f"{len(chosen)} of {len(reached)} measurements of at most {self._gradients(view):.3g} "
+            f"gradients, {len(chosen) * each / max(run, 1):.2g} times the cost of the "
+            f"{run:.0f} steps to the last of them"
+        )
+        return steps if len(chosen) == len(reached) else chosen
+
+    def _gradients(self, view: View) -> float:
+        """What a measurement costs at most, in gradients of the energy."""
+        N = view.shape[1]
+        known = hasattr(view.landscape, "hessian")
+        products = self.effort.products(N, known)
+        if products == 0:
+            return 1 + N / 8
+        return 1 + HessianOperator.gradient_cost * products
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Thin the times, and start the clock of the run."""
+        super().on_train_start(trainer, pl_module)
+        self._started_at, self.seconds = time.perf_counter(), 0.0
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        """Write the final record and say what share of the time the measurements took."""
+        super().on_train_end(trainer, pl_module)
+        if trainer.is_global_zero:
+            share = self.seconds / (time.perf_counter() - self._started_at)
+            logger.info("%s: %.3g s, %.2g of the run", self.name, self.seconds, share)
+
+    # what
+
+    def prepare(self, view: View) -> str:
+        """Start empty tables, and say what the measurements will cost."""
+        require(
+            view.parameters()[0].dtype in (torch.float32, torch.float64),
+            "precision",
+            view.parameters()[0].dtype,
+            "curvature needs parameters in float32 or float64",
+            "use precision bf16-mixed or 16-mixed",
+        )
+        self.results = {"step": torch.empty(0, dtype=torch.int64)}
+        return self._cost
+
+    def _describe(self, view: View) -> dict[str, Any]:
+        on_sphere = view.landscape is not None and view.landscape.constraint is not None
+        self.parts = {} if on_sphere else blocks(view.system, view.shape[0])
+        targets = getattr(view.landscape, "targets", None)
+        classes = {} if targets is None else {"classes": targets.shape[-1]}
+        return super()._describe(view) | classes
+
+    def measure(self, view: View, due: list[int]) -> dict[str, float]:
+        """Append the spectrum at this time."""
+        with view.measuring():
+            # dropout masks are functions of the step
+            torch.manual_seed(Stream(self.effort.seed, "evaluation").key(view.step))
+            operator = self._operator(view)
+            row = survey(operator, self.effort, self.parts)
+        if isinstance(operator, TangentOperator):
+            row["multiplier"] = operator.multiplier.double().cpu()
+        row["step"] = torch.tensor(view.step)
+        before = self.results
+        self.results = {
+            name: torch.cat([before.get(name, value[None][:0]), value[None]])
+            for name, value in row.items()
+        }
+        return {
+            "hessian/highest": row["highest"][:, 0].mean().item(),
+            "hessian/lowest": row["lowest"][:, 0].mean().item(),
+            "hessian/trace": row["trace"].mean().item(),
+            "hessian/negative": row["negative"].mean().item(),
+        }
+
+    def _operator(self, view: View) -> CurvatureOperator:
+        if view.landscape is not None and self.loss_fn is None:
+            return hessian_of(view.landscape)
+        operator = HessianOperator(view.energy, view.parameters())
+        distributed = torch.distributed
+        if distributed.is_available() and distributed.is_initialized():
+            return MeanOverRanks(operator)
+        return operator
+
+    def dataset(self) -> Dataset:
+        """Return the spectra, see `survey`, each (t, replica, …)."""
+        from xarray import Dataset
+
+        values: dict[str, Tensor] = dict(self.results)
+        t = values.pop("step").numpy() * self.attributes["time_step"]
+        return Dataset(
+            {name: (_DIMS.get(name, ("t", "replica")), v.numpy()) for name, v in values.items()},
+            coords={"t": ("t", t, {"units": "step size x steps"}), "part": list(self.parts)},
+            attrs={"zero": "eigenvalues of less than 1e-4 of the largest modulus"},
+        )
+
+
+def _spread(size: int, most: int) -> list[int]:
+    """Return ``most`` of the indices below ``size``, spread evenly, the last one included."""
+    return sorted({size - 1 - round(k * size / most) for k in range(most)})
