@@ -16,7 +16,7 @@ __all__ = ["evaluate", "twice_differentiable"]
 
 
 @contextmanager
-def twice_differentiable(device: torch.device, seed: int | None = None) -> Iterator[None]:
+def twice_differentiable(device: torch.device) -> Iterator[None]:
     """Let the body build a graph that has second derivatives, and leave the random state alone.
 
     Gradients are on, inference mode and autocast off; attention takes its plain form and compiled
@@ -24,7 +24,6 @@ def twice_differentiable(device: torch.device, seed: int | None = None) -> Itera
 
     Args:
         device: where the body computes.
-        seed: of the random numbers in the body; None continues the present state.
     """
     with (
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
@@ -33,8 +32,6 @@ def twice_differentiable(device: torch.device, seed: int | None = None) -> Itera
         torch.autocast(device.type, enabled=False),
         sdpa_kernel(SDPBackend.MATH),
     ):
-        if seed is not None:
-            torch.manual_seed(seed)
         # dynamo takes a second to import, and nothing is compiled where nobody has imported it
         if "torch._dynamo" not in sys.modules:
             yield

@@ -114,6 +114,8 @@ def split_hessian(
         H0 = (1/P) sum_{Delta_m > 0} grad Delta_m grad Delta_m^T    of rank at most N_Delta,
         Hp = (1/P) sum_{Delta_m > 0} Delta_m grad grad Delta_m      of trace 0 for ReLU.
 
+    Of a `NetworkEnergy` the outputs are ``energy.architecture(energy.inputs[None])``.
+
     Args:
         outputs: returns f at the present parameters, any shape; (R, …) where R > 1.
         loss: maps outputs to the energies, a scalar or (R,).

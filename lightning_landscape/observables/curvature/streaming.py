@@ -29,6 +29,9 @@ class StreamingOperator(CurvatureOperator):
     those that ask for one vector at a time 2.3 to 3.1. Random numbers, such as dropout masks, are
     functions of (seed, index of the batch), so that all products are with one matrix.
 
+    Batches may be indices: ``lambda rows: HessianOperator(lambda: energy(rows), parameters)`` with
+    ``torch.arange(P).split(1000)`` streams a `NetworkEnergy` of P samples.
+
     Args:
         operator_of: makes the operator of a batch, at the present parameters.
         batches: a list, or a loader that gives the same batches in the same order each time.

@@ -3,15 +3,20 @@
 import pytest
 import torch
 
+from lightning_landscape.data import RandomData
+from lightning_landscape.energies import FullyConnected, NetworkEnergy
 from lightning_landscape.energies.diluted import DilutedPSpin
+from lightning_landscape.energies.losses import LOSSES
 from lightning_landscape.energies.pspin import SphericalPSpin
 from lightning_landscape.energies.quadratic import Quadratic
 from lightning_landscape.observables.curvature import (
     DenseOperator,
     HessianOperator,
+    StreamingOperator,
     TangentOperator,
     hessian_of,
     of_energy,
+    split_hessian,
 )
 
 
@@ -63,3 +68,51 @@ def test_a_diluted_glass_is_multiplied_in_blocks():
     expected = TangentOperator(one_by_one, energy.configuration(), g)
     V = torch.randn(2, 5, 11, dtype=torch.float64)
     torch.testing.assert_close(H @ V, expected @ V)
+
+
+def network_energy():
+    data = RandomData(samples=25, dimension=4)
+    nets = FullyConnected([4, 5, 1], "tanh", replicas=3, dtype="float64")
+    return NetworkEnergy(nets, data, "quadratic_hinge")
+
+
+def dense_of_replica(energy, r):
+    """By reverse over reverse on the flat weights of one replica, from the outputs upwards."""
+    nets = energy.architecture
+    sizes = [p[0].numel() for p in nets.parameters()]
+
+    def loss(x):
+        parts = x.split(sizes)
+        weights = [v.view(1, *p.shape[1:]) for v, p in zip(parts, nets.parameters(), strict=True)]
+        f = nets.outputs(weights, energy.inputs[None])[0, :, 0]
+        return (1 - energy.targets[:, 0] * f).relu().square().mean() / 2
+
+    return torch.autograd.functional.hessian(loss, energy.configuration()[r])
+
+
+def test_the_replicas_of_a_network_have_each_its_own_hessian():
+    energy = network_energy()
+    dense = hessian_of(energy).dense()
+    for r in range(3):
+        torch.testing.assert_close(dense[r], dense_of_replica(energy, r))
+
+
+def test_a_network_energy_is_streamed_by_the_indices_of_its_samples():
+    energy = network_energy()
+    H = StreamingOperator(
+        lambda rows: HessianOperator(lambda: energy(rows), energy.parameters()),
+        torch.arange(25).split(10),
+    )
+    torch.testing.assert_close(H.dense(), hessian_of(energy).dense())
+
+
+def test_the_two_parts_of_a_network_energy_add_up():
+    energy = network_energy()
+    x, y = energy.inputs[None], energy.targets[None]
+    value = LOSSES["quadratic_hinge"].value
+    H0, Hp = split_hessian(
+        lambda: energy.architecture(x), lambda f: value(f, y).mean(-1), energy.parameters()
+    )
+    torch.testing.assert_close((H0 + Hp).dense(), hessian_of(energy).dense())
+    violated = (1 - y * energy.architecture(x) > 0).sum((1, 2))
+    assert (torch.linalg.matrix_rank(H0.dense()) <= violated).all()
