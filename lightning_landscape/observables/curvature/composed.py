@@ -6,12 +6,16 @@ import torch
 from torch import Tensor
 
 from lightning_landscape.errors import require
-from lightning_landscape.observables.curvature.operator import CurvatureOperator, per_replica
+from lightning_landscape.observables.curvature.operator import (
+    ComposedOperator,
+    CurvatureOperator,
+    per_replica,
+)
 
 __all__ = ["MeanOverRanks", "ProjectedOperator", "ShiftedOperator", "SubsetOperator"]
 
 
-class ShiftedOperator(CurvatureOperator):
+class ShiftedOperator(ComposedOperator):
     """A + mu, where mu stands for a multiple of the identity.
 
     Args:
@@ -24,20 +28,15 @@ class ShiftedOperator(CurvatureOperator):
     """
 
     def __init__(self, A: CurvatureOperator, shift: float | Tensor) -> None:
-        super().__init__(A.replicas, A.N, A.dtype, A.device)
-        self.A, self.gradient_cost = A, A.gradient_cost
+        super().__init__(A)
         self.shift = per_replica(shift, A, "shift")
 
     def multiply(self, V: Tensor) -> Tensor:
         """Return A V + mu V."""
         return torch.addcmul(self.A.matmat(V), self.shift, V)
 
-    def lift(self, V: Tensor) -> Tensor:
-        """Return V in the coordinates of the configuration."""
-        return self.A.lift(V)
 
-
-class ProjectedOperator(CurvatureOperator):
+class ProjectedOperator(ComposedOperator):
     """P A P, where P projects on what is orthogonal to some directions; they get eigenvalue 0.
 
     For the curvature on a sphere `TangentOperator` has no such extra zero.
@@ -51,8 +50,7 @@ class ProjectedOperator(CurvatureOperator):
         right = directions.dim() == 3 and directions.shape[::2] == (A.replicas, A.N)
         admissible = f"must be (R, m, N) = ({A.replicas}, m, {A.N})"
         require(right, "directions.shape", tuple(directions.shape), admissible)
-        super().__init__(A.replicas, A.N, A.dtype, A.device)
-        self.A, self.gradient_cost = A, A.gradient_cost
+        super().__init__(A)
         self._basis = torch.linalg.qr(directions.detach().to(A.dtype).mT).Q  # (R, N, m)
 
     def project(self, V: Tensor) -> Tensor:
@@ -63,12 +61,8 @@ class ProjectedOperator(CurvatureOperator):
         """Return P A P V."""
         return self.project(self.A.matmat(self.project(V)))
 
-    def lift(self, V: Tensor) -> Tensor:
-        """Return V in the coordinates of the configuration."""
-        return self.A.lift(V)
 
-
-class SubsetOperator(CurvatureOperator):
+class SubsetOperator(ComposedOperator):
     """The rows and columns of A that a mask keeps: the curvature where all else is frozen.
 
     A product costs as much as with A. For a layer, the operator of its parameters alone is the
@@ -88,8 +82,7 @@ class SubsetOperator(CurvatureOperator):
         require(right, "mask", got, f"must be boolean, of shape ({A.N},)")
         self._kept = mask.to(A.device).nonzero().flatten()
         require(len(self._kept) > 0, "mask", "all False", "must keep a coordinate")
-        super().__init__(A.replicas, len(self._kept), A.dtype, A.device)
-        self.A, self.gradient_cost = A, A.gradient_cost
+        super().__init__(A, len(self._kept))
 
     def _embed(self, V: Tensor) -> Tensor:
         return V.new_zeros(*V.shape[:2], self.A.N).index_copy_(2, self._kept, V)
@@ -103,7 +96,7 @@ class SubsetOperator(CurvatureOperator):
         return self.A.lift(self._embed(V))
 
 
-class MeanOverRanks(CurvatureOperator):
+class MeanOverRanks(ComposedOperator):
     """The mean of the operators of all processes, weighted by their numbers of samples.
 
     Every process must multiply the same vectors in the same order, as solvers with one seed do.
@@ -121,8 +114,7 @@ class MeanOverRanks(CurvatureOperator):
         distributed = torch.distributed
         ready = distributed.is_available() and distributed.is_initialized()
         require(ready, "process group", None, "must be initialized", "with one process use A")
-        super().__init__(A.replicas, A.N, A.dtype, A.device)
-        self.A, self.gradient_cost = A, A.gradient_cost
+        super().__init__(A)
         total = torch.tensor(float(samples), dtype=torch.float64, device=A.device)
         distributed.all_reduce(total)
         self._share = samples / total.item()
@@ -132,7 +124,3 @@ class MeanOverRanks(CurvatureOperator):
         out = self.A.matmat(V).mul(self._share)
         torch.distributed.all_reduce(out)
         return out
-
-    def lift(self, V: Tensor) -> Tensor:
-        """Return V in the coordinates of the configuration."""
-        return self.A.lift(V)

@@ -11,7 +11,7 @@ from lightning_landscape.errors import require
 from lightning_landscape.observables.curvature.parameters import FlatParameters
 from lightning_landscape.rng import Stream
 
-__all__ = ["CurvatureOperator", "ScaledOperator", "SumOperator"]
+__all__ = ["ComposedOperator", "CurvatureOperator", "ScaledOperator", "SumOperator", "per_replica"]
 
 _DENSE_BYTES = 2**33
 _CHUNK_BYTES = 2**26
@@ -144,7 +144,24 @@ class CurvatureOperator(ABC):
     __rmul__ = __mul__
 
 
-class SumOperator(CurvatureOperator):
+class ComposedOperator(CurvatureOperator):
+    """An operator made of another one, A, and in its coordinates.
+
+    Args:
+        A: an operator.
+        N: the size of the matrices, where it is not that of A.
+    """
+
+    def __init__(self, A: CurvatureOperator, N: int | None = None) -> None:
+        super().__init__(A.replicas, A.N if N is None else N, A.dtype, A.device)
+        self.A, self.gradient_cost = A, A.gradient_cost
+
+    def lift(self, V: Tensor) -> Tensor:
+        """Return V in the coordinates of the configuration."""
+        return self.A.lift(V)
+
+
+class SumOperator(ComposedOperator):
     """A + B, by one product with each.
 
     Args:
@@ -155,21 +172,17 @@ class SumOperator(CurvatureOperator):
     def __init__(self, A: CurvatureOperator, B: CurvatureOperator) -> None:
         shapes = [(op.replicas, op.N, op.dtype, op.device) for op in (A, B)]
         require(shapes[0] == shapes[1], "B", shapes[1], f"must be of the kind {shapes[0]}")
-        super().__init__(*shapes[0])
-        self.A, self.B = A, B
-        if A.gradient_cost is not None and B.gradient_cost is not None:
-            self.gradient_cost = A.gradient_cost + B.gradient_cost
+        super().__init__(A)
+        self.B = B
+        a, b = A.gradient_cost, B.gradient_cost
+        self.gradient_cost = None if a is None or b is None else a + b
 
     def multiply(self, V: Tensor) -> Tensor:
         """Return A V + B V."""
         return self.A.matmat(V) + self.B.matmat(V)
 
-    def lift(self, V: Tensor) -> Tensor:
-        """Return V in the coordinates of the configuration."""
-        return self.A.lift(V)
 
-
-class ScaledOperator(CurvatureOperator):
+class ScaledOperator(ComposedOperator):
     """c A.
 
     Args:
@@ -178,17 +191,12 @@ class ScaledOperator(CurvatureOperator):
     """
 
     def __init__(self, A: CurvatureOperator, factor: float | Tensor) -> None:
-        super().__init__(A.replicas, A.N, A.dtype, A.device)
-        self.A, self.gradient_cost = A, A.gradient_cost
+        super().__init__(A)
         self.factor = per_replica(factor, A, "factor")
 
     def multiply(self, V: Tensor) -> Tensor:
         """Return c A V."""
         return self.factor * self.A.matmat(V)
-
-    def lift(self, V: Tensor) -> Tensor:
-        """Return V in the coordinates of the configuration."""
-        return self.A.lift(V)
 
 
 def per_replica(value: float | Tensor, op: CurvatureOperator, name: str) -> Tensor:

@@ -6,15 +6,18 @@ import torch
 from torch import Tensor
 
 from lightning_landscape.errors import require
-from lightning_landscape.observables.curvature.operator import CurvatureOperator, per_replica
-from lightning_landscape.sphere import Sphere
+from lightning_landscape.observables.curvature.operator import (
+    ComposedOperator,
+    CurvatureOperator,
+    per_replica,
+)
 
 __all__ = ["TangentOperator"]
 
 _ON_SPHERE = 1e-3
 
 
-class TangentOperator(CurvatureOperator):
+class TangentOperator(ComposedOperator):
     r"""The Hessian on the sphere |x|^2 = N, in N - 1 coordinates of the tangent space at x.
 
     P (H + mu) P with mu = -x.g / N, restricted to what is orthogonal to x: the eigenvalue 0 that
@@ -52,8 +55,7 @@ class TangentOperator(CurvatureOperator):
         off = (x.square().sum(-1) / N - 1).abs().max().item()
         remedy = "retract it with Sphere(N).retract_(x)"
         require(off < _ON_SPHERE, "x", f"|x|^2 off by {off:.2g} N", "must have |x|^2 = N", remedy)
-        super().__init__(R, N - 1, A.dtype, A.device)
-        self.A, self.gradient_cost, self.sphere = A, A.gradient_cost, Sphere(N)
+        super().__init__(A, N - 1)
         self.multiplier = -torch.linalg.vecdot(x, gradient) / N
         self._mirror = _mirror(x)[:, None]  # (R, 1, N)
 
