@@ -42,7 +42,7 @@ class Dense(Interaction):
             return self._read_packed(x.detach().contiguous())
         if self.products is None:  # made where it is used, after the move to a device
             self.products = Products(self.packed, self.N, self.p)
-        return self.products.gradient(x.detach())
+        return self.products.gradient(x.detach().contiguous())
 
     def force_along(self, x: Tensor, v: Tensor) -> Tensor:
         """Return the derivative of `force` along the rows of v, shape (B, N)."""

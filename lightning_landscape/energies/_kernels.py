@@ -63,29 +63,29 @@ def add_products(y: NDArray, outer: tuple[NDArray, ...], x: NDArray, out: NDArra
     """Add to the gradient what the products y_u = S_u x contribute; see `_products`.
 
     Args:
-        y: shape (n, K, B).
+        y: shape (B, n, K).
         outer: the indices of u, an array of n for each.
-        x: shape (N, B).
-        out: shape (N, B).
+        x: shape (B, N).
+        out: shape (B, N).
     """
-    n, K, B = y.shape
-    product, half = np.empty(B, x.dtype), np.empty(B, x.dtype)
-    for k in range(n):
-        product[:] = 1
-        for u in outer:
-            product *= x[u[k]]
-        half[:] = 0
-        for i in range(K):
-            row, site, force = y[k, i], x[i], out[i]
-            for b in range(B):
-                force[b] += product[b] * row[b]
-                half[b] += site[b] * row[b]
-        for a in range(len(outer)):
-            product[:] = half / 2
-            for c in range(len(outer)):
-                if c != a:
-                    product *= x[outer[c][k]]
-            out[outer[a][k]] += product
+    for b in range(y.shape[0]):
+        site, gradient = x[b], out[b]
+        for u in range(y.shape[1]):
+            row = y[b, u]
+            product = site[outer[0][u]]
+            for a in range(1, len(outer)):
+                product *= site[outer[a][u]]
+            for i in range(row.size):
+                gradient[i] += product * row[i]
+            total = x.dtype.type(0)
+            for i in range(row.size):
+                total += site[i] * row[i]
+            for a in range(len(outer)):
+                half = total / x.dtype.type(2)
+                for c in range(len(outer)):
+                    if c != a:
+                        half *= site[outer[c][u]]
+                gradient[outer[a][u]] += half
 
 
 @njit(fastmath=_FAST, nogil=True, cache=True)

@@ -12,7 +12,7 @@ from lightning_landscape.energies._tuples import count, pair_numbers, tuples
 
 __all__ = ["Products"]
 
-_GROUP = 16  # matrices in one product; padding them to one size wastes 24/N of the work
+_GROUP = 8  # matrices in one product; padding them to one size wastes 12/N of the work
 
 
 class Products(nn.Module):
@@ -49,17 +49,17 @@ class Products(nn.Module):
         self.register_buffer("matrices", matrices, persistent=False)
         self.register_buffer("outer", outer[:, order].to(packed.device), persistent=False)
         for (_, group), sizes, first in zip(self._groups(), self._sizes, starts, strict=True):
-            for S, K, start in zip(group.unbind(1), sizes, first.tolist(), strict=True):
+            for S, K, start in zip(group.unbind(2), sizes, first.tolist(), strict=True):
                 S[:, :K, :K] = packed[:, start : start + count(K, 2)][:, pairs[:K, :K]]
                 S.diagonal(dim1=1, dim2=2).mul_(2)
 
     def _groups(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield for each group its tuples u (p-2, n) and matrices S_u (samples, n, K, K)."""
+        """Yield of each group the tuples u (p-2, n), and (S_u)_ij at (sample, i, u, j)."""
         tuple_, number = 0, 0
         for sizes in self._sizes:
             n, K = len(sizes), sizes[-1]
             matrices = self.matrices[:, number : number + n * K * K]
-            yield self.outer[:, tuple_ : tuple_ + n], matrices.unflatten(1, (n, K, K))
+            yield self.outer[:, tuple_ : tuple_ + n], matrices.unflatten(1, (K, n, K))
             tuple_, number = tuple_ + n, number + n * K * K
 
     def gradient(self, x: Tensor) -> Tensor:
@@ -67,27 +67,32 @@ class Products(nn.Module):
 
         Row b sees sample b mod S.
         """
-        S, sites = len(self.matrices), x.t().contiguous()  # (N, B)
-        parts = torch.view_as_real(sites) if x.is_complex() else sites.unsqueeze(2)
-        columns = parts.unflatten(1, (-1, S)).permute(2, 0, 1, 3).flatten(2)  # (S, N, B/S · parts)
         add = _add if x.device.type != "cpu" or len(self.outer) == 0 else _add_compiled
-        out = torch.zeros_like(sites)
+        out = torch.zeros_like(x)
         for u, matrices in self._groups():
-            n, K = matrices.shape[1:3]
-            y = matrices.flatten(1, 2) @ columns[:, :K]
-            y = y.unflatten(2, (-1, parts.shape[2])).permute(1, 2, 0, 3)
-            y = y.reshape(n, K, *parts.shape[1:])
-            add(torch.view_as_complex(y) if x.is_complex() else y.squeeze(3), u, sites, out)
-        return out.t().contiguous()
+            if x.is_complex():
+                y = torch.complex(_multiply(x.real, matrices), _multiply(x.imag, matrices))
+            else:
+                y = _multiply(x, matrices)
+            add(y, u, x, out)
+        return out
+
+
+def _multiply(x: Tensor, matrices: Tensor) -> Tensor:
+    """Return y_u = S_u x for each row of x and each u, shape (B, n, K)."""
+    S, K, n, _ = matrices.shape
+    rows = x[:, :K].unflatten(0, (-1, S)).transpose(0, 1)  # (S, B/S, K)
+    return (rows @ matrices.flatten(2)).transpose(0, 1).reshape(len(x), n, K)
 
 
 def _add(y: Tensor, u: Tensor, x: Tensor, out: Tensor) -> None:
-    """Add to ``out`` (N, B) what y = S_u x (n, K, B) contributes to the gradient."""
-    factors = list(x[u])  # of (n, B)
-    out[: y.shape[1]] += (math.prod(factors, start=y.new_ones(())) * y.transpose(0, 1)).sum(1)
-    half = (x[: y.shape[1]] * y).sum(1) / 2
+    """Add to ``out`` (B, N) what y (B, n, K) contributes to the gradient."""
+    K = y.shape[2]
+    factors = [x[:, index] for index in u]  # (B, n) each
+    out[:, :K] += (math.prod(factors, start=y.new_ones(1, 1)).unsqueeze(2) * y).sum(1)
+    half = (x[:, None, :K] * y).sum(2) / 2
     for a, index in enumerate(u):
-        out.index_add_(0, index, math.prod(factors[:a] + factors[a + 1 :], start=half))
+        out.index_add_(1, index, math.prod(factors[:a] + factors[a + 1 :], start=half))
 
 
 def _add_compiled(y: Tensor, u: Tensor, x: Tensor, out: Tensor) -> None:

@@ -20,7 +20,7 @@ from lightning_landscape.rng import Stream
 __all__ = ["SphericalPSpin"]
 
 # From this many replicas a sample on, products for all of them beat half the bytes for each.
-_PRODUCT_PAYS = 8
+_PRODUCT_PAYS = 4
 
 
 class SphericalPSpin(Glass):
@@ -41,7 +41,7 @@ class SphericalPSpin(Glass):
     Couplings and start are functions of the seed: they depend on neither layout, device nor dtype,
     and no checkpoint holds them. Sample r of the disorder depends on the seed and r only.
 
-    A step reads N^p/p! numbers a disorder sample. From eight replicas a sample on, and on other
+    A step reads N^p/p! numbers a disorder sample. From four replicas a sample on, and on other
     devices than a CPU, it is matrix products of 2 N^p/p! multiplications a replica instead, which
     keep twice as many numbers in addition. The energy comes with the force, and a Hessian-vector
     product costs two forces.

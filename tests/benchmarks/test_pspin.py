@@ -120,7 +120,7 @@ def test_price_of_sixty_four_replicas_in_units_of_one(compare):
     same_method.interactions[0].use_products = True
     for against, other, target in (
         ("one replica, as products", same_method, 5.0),
-        ("one replica, packed", one, 10.0),
+        ("one replica, packed", one, 6.0),
     ):
         compare("dense p=3, N=512, R=64", step(many), step(other), against=against, at_most=target)
 
@@ -152,5 +152,5 @@ def test_against_pele(compare):
     assert pele.getEnergy(x.copy()) == pytest.approx(energy().item(), rel=1e-12)
     compare(
         "dense p=3, N=64, R=1, float64", step(energy), lambda: pele.getEnergyGradient(x.copy()),
-        against="pele", at_least=100.0, rounds=5,
+        against="pele", at_least=50.0,
     )  # fmt: skip
