@@ -106,16 +106,17 @@ class SpectralQuadrature:
         Of all measures with the moments that m Lanczos steps know, those with the least and the
         greatest mass below x are the Gauss-Radau quadratures with a node at x, which counts as
         above or below (Chebyshev, Markov, Stieltjes). The gap, the weight of that node, is the
-        resolution; it closes where no eigenvalue is near. The mean over n probes still scatters,
-        by at most :math:`\sqrt{2 F (1 - F) / (n N)}` for random signs, however small n is; the
-        bounds are widened by ``sigmas`` times that.
+        resolution; it closes where no eigenvalue is near. The mean over n probes of random signs
+        still scatters, with a standard error of at most :math:`\sigma = \sqrt{2 F (1 - F)/(n N)}`
+        however small n is: the interval ends at the F that are ``sigmas`` times their sigma away
+        from the bounds of the quadrature (Wilson's score interval).
 
-        The scatter between probes alone says nothing about the resolution: with many eigenvalues
-        near x it can be a hundred times smaller than the error.
+        The scatter between the probes alone says nothing about the resolution: with many
+        eigenvalues near x it can be a hundred times smaller than the error.
 
         Args:
             x: one number or a grid, (X,).
-            sigmas: how many standard errors of the probes to add; 2 for 95 %.
+            sigmas: how many standard errors of the probes to allow for; 2 for 95 %.
 
         Cost: a dense eigenproblem of size m + 1 per replica, probe and x (0.6 ms at m = 100).
 
@@ -125,14 +126,15 @@ class SpectralQuadrature:
         R, probes, m = self.alpha.shape
         step = max(1, _MATRICES_AT_ONCE // (R * probes * (m + 1) ** 2))
         bounds = [self._mass_below(points) for points in grid.reshape(-1).split(step)]
-        lower, upper = (torch.cat(bound, dim=1) for bound in zip(*bounds, strict=True))
-        scatter = sigmas * self._scatter(lower, upper)
+        least, most = (torch.cat(bound, dim=1) for bound in zip(*bounds, strict=True))
+        D, share = self.deflation.dimension[:, None], self._share[:, None]
+        variance = 2 * sigmas**2 / (probes * D)
         low, high = self._locked_below(grid.reshape(-1))
         shape = (R, *grid.shape)
         return Bracket(
-            (low + (lower - scatter).clamp(min=0)).reshape(shape),
-            ((low + high + lower + upper) / 2).reshape(shape),
-            (high + torch.minimum(upper + scatter, self._share[:, None])).reshape(shape),
+            (low + share * _score_interval(least, variance)[0]).reshape(shape),
+            ((low + high + share * (least + most)) / 2).reshape(shape),
+            (high + share * _score_interval(most, variance)[1]).reshape(shape),
         )
 
     def density(self, edges: Tensor) -> Density:
@@ -148,18 +150,12 @@ class SpectralQuadrature:
         return Density(edges, estimate.value, estimate.error, spacing)
 
     def _mass_below(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Least and greatest mass below each x, mean over the probes, both (R, X)."""
+        """Least and greatest mass below each x in the complement, of 1, mean over the probes."""
         nodes, weights = _gauss(_radau(self.alpha, self.beta, x))
         at = (nodes - x[:, None]).abs().argmin(-1, keepdim=True)
         upper = weights.cumsum(-1).gather(-1, at)[..., 0]
         lower = upper - weights.gather(-1, at)[..., 0]
-        share = self._share[:, None]
-        return share * lower.mean(1), share * upper.mean(1).clamp(max=1)
-
-    def _scatter(self, lower: Tensor, upper: Tensor) -> Tensor:
-        """The largest standard error of F that a value within the bounds allows, (R, X)."""
-        F = torch.full_like(lower, 0.5).clamp(min=lower, max=upper)
-        return (2 * F * (1 - F) / (self.N * self.alpha.shape[1])).sqrt()
+        return lower.mean(1).clamp(min=0), upper.mean(1).clamp(max=1)
 
     def _locked_below(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Fraction of N deflated below x, at least and at most, given their residuals, (R, X)."""
@@ -197,6 +193,13 @@ def _gauss(T: Tensor) -> tuple[Tensor, Tensor]:
     return nodes, vectors[..., 0, :].square()
 
 
+def _score_interval(F: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+    """The two f with (F - f)^2 = variance f (1 - f)."""
+    centre = (F + variance / 2) / (1 + variance)
+    half = (variance * F * (1 - F) + variance.square() / 4).sqrt() / (1 + variance)
+    return centre - half, centre + half
+
+
 def _radau(alpha: Tensor, beta: Tensor, x: Tensor) -> Tensor:
     """Jacobi matrices of size m + 1 with an eigenvalue at each x, (R, probes, X, m + 1, m + 1).
 
@@ -204,16 +207,16 @@ def _radau(alpha: Tensor, beta: Tensor, x: Tensor) -> Tensor:
     zero passes through in IEEE arithmetic; at the last one x is already a node, and the other
     new node is sent far away instead of to infinity.
     """
-    squares = beta.square()[..., None]
-    pivot = torch.ones_like(squares[..., 0, :])
-    coupling = torch.zeros_like(pivot)
-    for j in range(alpha.shape[-1]):
-        pivot = alpha[..., j, None] - x - coupling / pivot
-        coupling = squares[..., j, :]
     reach = alpha.abs().amax(-1, keepdim=True) + beta.amax(-1, keepdim=True) + x.abs()
     tiny = 1e-8 * reach.clamp(min=1e-300)
-    last = torch.where(pivot.abs() < tiny, tiny, pivot)
-    entry = x + coupling / last
+    correction = torch.zeros_like(reach)
+    for j in range(alpha.shape[-1]):
+        pivot = alpha[..., j, None] - x - correction
+        if j == alpha.shape[-1] - 1:
+            pivot = torch.where(pivot.abs() < tiny, tiny, pivot)
+        coupling = beta[..., j, None].square()
+        correction = torch.where(coupling > 0, coupling / pivot, 0.0)  # 0 / 0 where it has ended
+    entry = x + correction
     diagonal = torch.cat([alpha[..., None, :].expand(*entry.shape, -1), entry[..., None]], -1)
     return _tridiagonal(diagonal, beta[..., None, :].expand(*entry.shape, -1))
 

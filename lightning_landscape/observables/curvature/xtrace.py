@@ -70,7 +70,7 @@ def _columns_dot(A: Tensor, B: Tensor) -> Tensor:
 def _directions_left_out(C: Tensor) -> Tensor:
     """Unit columns s_i: Q (1 - s_i s_i^T) spans all columns of QC except the i-th, (R, m, m)."""
     diagonal = C.diagonal(dim1=1, dim2=2)
-    least = 1e-14 * diagonal.abs().amax(1, keepdim=True).clamp(min=1e-300)
+    least = (1e-14 * diagonal.abs().amax(1, keepdim=True)).clamp(min=1e-100)
     lifted = C + torch.diag_embed(torch.where(diagonal.abs() < least, least, 0.0))
     identity = torch.eye(C.shape[1], dtype=C.dtype).expand_as(C)
     S = torch.linalg.solve_triangular(lifted, identity, upper=True).mT

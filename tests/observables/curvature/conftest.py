@@ -11,11 +11,11 @@ from lightning_landscape.observables.curvature import HessianOperator
 
 
 def small_network(training_steps):
-    """tanh 20-32-32-10 (P = 2058) on 1000 samples, and its Hessian in float64."""
+    """tanh 20-24-24-10 (P = 1354) on 500 samples, and its Hessian in float64."""
     torch.manual_seed(1)
-    x = torch.randn(1000, 20)
-    y = (x @ torch.randn(20, 10) + 2 * torch.randn(1000, 10)).argmax(1)
-    layers = [nn.Linear(20, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 10)]
+    x = torch.randn(500, 20)
+    y = (x @ torch.randn(20, 10) + 2 * torch.randn(500, 10)).argmax(1)
+    layers = [nn.Linear(20, 24), nn.Tanh(), nn.Linear(24, 24), nn.Tanh(), nn.Linear(24, 10)]
     net = nn.Sequential(*layers)
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
     for _ in range(training_steps):
@@ -31,7 +31,7 @@ def small_network(training_steps):
         )
 
     double = hessian(torch.float64)
-    double.chunk = 32
+    double.chunk = 8
     H = double.dense()[0]
     H = (H + H.mT) / 2
     return SimpleNamespace(
