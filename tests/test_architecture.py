@@ -11,7 +11,8 @@ import lightning_landscape
 
 PACKAGE = Path(lightning_landscape.__file__).parent
 FLOORS = {
-    **dict.fromkeys(["errors", "rng", "clock", "sphere", "records", "theory"], 0),
+    **dict.fromkeys(["errors", "philox", "rng", "clock"], 0),
+    **dict.fromkeys(["sphere", "records", "theory"], 0),
     **dict.fromkeys(["energies", "data"], 1),
     **dict.fromkeys(["dynamics", "observables"], 2),
     **dict.fromkeys(["modules", "callbacks"], 3),
@@ -19,7 +20,8 @@ FLOORS = {
 }
 # Rooms of one floor know each other only where it is said here.
 NEIGHBOURS = {
-    ("records", "errors"), ("rng", "errors"), ("clock", "errors"), ("sphere", "errors"),
+    ("records", "errors"), ("rng", "errors"), ("rng", "philox"),
+    ("clock", "errors"), ("sphere", "errors"),
     ("theory", "errors"), ("energies", "data"), ("testing", "cli"), ("__main__", "cli"),
 }  # fmt: skip
 # Theory is drawn beside measurements, and nowhere else above the ground floor.

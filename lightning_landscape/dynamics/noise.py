@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import cache
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -38,7 +36,7 @@ class Noise:
 
     def __call__(self, step: int) -> dict[Tensor, Tensor]:
         """Return the normals of ``step`` for each parameter; they are valid until the next call."""
-        self._fill(self._flat, step)
+        self._stream.normal_(self._flat, step)
         return self._parts
 
     def _buffer(self, parameters: Sequence[Tensor]) -> tuple[Tensor, dict[Tensor, Tensor]]:
@@ -46,12 +44,6 @@ class Noise:
         flat = torch.empty(sum(sizes), dtype=torch.float32, device=self.device)
         parts = zip(parameters, flat.split(sizes), strict=True)
         return flat, {p: part.view(p.shape) for p, part in parts}
-
-    def _fill(self, flat: Tensor, step: int) -> None:
-        if flat.is_cpu:
-            _compiled()(flat.numpy(), self._stream.key(step))
-        else:
-            self._stream.normal_(flat, step)
 
 
 class SuccessiveSums(Noise):
@@ -69,17 +61,10 @@ class SuccessiveSums(Noise):
     def __call__(self, step: int) -> dict[Tensor, Tensor]:
         """Return xi_step + xi_{step+1}, of variance 2; valid until the next call."""
         if self._held != step:
-            self._fill(self._later, step)
+            self._stream.normal_(self._later, step)
         self._flat, self._later = self._later, self._flat
         self._parts, self._later_parts = self._later_parts, self._parts
-        self._fill(self._later, step + 1)
+        self._stream.normal_(self._later, step + 1)
         self._held = step + 1
         self._flat += self._later
         return self._parts
-
-
-@cache
-def _compiled() -> Callable[[Any, int], None]:
-    from lightning_landscape.dynamics.philox import fill_normal
-
-    return fill_normal
