@@ -12,7 +12,8 @@ from lightning_landscape.energies._tuples import count, pair_numbers, tuples
 
 __all__ = ["Products"]
 
-_GROUP = 8  # matrices in one product; padding them to one size wastes 12/N of the work
+# Matrices in one product: more of them cost padding and fall out of the cache, fewer cost calls.
+_GROUP, _COLUMNS = 16, 4096
 
 
 class Products(nn.Module):
@@ -42,24 +43,26 @@ class Products(nn.Module):
         sizes = outer[0] + 1 if p > 2 else torch.tensor([N])
         runs = torch.tensor([count(K, 2) for K in sizes.tolist()])
         order = sizes.argsort(stable=True)
-        self._sizes = [part.tolist() for part in sizes[order].split(_GROUP)]
-        starts = (runs.cumsum(0) - runs)[order].split(_GROUP)
+        together = max(1, min(_GROUP, _COLUMNS // N))
+        self._sizes = [part.tolist() for part in sizes[order].split(together)]
+        starts = (runs.cumsum(0) - runs)[order].split(together)
         total = sum(len(sizes) * sizes[-1] ** 2 for sizes in self._sizes)
         matrices, pairs = packed.new_zeros(len(packed), total), pair_numbers(N).to(packed.device)
         self.register_buffer("matrices", matrices, persistent=False)
         self.register_buffer("outer", outer[:, order].to(packed.device), persistent=False)
         for (_, group), sizes, first in zip(self._groups(), self._sizes, starts, strict=True):
-            for S, K, start in zip(group.unbind(2), sizes, first.tolist(), strict=True):
+            by_tuple = group.unflatten(2, (len(sizes), -1)).unbind(2)
+            for S, K, start in zip(by_tuple, sizes, first.tolist(), strict=True):
                 S[:, :K, :K] = packed[:, start : start + count(K, 2)][:, pairs[:K, :K]]
                 S.diagonal(dim1=1, dim2=2).mul_(2)
 
     def _groups(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield of each group the tuples u (p-2, n), and (S_u)_ij at (sample, i, u, j)."""
+        """Yield of each group the tuples u (p-2, n), and (S_u)_ij at (sample, i, (u, j))."""
         tuple_, number = 0, 0
         for sizes in self._sizes:
             n, K = len(sizes), sizes[-1]
-            matrices = self.matrices[:, number : number + n * K * K]
-            yield self.outer[:, tuple_ : tuple_ + n], matrices.unflatten(1, (K, n, K))
+            matrices = self.matrices[:, number : number + n * K * K].view(-1, K, n * K)
+            yield self.outer[:, tuple_ : tuple_ + n], matrices
             tuple_, number = tuple_ + n, number + n * K * K
 
     def gradient(self, x: Tensor) -> Tensor:
@@ -80,9 +83,9 @@ class Products(nn.Module):
 
 def _multiply(x: Tensor, matrices: Tensor) -> Tensor:
     """Return y_u = S_u x for each row of x and each u, shape (B, n, K)."""
-    S, K, n, _ = matrices.shape
-    rows = x[:, :K].unflatten(0, (-1, S)).transpose(0, 1)  # (S, B/S, K)
-    return (rows @ matrices.flatten(2)).transpose(0, 1).reshape(len(x), n, K)
+    S, K, _ = matrices.shape
+    rows = x[:, :K].view(-1, S, K).transpose(0, 1)  # (S, B/S, K)
+    return torch.bmm(rows, matrices).transpose(0, 1).reshape(len(x), -1, K)
 
 
 def _add(y: Tensor, u: Tensor, x: Tensor, out: Tensor) -> None:
