@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
+from lightning_landscape.energies._couplings import curvature
 from lightning_landscape.energies._polynomial import Interaction, along
 from lightning_landscape.energies._products import Products
 from lightning_landscape.energies._threads import in_threads
@@ -39,7 +42,10 @@ class Dense(Interaction):
     def force(self, x: Tensor) -> Tensor:
         """Return the gradient of P at each row of x, real or complex, shape (B, N)."""
         if not self.use_products and x.device.type == "cpu":
-            return self._read_packed(x.detach().contiguous())
+            from lightning_landscape.energies._kernels import packed_gradient
+
+            x = x.detach().contiguous()
+            return self._read_packed(packed_gradient, x, torch.empty_like(x))
         if self.products is None:  # made where it is used, after the move to a device
             self.products = Products(self.packed, self.N, self.p)
         return self.products.gradient(x.detach().contiguous())
@@ -48,16 +54,22 @@ class Dense(Interaction):
         """Return the derivative of `force` along the rows of v, shape (B, N)."""
         return along(self.force, x, v)
 
-    def _read_packed(self, x: Tensor) -> Tensor:
-        """Return the force, reading each coupling once."""
-        from lightning_landscape.energies._kernels import packed_gradient
+    def hessian(self, x: Tensor) -> Tensor:
+        """Return the second derivatives of P at each row of x, shape (B, N, N)."""
+        x = x.detach().contiguous()
+        if x.device.type != "cpu":
+            return curvature(self.packed, x, self.p)[1]
+        from lightning_landscape.energies._kernels import packed_hessian
 
-        out = torch.empty_like(x)
+        return self._read_packed(packed_hessian, x, x.new_empty(*x.shape, self.N))
+
+    def _read_packed(self, kernel: Callable[..., None], x: Tensor, out: Tensor) -> Tensor:
+        """Fill ``out`` by a kernel that reads each coupling once, and return it."""
         packed, rest = self.packed.numpy(), tuple(self.rest.numpy())
-        rows, forces = x.numpy(), out.numpy()
+        rows, results = x.numpy(), out.numpy()
 
         def work(first: int, last: int) -> None:
-            packed_gradient(packed, rest, rows[first:last], first, forces[first:last])
+            kernel(packed, rest, rows[first:last], first, results[first:last])
 
         in_threads(work, len(x))
         return out

@@ -89,6 +89,53 @@ def add_products(y: NDArray, outer: tuple[NDArray, ...], x: NDArray, out: NDArra
 
 
 @njit(fastmath=_FAST, nogil=True, cache=True)
+def packed_hessian(
+    packed: NDArray, rest: tuple[NDArray, ...], x: NDArray, first: int, out: NDArray
+) -> None:
+    """Write the second derivatives of sum_t z_t x_{t_1} … x_{t_p} at each row of x.
+
+    Every pair of factors of a monomial gives one term: those with the smallest index i are runs
+    that vectorise, as in `packed_gradient`; the others need the sum z.x of the run. Only the lower
+    triangle is summed, and every coupling is read once.
+
+    Args:
+        packed: z, shape (S, n); row b of x belongs to sample (first + b) mod S.
+        rest: as in `packed_gradient`.
+        x: shape (B, N).
+        first: the number of the first row.
+        out: shape (B, N, N).
+    """
+    for b in range(x.shape[0]):
+        couplings, y, H = packed[(first + b) % packed.shape[0]], x[b], out[b]
+        H[:] = 0
+        start = 0
+        for u in range(len(rest[0])):
+            size = rest[0][u] + 1
+            z = couplings[start : start + size]
+            start += size
+            total = x.dtype.type(0)
+            for i in range(size):
+                total += z[i] * y[i]
+            for k in range(len(rest)):
+                row, product = H[rest[k][u]], x.dtype.type(1)
+                for j in range(len(rest)):
+                    if j != k:
+                        product *= y[rest[j][u]]
+                for i in range(size):
+                    row[i] += z[i] * product
+                for m in range(k):
+                    term = total
+                    for j in range(len(rest)):
+                        if j != k and j != m:
+                            term *= y[rest[j][u]]
+                    row[rest[m][u]] += term
+        for i in range(len(y)):
+            H[i, i] *= 2
+            for j in range(i):
+                H[j, i] = H[i, j]
+
+
+@njit(fastmath=_FAST, nogil=True, cache=True)
 def add_windows(
     couplings: NDArray, orders: NDArray, offsets: tuple[int, ...], x: NDArray, out: NDArray
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor
 
-from lightning_landscape.energies._couplings import curvature, draw_, plant_
+from lightning_landscape.energies._couplings import draw_, plant_
 from lightning_landscape.energies._dense import Dense
 from lightning_landscape.energies._glass import Glass, check_model, uniform_start
 from lightning_landscape.energies._memory import require_memory
@@ -107,11 +107,11 @@ class SphericalPSpin(Glass):
         """Return the matrices of second derivatives of H in R^N, shape (R, N, N).
 
         On the sphere the curvature in the tangent space is that of H + mu |x|^2 / 2 with the
-        multiplier mu = -x.grad H / N. All of them cost about one force, at N^p/p! reads a sample.
+        multiplier mu = -x.grad H / N. One matrix costs about as much as one or two forces.
         """
         terms = cast(Iterable[Dense], self.interactions)
-        matrices = [curvature(term.packed, self.x.detach(), term.p)[1] for term in terms]
-        return -torch.stack(matrices).sum(0)
+        matrices = [term.hessian(self.x) for term in terms]
+        return -sum(matrices[1:], matrices[0])
 
 
 def _check_memory(

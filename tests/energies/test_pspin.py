@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lightning_landscape.energies import SphericalPSpin, _products
-from lightning_landscape.energies._couplings import draw_
+from lightning_landscape.energies._couplings import curvature, draw_
 from lightning_landscape.energies._memory import require_memory
 from lightning_landscape.energies._tuples import count, monomials, permutations, tuples
 from lightning_landscape.errors import UsageError
@@ -380,3 +380,11 @@ def test_pele_computes_the_same(p):
     ours = Sphere(N).project_(gradient(energy), x)[0]
     assert energy().item() == pytest.approx(E, rel=1e-12)
     np.testing.assert_allclose(ours.numpy(), g, atol=1e-12)
+
+
+@pytest.mark.parametrize("p", [2, 3, 4, 5])
+def test_the_hessian_of_other_devices_is_that_of_the_kernel(p):
+    energy = SphericalPSpin(N=7, p=p, replicas=3, disorder="independent", dtype="float64")
+    (interaction,) = energy.interactions
+    _, portable = curvature(interaction.packed, energy.x.detach(), p)
+    torch.testing.assert_close(-portable, energy.hessian(), rtol=1e-12, atol=1e-12)
