@@ -25,8 +25,11 @@ def with_exact(dataset: Dataset) -> Dataset:
 
     For spherical p-spin glasses at one constant temperature this is the solution of the
     Cugliandolo-Kurchan equations, N to infinity, from the same start. Other records come back as
-    they are.
+    they are. The spectrum of a Hessian gets the semicircle around the measured multiplier, at any
+    temperature.
     """
+    if dataset.attrs.get("theory") == "pspin" and "multiplier" in dataset:
+        return _semicircle(dataset)
     known = {"EnergyRelaxation": _exact_energy, "AgingCorrelation": _exact_correlation}
     if dataset.attrs.get("theory") != "pspin" or dataset.attrs.get("probe") not in known:
         return dataset
@@ -68,3 +71,25 @@ def _solve(mixture: str, temperature: float, start_temperature: float, t_max: fl
     from lightning_landscape.theory.pspin import mixture_from_json
 
     return solve(mixture_from_json(mixture), temperature, t_max, start_temperature)
+
+
+def _semicircle(dataset: Dataset) -> Dataset:
+    """Add edges, density and index of the semicircle of radius 2 sqrt(f''(1)) around mean mu."""
+    from lightning_landscape.theory.pspin import hessian_edges, mixture_from_json
+    from lightning_landscape.theory.random_matrices import semicircle_density
+
+    mixture = mixture_from_json(dataset.attrs["mixture"])
+    mu = dataset["multiplier"].mean("replica").to_numpy()
+    lower, upper = np.array([hessian_edges(mixture, m) for m in mu]).T
+    radius = (upper[0] - lower[0]) / 2
+    edges = dataset["edges"].to_numpy()
+    centres = (edges[:, 1:] + edges[:, :-1]) / 2
+    density = [semicircle_density(x, radius, m) for x, m in zip(centres, mu, strict=True)]
+    x = np.clip(mu / radius, -1, 1)
+    return dataset.assign(
+        lower_edge_exact=("t", lower),
+        upper_edge_exact=("t", upper),
+        density_exact=(("t", "bin"), np.array(density)),
+        trace_of_square_exact=("t", (dataset.attrs["N"] - 1) * (mu**2 + radius**2 / 4)),
+        negative_exact=("t", (np.arccos(x) - x * np.sqrt(1 - x**2)) / np.pi),
+    ).assign_attrs(theory_reference="Cavagna, Giardina, Parisi 1998, PRB 57, 11251; N to infinity")

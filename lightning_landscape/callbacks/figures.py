@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lightning_landscape.callbacks import _spectrum_panels as spectrum
 from lightning_landscape.observables.statistics import mean_and_error
 
 if TYPE_CHECKING:
@@ -24,14 +25,14 @@ def draw(dataset: Dataset) -> Figure | None:
     """
     from matplotlib.figure import Figure
 
-    panels = _PANELS.get(dataset.attrs.get("probe", ""))
-    if panels is None:
+    panels = _panels(dataset)
+    if not panels:
         return None
     figure = Figure(figsize=(5.2 * len(panels), 3.9), layout="constrained")
     for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         panel(dataset, axes)
         axes.grid(alpha=0.25, linewidth=0.5)
-    exact = any(name.endswith("_exact") for name in dataset)
+    exact = any(str(name).endswith("_exact") for name in dataset)
     legend = "; points: measured, lines: exact for N = ∞" if exact else ""
     figure.suptitle(title(dataset) + legend, fontsize="medium")
     return figure
@@ -58,9 +59,7 @@ def _relaxation(dataset: Dataset, axes: Axes) -> None:
     shown = dataset.sel(t=dataset["t"] > 0)
     mean, error = mean_and_error(shown["energy"])
     if "energy_exact" in dataset:
-        axes.plot(
-            shown["t"], shown["energy_exact"], color="black", linewidth=1, label="exact"
-        )
+        axes.plot(shown["t"], shown["energy_exact"], color="black", linewidth=1, label="exact")
     axes.errorbar(shown["t"], mean, error, fmt="o", markersize=3, label="measured")
     if "test_energy" in shown:
         mean, error = mean_and_error(shown["test_energy"])
@@ -90,10 +89,14 @@ def _two_times(name: str, label: str, scale: str) -> Callable[[Dataset, Axes], N
     return panel
 
 
-_PANELS: dict[str, list[Callable[[Dataset, Axes], None]]] = {
-    "EnergyRelaxation": [_relaxation],
-    "AgingCorrelation": [
-        _two_times("C", r"$C(t_w + t, t_w)$", "linear"),
-        _two_times("MSD", r"$\Delta(t_w, t_w + t)$", "log"),
-    ],
-}
+def _panels(dataset: Dataset) -> list[Callable[[Dataset, Axes], None]]:
+    last = spectrum.outliers if "classes" in dataset.attrs else spectrum.negative
+    known: dict[str, list[Callable[[Dataset, Axes], None]]] = {
+        "EnergyRelaxation": [_relaxation],
+        "AgingCorrelation": [
+            _two_times("C", r"$C(t_w + t, t_w)$", "linear"),
+            _two_times("MSD", r"$\Delta(t_w, t_w + t)$", "log"),
+        ],
+        "HessianSpectrum": [spectrum.edges, spectrum.density, last],
+    }
+    return known.get(dataset.attrs.get("probe", ""), [])

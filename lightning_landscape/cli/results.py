@@ -64,6 +64,8 @@ def rows(dataset: Dataset) -> Iterator[Row]:
         yield from _relaxation_rows(dataset)
     elif probe == "AgingCorrelation":
         yield from _aging_rows(dataset)
+    elif probe == "HessianSpectrum":
+        yield from _spectrum_rows(dataset)
 
 
 def _relaxation_rows(dataset: Dataset) -> Iterator[Row]:
@@ -86,6 +88,45 @@ def _aging_rows(dataset: Dataset) -> Iterator[Row]:
             at = curve.isel(t=k)
             times = f"tw = {float(tw):.4g}, t = {float(at['t']):.4g}"
             yield _row(f"{symbol}({times})", at[name], at.get(f"{name}_exact"))
+
+
+def _spectrum_rows(dataset: Dataset) -> Iterator[Row]:
+    for k in _spread(dataset.sizes["t"], 4):
+        at = dataset.isel(t=k)
+        t, everything = f"(t = {float(at['t']):.4g})", at.get("eigenvalues")
+        known = {"λ_max": at.get("upper_edge_exact"), "λ_min": at.get("lower_edge_exact")}
+        if everything is not None and known["λ_max"] is None:
+            known = {"λ_max": everything.max("eigenvalue"), "λ_min": everything.min("eigenvalue")}
+        for name, end in (("λ_max", "highest"), ("λ_min", "lowest")):
+            flag = "" if at[f"{end}_converged"].isel(rank=0).all() else ", not converged"
+            values, residual = (at[f"{end}{of}"].isel(rank=0) for of in ("", "_residual"))
+            yield _estimate(f"{name}{t}{flag}", values, residual, known[name])
+        below = None if everything is None else (everything < at["zero"]).mean("eigenvalue")
+        half_width = (at["negative_upper"] - at["negative_lower"]) / 2
+        exact = at.get("negative_exact", below)
+        yield _estimate(f"negative fraction{t}", at["negative"], half_width, exact)
+        if "multiplier" in at:  # on the sphere, where theory knows the second moment
+            N, square = at.attrs["N"], at["trace_of_square"]
+            error, exact = at["trace_of_square_error"] / N, at.get("trace_of_square_exact")
+            yield _estimate(f"tr H²{t}/N", square / N, error, None if exact is None else exact / N)
+        else:
+            total = None if everything is None else everything.sum("eigenvalue")
+            yield _estimate(f"tr H{t}", at["trace"], at["trace_error"], total)
+
+
+def _estimate(
+    quantity: str, values: DataArray, errors: DataArray, exact: DataArray | None = None
+) -> Row:
+    """The mean over replicas of numbers with errors of their own, beside what is exact.
+
+    Where each replica has its exact number, the replicas' scatter is no error of the mean.
+    """
+    R = values.sizes["replica"]
+    own = float((errors**2).sum("replica") ** 0.5 / R)
+    if exact is not None and "replica" in exact.dims:
+        return Row(quantity, float(values.mean()), own, float(exact.mean()))
+    row = _row(quantity, values, exact)
+    return row if row.error > own else Row(quantity, row.measured, own, row.exact)
 
 
 def _row(quantity: str, values: DataArray, exact: DataArray | None = None) -> Row:

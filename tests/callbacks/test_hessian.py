@@ -9,6 +9,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_landscape import records
 from lightning_landscape.callbacks import HessianSpectrum
+from lightning_landscape.callbacks.figures import draw
+from lightning_landscape.cli.results import rows
 from lightning_landscape.data import Digits
 from lightning_landscape.dynamics import Langevin
 from lightning_landscape.energies import (
@@ -21,6 +23,7 @@ from lightning_landscape.errors import UsageError
 from lightning_landscape.modules import LandscapeModule
 from lightning_landscape.observables.curvature import HessianOperator, blocks
 from lightning_landscape.testing.probe import Classifier, ProbeContract, train
+from lightning_landscape.theory.random_matrices import goe_largest_eigenvalue
 
 QUIET = {
     "accelerator": "cpu",
@@ -83,6 +86,50 @@ def test_of_a_glass_it_is_the_tangent_spectrum_around_the_multiplier(tmp_path):
         basis = torch.linalg.qr(torch.cat([x[r, :, None], torch.eye(20)[:, :19]], 1)).Q[:, 1:]
         exact = torch.linalg.eigvalsh(basis.mT @ H[r] @ basis) + mu[r]
         assert record["eigenvalues"][r].values == pytest.approx(exact.numpy(), abs=1e-9)
+
+
+def test_a_glass_at_random_points_has_the_semicircle_of_theory(tmp_path):
+    """tr H^2 / (N - 1) = mu^2 + f''(1) to 1/N, and the largest eigenvalue of the GOE, 4 sigmas."""
+    energy = SphericalPSpin(N=64, p=3, replicas=64, disorder="independent", seed=1)
+    module = LandscapeModule(energy, lambda p: Langevin(p, lr=0.02, temperature=0.3))
+    record = fit(module, HessianSpectrum(first=0.02, last=0.02, k=1), 1, tmp_path)
+    start = record.isel(t=0)
+    upper = start["highest"].isel(rank=0) - start["multiplier"]
+    expected = goe_largest_eigenvalue(64, radius=12**0.5)
+    assert abs(upper.mean() - expected) < 4 * upper.std() / 8
+    moment = start["trace_of_square"] / 63 - start["multiplier"] ** 2
+    assert abs(moment.mean() - 3) < 4 * moment.std() / 8 + 2 / 64
+    assert start["upper_edge_exact"] - start["lower_edge_exact"] == pytest.approx(2 * 12**0.5)
+    assert abs(start["negative"].mean() - start["negative_exact"]) < 4 * start["negative"].std() / 8
+    inside = start["fraction"].mean("replica").values
+    theory = start["density_exact"].values * start["edges"].diff("edge").values
+    assert inside == pytest.approx(theory, abs=0.02)
+    assert theory.sum() == pytest.approx(1, abs=0.01)
+
+
+def test_the_record_has_a_figure_and_rows(digits):
+    figure = draw(digits[2])
+    assert [axes.get_yscale() for axes in figure.axes] == ["symlog", "log", "log"]
+    figure.draw_without_rendering()
+    table = {row.quantity: row for row in rows(digits[2])}
+    exact = digits[2].isel(t=-1)["eigenvalues"]
+    row = table["λ_max(t = 0.01)"]
+    assert row.exact == pytest.approx(float(exact.max("eigenvalue").mean()))
+    assert row.measured == pytest.approx(row.exact, rel=2e-3)
+    row = table["tr H(t = 0.01)"]
+    assert abs(row.deviation) < 4
+    assert row.exact == pytest.approx(float(exact.sum("eigenvalue").mean()))
+
+
+def test_a_glass_has_a_figure_and_rows(tmp_path):
+    module = LandscapeModule(SphericalPSpin(N=12, p=3, replicas=2), torch.optim.SGD)
+    record = fit(
+        module, HessianSpectrum(first=1e-3, last=1e-3, k=2, max_share=math.inf), 1, tmp_path
+    )
+    draw(record).draw_without_rendering()
+    table = {row.quantity: row for row in rows(record)}
+    assert table["λ_min(t = 0)"].exact == pytest.approx(float(record["lower_edge_exact"][0]))
+    assert not math.isnan(table["tr H²(t = 0)/N"].exact)
 
 
 @pytest.fixture(scope="module")
@@ -224,15 +271,15 @@ def test_dropout_is_the_same_for_all_products(tmp_path):
 
 
 def test_measurements_are_thinned_to_their_share_and_the_last_is_kept(tmp_path, caplog):
-    """An analytic Hessian of size 40 counts as 1 + 40/8 = 6 gradients; 5 % of 500 steps buy 4."""
+    """An analytic Hessian counts as 25 gradients; a fifth of 500 steps buys 4."""
 
     def module():
         return LandscapeModule(Quadratic([1.0] * 40), lambda p: torch.optim.SGD(p, lr=0.5))
 
     with caplog.at_level("INFO", logger="lightning_landscape"):
-        record = fit(module(), HessianSpectrum(first=0.5, last=250), 500, tmp_path)
+        record = fit(module(), HessianSpectrum(first=0.5, last=250, max_share=0.2), 500, tmp_path)
     assert record.sizes["t"] == 4 and record["t"][-1] == 250
-    assert "4 of 8 measurements of at most 6 gradients" in caplog.text
+    assert "4 of 8 measurements of at most 25 gradients" in caplog.text
     assert "of the run" in caplog.text.splitlines()[-1]
     unthinned = HessianSpectrum(first=0.5, last=250, max_share=math.inf)
     assert fit(module(), unthinned, 500, tmp_path).sizes["t"] == 8
@@ -252,7 +299,7 @@ def test_a_thinned_run_that_was_killed_ends_with_the_same_record(tmp_path):
         return LandscapeModule(Quadratic([1.0] * 40), lambda p: torch.optim.SGD(p, lr=0.5))
 
     def make():
-        return HessianSpectrum(first=0.5, last=250)
+        return HessianSpectrum(first=0.5, last=250, max_share=0.2)
 
     whole = fit(module(), make(), 500, tmp_path / "whole")
     killed = pl.Trainer(
