@@ -14,6 +14,7 @@ VERBS = {
     "fit": ("lightning_landscape.cli.fit", "run a configuration, or continue it where it stopped"),
     "validate": ("lightning_landscape.cli.fit", "evaluate a checkpoint on held-out data"),
     "test": ("lightning_landscape.cli.fit", "evaluate a checkpoint on held-out data, as a table"),
+    "spectrum": ("lightning_landscape.cli.spectrum", "measure the Hessian of a finished run"),
     "report": ("lightning_landscape.cli.report", "compare runs in one HTML page"),
 }
 

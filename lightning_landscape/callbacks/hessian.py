@@ -168,8 +168,8 @@ class HessianSpectrum(Probe):
         on_sphere = view.landscape is not None and view.landscape.constraint is not None
         self.parts = {} if on_sphere else blocks(view.system, view.shape[0])
         targets = getattr(view.landscape, "targets", None)
-        classes = {} if targets is None else {"classes": targets.shape[-1]}
-        return super()._describe(view) | classes
+        outputs = 1 if targets is None else targets.shape[-1]
+        return super()._describe(view) | ({"classes": outputs} if outputs > 1 else {})
 
     def measure(self, view: View, due: list[int]) -> dict[str, float]:
         """Append the spectrum at this time."""
@@ -201,6 +201,15 @@ class HessianSpectrum(Probe):
         if distributed.is_available() and distributed.is_initialized():
             return MeanOverRanks(operator)
         return operator
+
+    def record(self, view: View) -> Dataset:
+        """Measure once, without a Trainer, and return the record with what is exact."""
+        from lightning_landscape.callbacks.exact import with_exact
+
+        self.attributes = self._describe(view)
+        self.prepare(view)
+        self.measure(view, [view.step])
+        return with_exact(self.dataset().assign_attrs(self.attributes))
 
     def dataset(self) -> Dataset:
         """Return the spectra, see `survey`, each (t, replica, …)."""

@@ -149,12 +149,12 @@ def _as_list(value: Any) -> list[Any]:
 
 def main(args: list[str]) -> int:
     """Run ``fit``, ``validate`` or ``test`` with the arguments that follow it."""
-    _quiet()
+    quiet()
     LandscapeCLI(with_packaged_config(args))
     return 0
 
 
-def _quiet() -> None:
+def quiet() -> None:
     """Let our own lines through and Lightning's warnings, not its notices and advertisements."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("lightning_landscape").setLevel(logging.INFO)

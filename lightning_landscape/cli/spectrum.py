@@ -1,0 +1,110 @@
+"""The verb spectrum: the Hessian of a finished or stopped run, at its last checkpoint."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import yaml
+
+from lightning_landscape import records
+from lightning_landscape.cli.runs import CHECKPOINT, CONFIG
+from lightning_landscape.errors import require
+
+if TYPE_CHECKING:
+    from xarray import Dataset
+
+    from lightning_landscape.modules.landscape import LandscapeModule
+
+__all__ = ["main", "measure"]
+
+
+def main(args: list[str]) -> int:
+    """Measure, print the table, and write record and figure to <run>/spectrum/."""
+    from lightning_landscape.cli.fit import quiet
+
+    parser = argparse.ArgumentParser(
+        prog="python -m lightning_landscape spectrum", description=__doc__
+    )
+    parser.add_argument(
+        "--checkpoint", type=Path, required=True, help="a run folder, or a checkpoint in one"
+    )
+    parser.add_argument("--top", dest="k", type=int, default=10, help="eigenvalues at each end")
+    parser.add_argument("--probes", type=int, default=10, help="random vectors of the density")
+    parser.add_argument("--steps", type=int, default=50, help="Lanczos steps for each of them")
+    parser.add_argument(
+        "--max_products", type=int, default=300, help="budget of the eigenvalues at the ends"
+    )
+    parser.add_argument(
+        "--dense_up_to", type=int, default=1000, help="size up to which all are computed"
+    )
+    options = vars(parser.parse_args(args[1:]))
+    run, checkpoint = locate(options.pop("checkpoint"))
+    quiet()
+    _report(measure(run, checkpoint, **options), run)
+    return 0
+
+
+def locate(path: Path) -> tuple[Path, Path]:
+    """Return the run folder and the checkpoint of either of them.
+
+    Raises:
+        UsageError: there is no checkpoint, or no configuration beside it.
+    """
+    checkpoint = path / CHECKPOINT if path.is_dir() else path
+    remedy = "give a run folder, logs/<experiment>/version_k, or a checkpoint in one"
+    require(checkpoint.is_file(), "checkpoint", path, "there is none", remedy)
+    run = checkpoint.parents[1]
+    require((run / CONFIG).is_file(), "checkpoint", path, f"has no {CONFIG} beside it", remedy)
+    return run, checkpoint
+
+
+def measure(run: Path, checkpoint: Path, **effort: Any) -> Dataset:
+    """Return the record of one measurement at a checkpoint.
+
+    Args:
+        run: the run folder, with its config.yaml.
+        checkpoint: a checkpoint of that run.
+        effort: arguments of `HessianSpectrum`.
+    """
+    from lightning_landscape.callbacks.hessian import HessianSpectrum
+    from lightning_landscape.callbacks.view import View
+
+    probe = HessianSpectrum(**effort)  # before anything is allocated
+    # LightningCLI's own checkpoints hold tensors and numbers only
+    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    module = rebuild(run)
+    module.load_state_dict(saved["state_dict"])
+    module.dynamics.load_state_dict(saved["optimizer_states"][0])
+    view = View(module, None, saved["global_step"])
+    return probe.record(view).assign_attrs(config=(run / CONFIG).read_text())
+
+
+def rebuild(run: Path) -> LandscapeModule:
+    """Return the module that the configuration of a run describes, at its start."""
+    from lightning_landscape.cli.fit import LandscapeCLI
+
+    config = yaml.safe_load((run / CONFIG).read_text())
+    kept = {name: config[name] for name in ("seed_everything", "model") if name in config}
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        yaml.safe_dump(kept, file)
+        file.flush()
+        arguments = ["--config", file.name, "--trainer.logger=false"]
+        return LandscapeCLI([*arguments, "--trainer.accelerator=cpu"], run=False).model
+
+
+def _report(dataset: Dataset, run: Path) -> None:
+    from lightning_landscape.callbacks.figures import draw
+    from lightning_landscape.cli.results import markdown, rows
+
+    name = run / "spectrum" / f"step_{round(float(dataset['t'][0]) / dataset.attrs['time_step'])}"
+    record, picture = name.with_suffix(".nc"), name.with_suffix(".png")
+    records.write(dataset, record)
+    figure = draw(dataset)
+    assert figure is not None
+    records.write_atomically(picture, partial(figure.savefig, format="png", dpi=150))
+    print(f"\n{markdown(list(rows(dataset)))}\n\nrecord  {record}\nfigure  {picture}")
