@@ -40,8 +40,8 @@ _DIMS = {
     ),
 }
 
-# Matrices and dense solves of glasses, N = 64 to 256, took 20 to 70 gradients.
-_KNOWN = 25.0
+# Matrices and dense solves of glasses, N = 64 to 256, take 5 to 11 gradients, shared couplings 36.
+_KNOWN = 10.0
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class HessianSpectrum(Probe):
     the mean over the ranks' batches.
 
     A measurement costs at most ``max_products`` + ``probes`` x ``steps`` products, 1.5 gradients
-    each, or N products where that is less; an analytic Hessian counts as 25 gradients. If all of
+    each, or N products where that is less; an analytic Hessian counts as 10 gradients. If all of
     them together would exceed ``max_share`` of the gradients of the run, some times are left out,
     spread evenly and never the last. The cost is counted, not timed, so that a resumed run
     measures at the same times. At least one measurement is made; the cost is said before the

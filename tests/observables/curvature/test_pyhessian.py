@@ -1,3 +1,6 @@
+import runpy
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -143,3 +146,18 @@ def test_arguments_out_of_range_are_refused(trained):
         hessian(trained.net, nn.functional.cross_entropy)
     with pytest.raises(UsageError, match="backend = fast"):
         of(trained, backend="fast")
+
+
+@pytest.mark.slow
+def test_the_documented_comparison_is_what_the_example_prints():
+    """The rows; their numbers differ in the last digits between machines."""
+    root = Path(__file__).parents[3]
+    table = runpy.run_path(str(root / "examples/pyhessian_comparison.py"))["main"]()
+    documented = (root / "docs/curvature.md").read_text()
+    for line in table.splitlines():
+        assert "|".join(line.split("|")[:3]) in documented
+    defaults = [line for line in table.splitlines() if "defaults" in line]
+    assert len(defaults) == 3
+    for line in defaults:
+        theirs, ours = line.split("|")[3:5]
+        assert "5 of 5" in ours and "5 of 5" not in theirs
