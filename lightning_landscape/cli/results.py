@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Row", "markdown", "rows", "summarize", "with_error"]
 
+_EXACT = (
+    "exact: theory for N = ∞ and continuous time. A deviation of many sigmas is the finite size or "
+    "the finite\nstep of the run, seen beyond its error bar: raise N or lower lr, and it shrinks."
+)
+
 
 @dataclass(frozen=True)
 class Row:
@@ -167,10 +172,12 @@ def summarize(run: Path) -> str:
         if (figure := draw(dataset)) is not None:
             target = run / "figures" / f"{path.stem}.png"
             records.write_atomically(target, partial(figure.savefig, format="png", dpi=150))
+    known = any(not math.isnan(row.exact) for row in table)
+    notes = [_EXACT, ""] if known else []
     where = [
         f"records      {run / 'probes'}",
         f"figures      {run / 'figures'}",
         f"TensorBoard  tensorboard --logdir {run.parent}",
         f"compare      python -m lightning_landscape report {run}",
     ]
-    return "\n".join([*([markdown(table), ""] if table else []), *where])
+    return "\n".join([*([markdown(table), "", *notes] if table else []), *where])
