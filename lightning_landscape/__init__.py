@@ -15,6 +15,7 @@ _HOMES = {
     "Energy": "energies",
     "EnergyRelaxation": "callbacks",
     "FullyConnected": "energies",
+    "HessianSpectrum": "callbacks",
     "LandscapeModule": "modules",
     "Langevin": "dynamics",
     "LeimkuhlerMatthews": "dynamics",

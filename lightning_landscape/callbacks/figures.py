@@ -90,6 +90,8 @@ def _two_times(name: str, label: str, scale: str) -> Callable[[Dataset, Axes], N
 
 
 def _panels(dataset: Dataset) -> list[Callable[[Dataset, Axes], None]]:
+    if dataset.sizes.get("t") == 0:  # stopped before the first measurement
+        return []
     last = spectrum.outliers if "classes" in dataset.attrs else spectrum.negative
     known: dict[str, list[Callable[[Dataset, Axes], None]]] = {
         "EnergyRelaxation": [_relaxation],

@@ -172,7 +172,10 @@ class HessianSpectrum(Probe):
         return super()._describe(view) | ({"classes": outputs} if outputs > 1 else {})
 
     def measure(self, view: View, due: list[int]) -> dict[str, float]:
-        """Append the spectrum at this time."""
+        """Append the spectrum at this time; of a run that has diverged there is none."""
+        if not view.configuration().isfinite().all():
+            logger.warning("%s: step %d: a parameter is not finite", self.name, view.step)
+            return {}
         with view.measuring():
             # dropout masks are functions of the step
             torch.manual_seed(Stream(self.effort.seed, "evaluation").key(view.step))
@@ -218,7 +221,7 @@ class HessianSpectrum(Probe):
         values: dict[str, Tensor] = dict(self.results)
         parts = {"part": list(self.parts)} if self.parts else {}
         if not parts:
-            del values["part_trace"], values["part_trace_error"]
+            values = {name: v for name, v in values.items() if "part" not in name}
         t = values.pop("step").numpy() * self.attributes["time_step"]
         return Dataset(
             {name: (_DIMS.get(name, ("t", "replica")), v.numpy()) for name, v in values.items()},

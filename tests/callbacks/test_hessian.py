@@ -1,5 +1,7 @@
 import copy
 import math
+import os
+from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
@@ -10,6 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from lightning_landscape import records
 from lightning_landscape.callbacks import HessianSpectrum
 from lightning_landscape.callbacks.figures import draw
+from lightning_landscape.callbacks.view import View
 from lightning_landscape.cli.results import rows
 from lightning_landscape.data import Digits
 from lightning_landscape.dynamics import Langevin
@@ -335,3 +338,32 @@ def test_half_precision_is_refused_before_the_first_step(tmp_path):
     module = copy.deepcopy(Classifier())
     with pytest.raises(UsageError, match="bf16-mixed"):
         train(module, tmp_path, [HessianSpectrum(last=8)], precision="bf16-true")
+
+
+def test_memory_stays_flat_over_100_measurements():
+    """A graph of 1437 samples that outlived its measurement would cost megabytes each time."""
+    architecture = FullyConnected([64, 64, 10], seed=1)
+    module = LandscapeModule(NetworkEnergy(architecture, Digits()), torch.optim.SGD)
+    effort = {"k": 1, "probes": 2, "steps": 1, "max_products": 2, "dense_up_to": 0}
+    probe, view = HessianSpectrum(**effort), View(module, None, 0)
+    probe.record(view)
+
+    def resident():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    for _ in range(10):
+        probe.measure(view, [0])
+    before = resident()
+    for _ in range(100):
+        probe.measure(view, [0])
+    assert resident() - before < 30e6
+
+
+def test_a_run_that_has_diverged_goes_on_as_without_the_probe(tmp_path, caplog):
+    module = Classifier()
+    with torch.no_grad():
+        module.net[0].weight[0, 0] = torch.nan
+    train(module, tmp_path, [HessianSpectrum(last=8, max_share=math.inf)])
+    assert "step 1: a parameter is not finite" in caplog.text
+    record = records.read(tmp_path / "probes/hessian_spectrum.nc")
+    assert draw(record) is None and not list(rows(record))

@@ -1,0 +1,96 @@
+import pytest
+import torch
+
+from lightning_landscape.errors import UsageError
+from lightning_landscape.observables.curvature import (
+    CurvatureOperator,
+    DenseOperator,
+    ScipyOperator,
+    TangentOperator,
+)
+from lightning_landscape.observables.curvature.survey import Effort, survey
+
+ESTIMATE = Effort(k=3, probes=10, steps=30, max_products=200, dense_up_to=0)
+
+
+class Products(CurvatureOperator):
+    """Matrices that are known through products only."""
+
+    def __init__(self, H):
+        super().__init__(*H.shape[:2], H.dtype)
+        self.H = H
+
+    def multiply(self, V):
+        return V @ self.H
+
+
+def test_estimates_of_several_replicas_agree_with_the_matrices(goe):
+    """Traces within 4.5 standard errors of 10 probes, the index within its bounds."""
+    H = goe(600, replicas=4)
+    exact = torch.linalg.eigvalsh(H)
+    found = survey(Products(H), ESTIMATE)
+    assert "eigenvalues" not in found
+    assert found["highest_converged"].all() and found["lowest_converged"].all()
+    assert found["highest"].numpy() == pytest.approx(exact.flip(1)[:, :3].numpy(), rel=1e-3)
+    assert found["lowest"].numpy() == pytest.approx(exact[:, :3].numpy(), rel=1e-3)
+    for name, power in (("trace", 1), ("trace_of_square", 2)):
+        deviation = found[name] - exact.pow(power).sum(1)
+        assert (deviation.abs() < 4.5 * found[f"{name}_error"]).all()
+    negative = (exact < found["zero"]).double().mean(1)
+    assert (found["negative_lower"] <= negative).all()
+    assert (negative <= found["negative_upper"]).all()
+    assert (found["negative_upper"] - found["negative_lower"] < 0.2).all()
+    assert found["fraction"].sum(1) == pytest.approx(torch.ones(4).double())
+    assert found["products"] <= ESTIMATE.estimate
+
+
+def test_what_is_cheap_is_exact_and_only_then(goe):
+    H = goe(50)
+    assert set(survey(Products(H), ESTIMATE)) == set(survey(DenseOperator(H), ESTIMATE))
+    assert survey(Products(H), ESTIMATE)["products"] == 50  # fewer than the estimate's 500
+    assert survey(Products(H), ESTIMATE)["trace_error"] == 0
+
+
+def test_between_the_two_both_are_there(goe):
+    H = goe(600)
+    found = survey(Products(H), Effort(k=3, probes=4, steps=20, max_products=150))
+    assert found["products"] == 600  # the estimates work on the matrix, once it is there
+    assert found["eigenvalues"][0].numpy() == pytest.approx(torch.linalg.eigvalsh(H[0]).numpy())
+    assert found["trace_error"] > 0
+    assert found["highest"][0, 0].item() == pytest.approx(found["eigenvalues"].max().item(), 1e-4)
+
+
+def test_fewer_eigenvalues_than_asked_for_leave_gaps():
+    found = survey(DenseOperator(torch.diag(torch.tensor([1.0, 2.0]))), Effort(k=3))
+    assert found["highest"][0, :2].tolist() == [2, 1]
+    assert found["highest"][0, 2].isnan() and not found["highest_converged"][0, 2]
+
+
+def test_bins_are_linear_on_the_sphere_and_logarithmic_elsewhere(goe):
+    H, x = goe(20), torch.ones(1, 20, dtype=torch.float64)
+    on_sphere = TangentOperator(DenseOperator(H), x, (H @ x[..., None])[..., 0])
+    assert survey(on_sphere, Effort())["edges"].diff().std() < 1e-12
+    assert survey(DenseOperator(H), Effort())["edges"].diff().std() > 0.01
+    assert survey(on_sphere, Effort())["eigenvalues"].shape == (1, 19)
+
+
+def test_a_flat_landscape_has_a_spectrum_too():
+    found = survey(DenseOperator(torch.zeros(2, 5, 5)), Effort(k=1))
+    assert found["fraction"].sum(1).tolist() == [1, 1]
+    assert found["negative"].tolist() == [0, 0]
+
+
+def test_a_scipy_matrix_with_parts(with_spectrum):
+    H = with_spectrum([1.0, 2.0, 4.0])
+    found = survey(
+        ScipyOperator(H.numpy()), Effort(k=1), {"first": slice(0, 1), "rest": slice(1, 3)}
+    )
+    assert found["part_trace"][0].tolist() == pytest.approx(
+        [H[0, 0].item(), (H[1, 1] + H[2, 2]).item()]
+    )
+
+
+@pytest.mark.parametrize(("argument", "value"), [("k", 0), ("probes", 1), ("dense_up_to", -1)])
+def test_arguments_out_of_range_are_refused(argument, value):
+    with pytest.raises(UsageError, match=f"{argument} = {value}"):
+        Effort(**{argument: value})
