@@ -107,4 +107,3 @@ def _class_names() -> Iterator[str]:
         cls = waiting.pop()
         yield cls.__name__
         waiting += cls.__subclasses__()
-

@@ -166,14 +166,15 @@ def summarize(run: Path) -> str:
     from lightning_landscape.callbacks.figures import draw
 
     table: list[Row] = []
+    notes: list[str] = []
     for path in sorted((run / "probes").glob("*.nc"), reverse=True):
         dataset = records.read(path)
         table += rows(dataset)
+        if "theory_reference" in dataset.attrs:
+            notes = [_EXACT, ""]
         if (figure := draw(dataset)) is not None:
             target = run / "figures" / f"{path.stem}.png"
             records.write_atomically(target, partial(figure.savefig, format="png", dpi=150))
-    known = any(not math.isnan(row.exact) for row in table)
-    notes = [_EXACT, ""] if known else []
     where = [
         f"records      {run / 'probes'}",
         f"figures      {run / 'figures'}",

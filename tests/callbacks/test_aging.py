@@ -59,9 +59,7 @@ def test_every_entry_is_that_of_the_stored_trajectory(tmp_path):
             entry = record.sel(tw=tw, t=t)
             x, y = trajectory[early], trajectory[late]
             assert entry["C"].values == pytest.approx((x * y).sum(1).numpy() / 12, abs=1e-6)
-            assert entry["MSD"].values == pytest.approx(
-                (x - y).square().mean(1).numpy(), abs=1e-6
-            )
+            assert entry["MSD"].values == pytest.approx((x - y).square().mean(1).numpy(), abs=1e-6)
     q = (trajectory[10] @ trajectory[10].T / 12)[torch.triu_indices(3, 3, 1).unbind()]
     assert record["overlap"].sel(tw=0.5).values == pytest.approx(q.numpy(), abs=1e-6)
 
