@@ -98,6 +98,8 @@ class LandscapeCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Find or make the run folder, before anything is allocated."""
+        if self.subcommand in ("validate", "test", "predict"):
+            self.config[self.subcommand].trainer.logger = False  # the table is what they leave
         if self.subcommand != "fit" or not self.config.fit.trainer.logger:
             return
         config = self.config.fit

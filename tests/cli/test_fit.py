@@ -214,3 +214,18 @@ def test_the_configurations_of_an_installed_package_are_found(tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     found = fit.with_packaged_config(["fit", "--config", "configs/pspin/aging.yaml"])
     assert found == ["fit", "--config", str(package / "configs/pspin/aging.yaml")]
+
+
+def test_a_checkpoint_is_evaluated_on_held_out_data(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    main(["fit", "--config", str(CONFIGS / "digits/aging.yaml"), "--trainer.max_steps=200"])
+    path = Path("logs/digits/aging/version_0")
+    energy = records.read(path / "probes/energy_relaxation.nc")
+    capsys.readouterr()
+    arguments = ["--config", str(path / "config.yaml"), "--ckpt_path"]
+    assert main(["test", *arguments, str(path / "checkpoints/last.ckpt")]) == 0
+    printed = capsys.readouterr().out
+    assert "test/accuracy" in printed
+    accuracy = float(printed.split("test/accuracy")[1].split()[0])
+    assert accuracy == pytest.approx(energy["test_accuracy"].isel(t=-1).mean().item(), abs=0.02)
+    assert os.listdir("logs") == ["digits"]  # evaluating leaves no folder behind
