@@ -1,8 +1,9 @@
 """Time to ten right eigenvalues and to a spectral density, against the peers.
 
-Every peer is given the loosest setting at which its ten eigenvalues are right to 1e-3, found
-before the clock starts; ours has its defaults. Times include the gradient's graph. The limit of
-a solver is the time of its products: ours spends a quarter beside them, on orthogonalisation.
+Every solver, ours too, is given the loosest of its settings at which all ten eigenvalues are right
+to 1e-3; it is found before the clock starts. At our default tolerance, 1e-3, the eigenvalues are
+right to 1e-6 and the time is a fifth longer. Times include the graph of the gradient. The limit is
+the time of the products, 30 on the fully connected net; a fifth goes into orthogonalisation.
 """
 
 import copy
@@ -67,22 +68,18 @@ def mlp():
 
 @pytest.fixture(scope="module")
 def conv():
-    """Three convolutions and two dense layers on 3 x 32 x 32, batch 64."""
+    """Three convolutions and two dense layers on 3 x 32 x 32, batch 256."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     layers = []
     for a, b in [(3, 32), (32, 64), (64, 64)]:
         layers += [nn.Conv2d(a, b, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
     layers += [nn.Flatten(), nn.Linear(1024, 64), nn.ReLU(), nn.Linear(64, 10)]
-    return network(layers, *random_data(64, 3, 32, 32))
+    return network(layers, *random_data(256, 3, 32, 32))
 
 
 def hessian(case):
     return HessianOperator(lambda: case.loss(case.net(case.x), case.y), case.net.parameters())
-
-
-def ours(case):
-    return lambda: lanczos(hessian(case), K).eigenvalues[0]
 
 
 def is_right(values, case):
@@ -91,13 +88,19 @@ def is_right(values, case):
     return len(values) == K and bool(((values / case.exact - 1).abs() < ACCURACY).all())
 
 
-def loosest(settings, peer, case):
-    """The first of ``settings``, from loose to tight, at which the peer is right."""
+def loosest(settings, solver, case):
+    """The first of ``settings``, from loose to tight, at which the solver is right."""
     for setting in settings:
-        if is_right(peer(setting), case):
-            print(f"\npeer is right at {setting}")
-            return lambda: peer(setting)
-    pytest.skip("the peer is right at none of its settings")
+        if is_right(solver(setting), case):
+            return lambda: solver(setting)
+    pytest.fail(f"right at none of {settings}")
+
+
+def ours(case):
+    def run(tolerance):
+        return lanczos(hessian(case), K, tolerance=tolerance).eigenvalues[0]
+
+    return loosest([1e-2, 1e-3], run, case)
 
 
 # peers
@@ -170,7 +173,6 @@ def pyhessian_eigenvalues(case):
 
 def test_ten_eigenvalues_against_pyhessian(compare, mlp):
     peer = loosest([1e-3, 1e-4, 1e-5, 1e-6], pyhessian_eigenvalues(mlp), mlp)
-    assert is_right(ours(mlp)(), mlp)
     what = "10 eigenvalues to 1e-3, MLP"
     compare(what, ours(mlp), peer, against="PyHessian", at_least=13, rounds=3)
 
@@ -180,7 +182,6 @@ def test_ten_eigenvalues_of_a_net_of_digits_against_pyhessian(compare):
     torch.manual_seed(0)
     case = mlp_on(*digits())
     peer = loosest([1e-3, 1e-4, 1e-5, 1e-6], pyhessian_eigenvalues(case), case)
-    assert is_right(ours(case)(), case)
     what = "10 eigenvalues to 1e-3, MLP of digits"
     compare(what, ours(case), peer, against="PyHessian", at_least=7, rounds=3)
 
@@ -201,14 +202,13 @@ def test_ten_eigenvalues_against_eigenthings(compare, mlp):
     ("name", "peer", "settings"),
     [
         ("curvlinops + eigsh", with_curvlinops, [1e-2, 1e-3, 1e-4]),
-        ("hessian-eigenthings", with_eigenthings, range(20, 101, 10)),
+        ("hessian-eigenthings", with_eigenthings, range(20, 101, 5)),
     ],
 )
 def test_ten_eigenvalues_of_a_convolutional_net(compare, conv, name, peer, settings):
-    assert is_right(ours(conv)(), conv)
     peer = loosest(settings, peer(conv), conv)
     what = "10 eigenvalues to 1e-3, conv net"
-    compare(what, ours(conv), peer, against=name, at_least=2, rounds=3)
+    compare(what, ours(conv), peer, against=name, at_least=2, rounds=1)
 
 
 # density: of 10 probes of 100 steps two are timed

@@ -23,6 +23,11 @@ from lightning_landscape.observables.curvature.matrices import (
 from lightning_landscape.observables.curvature.of_energy import hessian_of
 from lightning_landscape.observables.curvature.operator import CurvatureOperator
 from lightning_landscape.observables.curvature.parameters import blocks, select
+from lightning_landscape.observables.curvature.quadrature import (
+    SpectralQuadrature,
+    symmetric_log_edges,
+)
+from lightning_landscape.observables.curvature.results import Eigenpairs
 from lightning_landscape.observables.curvature.slq import stochastic_lanczos
 from lightning_landscape.observables.curvature.streaming import StreamingOperator
 from lightning_landscape.observables.curvature.survey import Effort, survey
@@ -34,12 +39,14 @@ __all__ = [
     "CurvatureOperator",
     "DenseOperator",
     "Effort",
+    "Eigenpairs",
     "GaussNewtonOperator",
     "HessianOperator",
     "MeanOverRanks",
     "ProjectedOperator",
     "ScipyOperator",
     "ShiftedOperator",
+    "SpectralQuadrature",
     "StreamingOperator",
     "SubsetOperator",
     "TangentOperator",
@@ -55,5 +62,6 @@ __all__ = [
     "split_hessian",
     "stochastic_lanczos",
     "survey",
+    "symmetric_log_edges",
     "xtrace",
 ]

@@ -25,6 +25,10 @@ def spectrum(operator: CurvatureOperator) -> Spectrum:
 
     Raises:
         UsageError: the matrices do not fit into memory.
+
+    >>> from lightning_landscape.observables.curvature import DenseOperator
+    >>> spectrum(DenseOperator(torch.tensor([[1.0, 2.0], [2.0, 1.0]]))).eigenvalues
+    tensor([[-1.,  3.]], dtype=torch.float64)
     """
     before = operator.products
     H = operator.dense().double()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from lightning_landscape.observables.curvature.vectors import norms
+from lightning_landscape.observables.curvature.vectors import norms, require_finite
 from lightning_landscape.rng import Stream
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class KrylovBasis:
         R, N = operator.replicas, operator.N
         self.operator, self.rows, self.block = operator, rows, block
         self.vectors = torch.empty(R, rows, N, dtype=operator.dtype, device=operator.device)
-        self.coefficients = torch.zeros(R, rows, rows, dtype=torch.float64)
+        self.coefficients = torch.zeros(R, 0, 0, dtype=torch.float64)
         self.multiplied = 0
         self.size = 0
         self._scale = torch.zeros(R, dtype=torch.float64)
@@ -85,8 +86,10 @@ class KrylovBasis:
     def expand(self) -> int:
         """Multiply the newest block, orthogonalise the products; return how many there were."""
         old, first = self.size, self.multiplied
+        self._make_room(min(old + self.block, self.rows))
         W = self.operator.matmat(self.vectors[:, first:old])
         before = norms(W)
+        require_finite(before)
         self._scale = torch.maximum(self._scale, before.amax(1))
         self.coefficients[:, :old, first:old] = _remove(W, self.vectors[:, :old])
         self.multiplied = old
@@ -128,6 +131,12 @@ class KrylovBasis:
         self.multiplied, self.size = k, k + size - m
         C.zero_()
         C[:, :k, :k], C[:, k : self.size, :k] = kept, coupling
+
+    def _make_room(self, size: int) -> None:
+        """Let C hold ``size`` vectors: it grows by halves, for all rows would be rows^2."""
+        if size > self.coefficients.shape[1]:
+            more = min(max(size + size // 2, 32), self.rows) - self.coefficients.shape[1]
+            self.coefficients = F.pad(self.coefficients, (0, more, 0, more))
 
     def _append(self, w: Tensor, before: Tensor, column: int) -> None:
         """Add ``w``, (R, 1, N), already orthogonal to all but the vectors of its own block.

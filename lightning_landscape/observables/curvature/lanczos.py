@@ -67,6 +67,13 @@ def lanczos(
 
     Source: C. Lanczos, J. Res. NBS 45, 255 (1950); thick restart: K. Wu and H. Simon, SIAM J.
     Matrix Anal. Appl. 22, 602 (2000).
+
+    >>> from lightning_landscape.observables.curvature import DenseOperator
+    >>> pairs = lanczos(DenseOperator(torch.linspace(-1, 2, 301).diag()), k=2, which="both")
+    >>> pairs.eigenvalues
+    tensor([[ 2.0000,  1.9900, -0.9900, -1.0000]], dtype=torch.float64)
+    >>> bool(pairs.converged.all())
+    True
     """
     ends = 2 if which == "both" else 1
     wanted = ends * k

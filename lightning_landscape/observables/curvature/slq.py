@@ -13,7 +13,7 @@ from lightning_landscape.observables.curvature.probes import Deflation, chunks, 
 from lightning_landscape.observables.curvature.quadrature import SpectralQuadrature
 from lightning_landscape.observables.curvature.results import Eigenpairs
 from lightning_landscape.observables.curvature.trace import HutchinsonSamples
-from lightning_landscape.observables.curvature.vectors import dots, norms
+from lightning_landscape.observables.curvature.vectors import dots, norms, require_finite
 
 if TYPE_CHECKING:
     from lightning_landscape.observables.curvature.operator import CurvatureOperator
@@ -58,6 +58,12 @@ def stochastic_lanczos(
         UsageError: ``probes`` or ``steps`` is below 1, or everything is deflated.
 
     Source: S. Ubaru, J. Chen and Y. Saad, SIAM J. Matrix Anal. Appl. 38, 1075 (2017).
+
+    >>> from lightning_landscape.observables.curvature import DenseOperator
+    >>> H = DenseOperator(torch.linspace(-1, 2, 301).diag())
+    >>> negative = stochastic_lanczos(H, steps=60).fraction_below(0.0)
+    >>> [round(bound.item(), 2) for bound in (negative.lower, negative.upper)]  # 100 of 301
+    [0.3, 0.37]
     """
     require(probes >= 1, "probes", probes, "must be at least 1")
     require(steps >= 1, "steps", steps, "must be at least 1")
@@ -90,12 +96,13 @@ def _recursion(
         if j == 0:
             samples.add(q, w)
         deflation.remove_(w)
-        scale = torch.maximum(scale, norms(w))
         if j > 0:
             w.addcmul_(beta[..., j - 1, None].to(w), previous, value=-1)
         alpha[..., j] = dots(q, w)
+        require_finite(alpha[..., j])
         w.addcmul_(alpha[..., j, None].to(w), q, value=-1)
         norm = norms(w)
+        scale = torch.maximum(scale, alpha[..., j].abs() + norm)
         ended = norm <= 10 * torch.finfo(w.dtype).eps * scale  # the measure has no more atoms
         beta[..., j] = norm.masked_fill(ended, 0)
         w.mul_(norm.reciprocal().masked_fill(ended, 0)[..., None].to(w))

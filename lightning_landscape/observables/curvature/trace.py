@@ -51,6 +51,10 @@ def hutchinson(
 
     Source: M. Hutchinson, Commun. Stat. Simul. Comput. 18, 1059 (1989); the diagonal: C. Bekas,
     E. Kokiopoulou and Y. Saad, Appl. Numer. Math. 57, 1214 (2007).
+
+    >>> from lightning_landscape.observables.curvature import DenseOperator
+    >>> hutchinson(DenseOperator(torch.arange(10.0).diag())).trace.value
+    tensor([45.], dtype=torch.float64)
     """
     require(probes >= 2, "probes", probes, "must be at least 2, or there is no standard error")
     deflation = Deflation(operator, deflate)

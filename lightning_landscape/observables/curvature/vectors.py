@@ -9,7 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["dots", "norms"]
+from lightning_landscape.errors import require
+
+__all__ = ["dots", "norms", "require_finite"]
 
 
 def dots(V: Tensor, W: Tensor) -> Tensor:
@@ -20,3 +22,11 @@ def dots(V: Tensor, W: Tensor) -> Tensor:
 def norms(W: Tensor) -> Tensor:
     """Return the norms of the vectors (R, k, N), shape (R, k)."""
     return dots(W, W).sqrt()
+
+
+def require_finite(lengths: Tensor) -> None:
+    """Refuse products whose norms, (R, k), are not finite, naming the first such replica."""
+    good = lengths.isfinite().all(1)
+    replica = int(good.int().argmin())
+    remedy = "has its configuration diverged, or its energy no second derivative there?"
+    require(bool(good.all()), "H v", f"nan or inf in replica {replica}", "must be finite", remedy)

@@ -8,6 +8,7 @@ from lightning_landscape.observables.curvature import DenseOperator
 from lightning_landscape.observables.curvature.krylov import KrylovBasis
 from lightning_landscape.observables.curvature.lanczos import lanczos
 from lightning_landscape.observables.curvature.operator import CurvatureOperator
+from lightning_landscape.observables.curvature.slq import stochastic_lanczos
 
 
 def expected(eigenvalues, k, which):
@@ -257,6 +258,14 @@ def test_misuse_is_one_sentence_and_costs_no_product(arguments, sentence, goe):
 
 
 @pytest.mark.filterwarnings("ignore:Using backward.. with create_graph=True")
+@pytest.mark.parametrize("solver", [lanczos, stochastic_lanczos])
+def test_a_product_that_is_not_finite_names_its_replica(solver, goe):
+    H = goe(50, replicas=3)
+    H[1, 2, 2] = torch.nan
+    with pytest.raises(UsageError, match="H v = nan or inf in replica 1: must be finite"):
+        solver(DenseOperator(H))
+
+
 def test_agrees_with_pyhessian_where_that_is_right(trained):
     pyhessian = pytest.importorskip("pyhessian")
     peer = pyhessian.hessian(
