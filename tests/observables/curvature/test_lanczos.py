@@ -266,6 +266,7 @@ def test_a_product_that_is_not_finite_names_its_replica(solver, goe):
         solver(DenseOperator(H))
 
 
+@pytest.mark.filterwarnings("ignore:Using backward")  # PyTorch says it once a process, or not
 def test_agrees_with_pyhessian_where_that_is_right(trained):
     pyhessian = pytest.importorskip("pyhessian")
     peer = pyhessian.hessian(
