@@ -33,7 +33,7 @@ def draw(dataset: Dataset) -> Figure | None:
         panel(dataset, axes)
         axes.grid(alpha=0.25, linewidth=0.5)
     exact = any(str(name).endswith("_exact") for name in dataset)
-    legend = "; points: measured, lines: exact for N = ∞" if exact else ""
+    legend = "\npoints: measured, lines: exact for N = ∞" if exact else ""
     figure.suptitle(title(dataset) + legend, fontsize="medium")
     return figure
 

@@ -101,6 +101,11 @@ class SphericalPSpin(Glass):
                     plant_(couplings, N, p, a / start_temperature, start[s])
             interactions.append(Dense(packed, N, p, use_products=many))
         super().__init__(start.to(number), interactions, mixture, start_temperature)
+        self.disorder = disorder
+
+    def reference(self) -> dict[str, str | float | int]:
+        """Return the model, the start temperature and whether the replicas share the disorder."""
+        return {**super().reference(), "disorder": self.disorder}
 
     @torch.no_grad()
     def hessian(self) -> Tensor:

@@ -335,6 +335,7 @@ def test_reference_is_what_the_exact_equations_need():
         "mixture": '{"3": 0.5, "4": 0.1}',
         "start_temperature": 0.9,
         "N": 8,
+        "disorder": "shared",
     }
     assert energy.extensive
     assert energy.constraint == Sphere(8)
