@@ -271,7 +271,7 @@ def test_planted_energy_is_that_of_equilibrium_on_average():
     assert abs(mean + 0.5 / T) < 4 * (0.5 / N / samples) ** 0.5
 
 
-# random-matrix check: physics.md, acceptance test 15
+# random matrices
 
 
 def test_hessian_at_a_random_point_is_a_semicircle_of_radius_2_sqrt_3():
