@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_landscape import __version__, records
 from lightning_landscape.callbacks import figures
-from lightning_landscape.cli.results import Row, rows
+from lightning_landscape.cli.results import rows
+from lightning_landscape.cli.table import HEADER, Row
 from lightning_landscape.errors import UsageError, require
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def page(runs: list[Path]) -> str:
 def _note() -> str:
     return (
         "<p class='note'>Points are means over replicas, bars one standard error; lines and the "
-        "column “exact” are theory for N = ∞ (none is known for a network). "
+        "numbers without a source are theory for N = ∞ (none is known for a network). "
         f"lightning_landscape {__version__}.</p>"
     )
 
@@ -119,8 +120,8 @@ def _table(table: list[Row]) -> str:
         "<tr>" + "".join(_cell(k, text, row) for k, text in enumerate(row.cells())) + "</tr>"
         for row in table
     )
-    head = "<tr><th>quantity</th><th>measured</th><th>exact</th><th>deviation / σ</th></tr>"
-    return f"<table>{head}{body}</table>"
+    head = "".join(f"<th>{name}</th>" for name in HEADER)
+    return f"<table><tr>{head}</tr>{body}</table>"
 
 
 def _cell(column: int, text: str, row: Row) -> str:

@@ -99,7 +99,8 @@ def rebuild(run: Path) -> LandscapeModule:
 
 def _report(dataset: Dataset, run: Path) -> None:
     from lightning_landscape.callbacks.figures import draw
-    from lightning_landscape.cli.results import markdown, rows
+    from lightning_landscape.cli.results import rows
+    from lightning_landscape.cli.table import markdown
 
     name = run / "spectrum" / f"step_{round(float(dataset['t'][0]) / dataset.attrs['time_step'])}"
     record, picture = name.with_suffix(".nc"), name.with_suffix(".png")

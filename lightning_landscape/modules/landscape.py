@@ -119,16 +119,25 @@ class LandscapeModule(LightningModule):
         self._count_steps(last - first)
 
     def _integrate(self, step: int) -> Tensor:
-        """Do one integrator step; return the energies before it, shape (R,)."""
-        self.dynamics.zero_grad()
-        energies = self.energy(self._batch(step))
-        total = energies.sum()
-        if self.trainer.world_size > 1:
-            self.manual_backward(total)  # averages the gradients of the ranks
-        else:
-            total.backward()
-        self.dynamics.step()
-        return energies.detach()
+        """Do one integrator step; return the energies that the dynamics returns, shape (R,).
+
+        The dynamics gets a closure, so that those which need the energy itself, or its gradient
+        more than once, go through the same slot; it returns what its first evaluation gave.
+        """
+        batch = self._batch(step)
+
+        def energies() -> Tensor:
+            self.dynamics.zero_grad()
+            values = self.energy(batch)
+            total = values.sum()
+            if self.trainer.world_size > 1:
+                self.manual_backward(total)  # averages the gradients of the ranks
+            else:
+                total.backward()
+            return values.detach()
+
+        move: Any = self.dynamics.step  # typed by torch for one number
+        return move(energies)
 
     def _batch(self, step: int) -> Tensor | None:
         if self.batches is None:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import xarray
 
-from lightning_landscape.cli.results import Row, markdown, rows, with_error
+from lightning_landscape.cli.results import rows
+from lightning_landscape.cli.table import Row, markdown, with_error
 
 
 @pytest.mark.parametrize(
@@ -27,6 +28,8 @@ def test_deviation_is_in_units_of_the_error():
     assert Row("E", -1.0, 0.02, -1.05).deviation == pytest.approx(2.5)
     assert math.isnan(Row("E", -1.0, math.nan, -1.05).deviation)
     assert Row("E", 1.0, 0.1).cells() == ["E", "1.00(10)", "", ""]
+    published = Row("θ", 0.35, 0.05, 0.3, source="Geiger 2019")
+    assert published.cells() == ["θ", "0.35(5)", "0.3 (Geiger 2019)", "+1.0"]
 
 
 def test_rows_put_the_exact_value_beside_the_measured_one():
