@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from xarray import DataArray
 
-__all__ = ["mean_and_error"]
+__all__ = ["jackknife", "mean_and_error"]
+
+Array = NDArray[np.float64]
 
 
 def mean_and_error(values: DataArray, dim: str = "replica") -> tuple[DataArray, DataArray]:
@@ -19,3 +25,25 @@ def mean_and_error(values: DataArray, dim: str = "replica") -> tuple[DataArray, 
     R = values.sizes[dim]
     error = values.std(dim, ddof=1) if R > 1 else values.isel({dim: 0}, drop=True) * float("nan")
     return values.mean(dim), error / R**0.5
+
+
+def jackknife(estimator: Callable[[Array], Array], values: Array) -> tuple[Array, Array]:
+    """Return ``estimator(values)`` and its standard error from leaving out one replica at a time.
+
+    error^2 = (R - 1)/R sum_r (theta_r - mean theta)^2, with theta_r the estimate without replica
+    r; for a mean it is s/sqrt(R). With one replica the error is nan.
+
+    Args:
+        estimator: from (…, R') values to an estimate of any shape.
+        values: shape (…, R).
+
+    Source: Efron, Stein 1981, Ann. Statist. 9, 586.
+
+    >>> float(jackknife(lambda x: x.mean(-1), np.array([1.0, 2.0, 3.0]))[1])  # 1 / sqrt 3
+    0.57735...
+    """
+    estimate, R = np.asarray(estimator(values)), values.shape[-1]
+    if R == 1:
+        return estimate, np.full_like(estimate, np.nan, dtype=float)
+    without = np.stack([estimator(np.delete(values, r, axis=-1)) for r in range(R)])
+    return estimate, np.sqrt((R - 1) * np.square(without - without.mean(0)).mean(0))

@@ -1,0 +1,119 @@
+"""Collapse of two-time curves on t / tw^mu.
+
+Arrays are as records hold them, replica axis last. Error bars come from leaving out one replica at
+a time: points along one curve share their replicas, so that errors point by point would understate
+what is fitted through them. With a single replica they are nan.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.interpolate import PchipInterpolator
+from scipy.optimize import minimize_scalar
+
+from lightning_landscape.errors import require
+from lightning_landscape.observables.statistics import Array, jackknife
+
+__all__ = ["Collapse", "collapse"]
+
+_EXPONENTS = (-0.5, 2.0)
+_OVERLAP = 0.5  # of all points must lie in the range of another curve, or shifts would be free
+
+
+class Collapse(NamedTuple):
+    """The exponent mu of t / tw^mu, its standard error, and how well the curves fall together.
+
+    ``quality`` is the mean squared distance of a point from the other curves in units of the
+    variance of that distance: about 1 where they are one curve, far above it where no exponent
+    makes them one.
+    """
+
+    exponent: float
+    error: float
+    quality: float
+
+
+def collapse(waiting_times: ArrayLike, times: ArrayLike, values: ArrayLike) -> Collapse:
+    """Find mu for which values(tw, t) is a function of t / tw^mu alone.
+
+    The objective is that of Houdayer and Hartmann: every point is compared with the curves of
+    the other waiting times, interpolated in log t and log value, and the squared distance is
+    divided by the variance over replicas of both. mu = 1 is full aging, mu < 1 sub-aging, and
+    mu = 0 none.
+
+    Args:
+        waiting_times: tw > 0, shape (W,), at least 2.
+        times: t > 0, shape (T,).
+        values: positive, shape (W, T, R), as the displacement; nan where not measured.
+
+    Raises:
+        UsageError: fewer than two waiting times with at least four points.
+
+    Source: Houdayer, Hartmann 2004, PRB 70, 014418, appendix; mu as in Herrera Segura et al.,
+    arXiv:2209.02517.
+
+    >>> tw, t = np.array([10.0, 100.0, 1000.0]), np.geomspace(1, 1000, 16)
+    >>> MSD = np.log1p(t / tw[:, None] ** 0.7)[:, :, None]
+    >>> round(collapse(tw, t, MSD).exponent, 2)
+    0.7
+    """
+    tw, x = np.log(np.asarray(waiting_times, float)), np.log(np.asarray(times, float))
+    curves = np.asarray(values, float)
+    curves = np.where(curves > 0, curves, np.nan)  # what has stopped has no logarithm
+    enough = np.isfinite(curves).all(-1).sum(1) >= 4
+    required = "needs at least two with four points each"
+    require(enough.sum() >= 2, "waiting_times", list(np.exp(tw)), required)
+    tw, curves = tw[enough], curves[enough]
+    best = _best_exponent(_Curves(tw, x, curves), *_EXPONENTS)
+    near = (best.exponent - 0.3, best.exponent + 0.3)
+
+    def exponent(some: Array) -> Array:
+        return np.array(_best_exponent(_Curves(tw, x, some), *near).exponent)
+
+    return best._replace(error=float(jackknife(exponent, curves)[1]))
+
+
+class _Curves:
+    """ln value as functions of ln t, one a waiting time."""
+
+    def __init__(self, tw: Array, x: Array, values: Array) -> None:
+        self.tw, self.points = tw, []
+        for curve in values:
+            seen = np.isfinite(curve).all(-1)
+            mean = curve[seen].mean(-1)
+            R = curve.shape[-1]
+            variance = curve[seen].var(-1, ddof=1) / R if R > 1 else mean**2
+            self.points.append((x[seen], np.log(mean), variance / mean**2))
+        self.curves = [PchipInterpolator(x, np.stack([y, v], -1)) for x, y, v in self.points]
+
+    def quality(self, mu: float) -> float:
+        distances, total = [], 0
+        for i, (x, y, variance) in enumerate(self.points):
+            weights, weighted = np.zeros_like(x), np.zeros_like(x)
+            for j, curve in enumerate(self.curves):
+                shifted = x + mu * (self.tw[j] - self.tw[i])
+                inside = (shifted >= curve.x[0]) & (shifted <= curve.x[-1]) & (i != j)
+                other, spread = curve(shifted[inside]).T
+                weights[inside] += 1 / spread
+                weighted[inside] += other / spread
+            met = weights > 0
+            total += len(x)
+            of_others = 1 / weights[met]
+            distance = y[met] - weighted[met] * of_others
+            distances.append(distance**2 / (variance[met] + of_others))
+        squares = np.concatenate(distances)
+        return float(squares.mean()) if len(squares) >= _OVERLAP * total else np.inf
+
+
+def _best_exponent(curves: _Curves, lowest: float, highest: float) -> Collapse:
+    grid = np.linspace(lowest, highest, 26)
+    qualities = [curves.quality(mu) for mu in grid]
+    k = int(np.argmin(qualities))
+    around = grid[max(k - 1, 0)], grid[min(k + 1, len(grid) - 1)]
+    found = minimize_scalar(curves.quality, bounds=around, method="bounded")
+    better = found.fun < qualities[k]
+    exponent, quality = (found.x, found.fun) if better else (grid[k], qualities[k])
+    return Collapse(float(exponent), np.nan, float(quality))
