@@ -6,6 +6,7 @@ classes that share a single output a sign, -1 for class 0 and +1 for class 1.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from lightning_landscape.errors import nearest, require
 
-__all__ = ["LOSSES", "Loss", "LossName", "correct", "target_vectors"]
+__all__ = ["LOSSES", "Loss", "LossName", "correct", "gaps", "loss_named", "target_vectors"]
 
 LossName = Literal["cross_entropy", "quadratic_hinge", "squared"]
 
@@ -24,7 +25,7 @@ class Loss(NamedTuple):
 
     cross_entropy: -log p of the target class, with p the softmax of f; for a single output
     p = 1 / (1 + exp(-y f)).
-    quadratic_hinge: max(0, 1 - y f)^2 / 2, for a single output.
+    quadratic_hinge: max(0, Delta)^2 / 2 of the gap Delta = kappa - y f, for a single output.
     squared: |f - y|^2 / 2.
 
     Source of the hinge and its margin 1: Geiger et al. 2019, arXiv:1809.09349.
@@ -57,13 +58,15 @@ def _cross_entropy_and_slope(f: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return -(y * log_p).sum(-1), log_p.exp_().sub_(y)
 
 
-def _quadratic_hinge(f: Tensor, y: Tensor) -> Tensor:
-    return (1 - y * f).relu().square().squeeze(-1) / 2
+def _quadratic_hinge(margin: float) -> Loss:
+    def value(f: Tensor, y: Tensor) -> Tensor:
+        return (margin - y * f).relu().square().squeeze(-1) / 2
 
+    def value_and_slope(f: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        gap = (margin - y * f).relu()
+        return gap.square().squeeze(-1) / 2, -y * gap
 
-def _quadratic_hinge_and_slope(f: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    gap = (1 - y * f).relu()
-    return gap.square().squeeze(-1) / 2, -y * gap
+    return Loss(value, value_and_slope)
 
 
 def _squared(f: Tensor, y: Tensor) -> Tensor:
@@ -77,9 +80,45 @@ def _squared_and_slope(f: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 LOSSES: dict[str, Loss] = {
     "cross_entropy": Loss(_cross_entropy, _cross_entropy_and_slope),
-    "quadratic_hinge": Loss(_quadratic_hinge, _quadratic_hinge_and_slope),
+    "quadratic_hinge": _quadratic_hinge(margin=1.0),
     "squared": Loss(_squared, _squared_and_slope),
 }
+
+
+def loss_named(loss: LossName, margin: float = 1.0) -> Loss:
+    """Return the loss of this name; the margin kappa is that of the quadratic hinge.
+
+    Raises:
+        UsageError: there is no such loss, or the margin is negative or not finite.
+    """
+    _require_known(loss)
+    require(0 <= margin < math.inf, "margin", margin, "must be finite and at least 0")
+    return _quadratic_hinge(margin) if loss == "quadratic_hinge" else LOSSES[loss]
+
+
+def gaps(f: Tensor, y: Tensor, margin: float = 1.0) -> Tensor:
+    """Return the gaps Delta of samples, shape (R, P): a pattern is satisfied where Delta <= 0.
+
+    For a single output Delta = kappa - y f; for several it is the margin to the runner-up,
+    Delta = kappa - (f_y - max_{k != y} f_k). With kappa = 0 what is unsatisfied is what is wrong.
+
+    Args:
+        f: outputs, shape (R, P, k).
+        y: target vectors, shape (R, P, k) or (1, P, k); see `target_vectors`.
+        margin: kappa.
+
+    Source: Geiger et al. 2019, arXiv:1809.09349, for a single output.
+
+    >>> import torch
+    >>> f, y = torch.tensor([[[3.0, 1.0, 2.5]]]), torch.tensor([[[1, 0, 0]]])
+    >>> gaps(f, y)
+    tensor([[0.5000]])
+    """
+    if f.shape[-1] == 1:
+        return margin - (y * f).squeeze(-1)
+    target = (y * f).sum(-1)
+    runner_up = f.masked_fill(y > 0, -math.inf).amax(-1)
+    return margin - (target - runner_up)
 
 
 def correct(f: Tensor, y: Tensor) -> Tensor:
@@ -104,8 +143,7 @@ def target_vectors(labels: Tensor, classes: int, outputs: int, loss: str) -> Ten
     Raises:
         UsageError: there is no such loss, or it does not go with this number of outputs.
     """
-    known = ", ".join(LOSSES) + nearest(loss, LOSSES)
-    require(loss in LOSSES, "loss", loss, f"must be one of {known}")
+    _require_known(loss)
     hinge = loss == "quadratic_hinge"
     two = "quadratic_hinge separates two classes"
     require(classes == 2 or not hinge, "classes of the data", classes, two)
@@ -115,3 +153,8 @@ def target_vectors(labels: Tensor, classes: int, outputs: int, loss: str) -> Ten
     if outputs == 1:
         return 2 * labels.unsqueeze(1) - 1
     return F.one_hot(labels, classes)
+
+
+def _require_known(loss: str) -> None:
+    known = ", ".join(LOSSES) + nearest(loss, LOSSES)
+    require(loss in LOSSES, "loss", loss, f"must be one of {known}")

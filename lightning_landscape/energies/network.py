@@ -12,7 +12,13 @@ from torch import Tensor
 from lightning_landscape.data.dataset import Dataset
 from lightning_landscape.energies.architectures import Architecture
 from lightning_landscape.energies.energy import Energy
-from lightning_landscape.energies.losses import LOSSES, LossName, correct, target_vectors
+from lightning_landscape.energies.losses import (
+    LossName,
+    correct,
+    gaps,
+    loss_named,
+    target_vectors,
+)
 from lightning_landscape.errors import require
 
 __all__ = ["NetworkEnergy"]
@@ -45,6 +51,7 @@ class NetworkEnergy(Energy):
         architecture: R networks, with their initial weights.
         data: what they learn; moved with the module, stored in no checkpoint.
         loss: ``cross_entropy``, ``quadratic_hinge`` or ``squared``; see `losses.Loss`.
+        margin: kappa of the quadratic hinge and, for any loss, of the `gaps`.
 
     Attributes:
         samples: P.
@@ -52,7 +59,7 @@ class NetworkEnergy(Energy):
         targets: their target vectors y, shape (P, k).
 
     Raises:
-        UsageError: widths, data and loss do not go together.
+        UsageError: widths, data and loss do not go together, or the margin is negative.
 
     >>> from lightning_landscape.data import RandomData
     >>> from lightning_landscape.energies import FullyConnected
@@ -67,9 +74,14 @@ class NetworkEnergy(Energy):
     targets: Tensor
 
     def __init__(
-        self, architecture: Architecture, data: Dataset, loss: LossName = "cross_entropy"
+        self,
+        architecture: Architecture,
+        data: Dataset,
+        loss: LossName = "cross_entropy",
+        margin: float = 1.0,
     ) -> None:
         super().__init__()
+        self._loss, self.margin = loss_named(loss, margin), margin
         shape = data.inputs.shape[1:]
         k = architecture.output_size(shape)
         self.architecture, self.replicas = architecture, architecture.replicas
@@ -80,7 +92,6 @@ class NetworkEnergy(Energy):
             y = target_vectors(labels, data.classes, k, loss)
             self.register_buffer(f"{prefix}inputs", x.to(number), persistent=False)
             self.register_buffer(f"{prefix}targets", y.to(number), persistent=False)
-        self._loss = LOSSES[loss]
         self._values_per_sample = architecture.values_per_sample(shape)
 
     def forward(self, batch: Tensor | None = None) -> Tensor:
@@ -98,14 +109,34 @@ class NetworkEnergy(Energy):
     @torch.no_grad()
     def evaluate(self, split: str = "test") -> dict[str, Tensor]:
         """Return ``energy`` and ``accuracy``, each (R,), on the ``train`` or the ``test`` data."""
-        require(split in _PREFIXES, "split", split, f"must be one of {', '.join(_PREFIXES)}")
-        x, y = (self.get_buffer(_PREFIXES[split] + name) for name in ("inputs", "targets"))
 
         def both(f: Tensor, y: Tensor) -> Tensor:
             return torch.stack([self._loss.value(f, y), correct(f, y).to(f.dtype)])
 
-        energy, accuracy = self._mean(both, x.unsqueeze(0), y.unsqueeze(0))
+        energy, accuracy = self._mean(both, *self._split(split))
         return {"energy": energy, "accuracy": accuracy}
+
+    @torch.no_grad()
+    def gaps(self, split: str = "train") -> Tensor:
+        """Return the gaps Delta, shape (R, P), of the ``train`` or the ``test`` data.
+
+        A pattern is unsatisfied where its gap is positive; see `losses.gaps`. Cost: one energy.
+        """
+        x, y = self._split(split)
+        parameters = tuple(self.architecture.parameters())
+        chunks = []
+        for r, portions in self._blocks(x, y):
+            some = [_of_replicas(p, r) for p in parameters]
+            outputs = ((self.architecture.outputs(some, u), v) for u, v in portions)
+            chunks.append(torch.cat([gaps(f, v, self.margin) for f, v in outputs], dim=1))
+        return torch.cat(chunks)
+
+    def _split(self, split: str) -> tuple[Tensor, Tensor]:
+        """Return samples (1, P, …) and targets (1, P, k)."""
+        require(split in _PREFIXES, "split", split, f"must be one of {', '.join(_PREFIXES)}")
+        prefix = _PREFIXES[split]
+        x, y = self.get_buffer(f"{prefix}inputs"), self.get_buffer(f"{prefix}targets")
+        return x.unsqueeze(0), y.unsqueeze(0)
 
     def _select(self, batch: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return samples (R or 1, B, …) and targets (R or 1, B, k)."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lightning_landscape.energies.losses import LOSSES, correct, target_vectors
+from lightning_landscape.energies.losses import LOSSES, correct, gaps, loss_named, target_vectors
 from lightning_landscape.errors import UsageError
 
 R, P = 3, 50
@@ -119,3 +119,35 @@ def test_targets_are_signs_or_one_hot():
 def test_what_does_not_go_together_is_refused(classes, outputs, loss, words):
     with pytest.raises(UsageError, match=words):
         target_vectors(torch.tensor([0, 1]), classes, outputs, loss)
+
+
+def test_the_hinge_of_any_margin_is_half_the_square_of_the_positive_gap():
+    f, _, y = outputs_and_targets(2, 1, "quadratic_hinge")
+    loss, gap = loss_named("quadratic_hinge", margin=0.3), 0.3 - (y * f).squeeze(-1)
+    expected = torch.where(gap > 0, gap**2 / 2, 0.0)
+    torch.testing.assert_close(loss.value(f, y), expected)
+    value, slope = loss.value_and_slope(f, y)
+    torch.testing.assert_close(value, expected)
+    torch.testing.assert_close(slope.squeeze(-1), -y.squeeze(-1) * gap.clamp_min(0))
+    torch.testing.assert_close(gaps(f, y, 0.3), gap)
+
+
+def test_the_gap_of_many_classes_is_the_margin_to_the_runner_up():
+    f, labels, y = outputs_and_targets(4, 4, "cross_entropy")
+    for r in range(R):
+        for mu in range(P):
+            others = [f[r, mu, k].item() for k in range(4) if k != labels[mu]]
+            expected = 0.5 - (f[r, mu, labels[mu]].item() - max(others))
+            assert gaps(f, y, 0.5)[r, mu].item() == pytest.approx(expected, abs=1e-12)
+
+
+def test_without_a_margin_the_unsatisfied_are_the_misclassified():
+    for classes, outputs in ((2, 1), (2, 2), (5, 5)):
+        f, _, y = outputs_and_targets(classes, outputs, "squared")
+        assert torch.equal(gaps(f, y, 0.0) < 0, correct(f, y))
+
+
+@pytest.mark.parametrize("margin", [-0.1, math.inf, math.nan])
+def test_a_margin_is_finite_and_not_negative(margin):
+    with pytest.raises(UsageError, match=r"margin = .*at least 0"):
+        loss_named("quadratic_hinge", margin)

@@ -153,6 +153,30 @@ def test_a_graph_that_is_retained_gives_the_same_gradient_again():
         assert torch.equal(a, b)
 
 
+# gaps
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("loss, widths", [("quadratic_hinge", [5, 8, 1]), ("squared", [5, 8, 3])])
+def test_gaps_do_not_depend_on_the_blocks(loss, widths, split, monkeypatch):
+    energy = make("relu", loss, widths)
+    whole = energy.gaps(split)
+    monkeypatch.setattr(network, "_BLOCK_BYTES", {"cpu": 300})
+    monkeypatch.setattr(network, "_BLOCK_SAMPLES", 3)
+    torch.testing.assert_close(energy.gaps(split), whole, rtol=1e-12, atol=1e-14)
+    assert whole.shape == (3, 20 if split == "train" else 30) and not whole.requires_grad
+
+
+def test_the_hinge_energy_is_that_of_the_positive_gaps_at_its_margin():
+    architecture = FullyConnected([5, 8, 1], replicas=3, dtype="float64")
+    energy = NetworkEnergy(architecture, data(2), "quadratic_hinge", margin=0.25)
+    expected = energy.gaps().clamp_min(0).square().mean(1) / 2
+    torch.testing.assert_close(energy().detach(), expected)
+    wrong = NetworkEnergy(architecture, data(2), margin=0.0).gaps() >= 0
+    accuracy = energy.evaluate("train")["accuracy"]
+    torch.testing.assert_close(1 - wrong.double().mean(1), accuracy)
+
+
 # mini-batches
 
 
