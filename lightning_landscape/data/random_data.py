@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
+from lightning_landscape.data._normalization import on_sphere
 from lightning_landscape.data.dataset import Dataset
 from lightning_landscape.errors import require
 from lightning_landscape.rng import Stream
@@ -18,12 +18,17 @@ class RandomData(Dataset):
     Sample mu has label mu mod classes: as the x are exchangeable, these are random labels, and the
     classes are as balanced as can be. The test samples are drawn alike.
 
+    Normalized, the mean over the samples is taken away from each, which is then brought to
+    |x| = sqrt(d); test samples lose the same mean. With two classes this is the random data of
+    Geiger et al. 2019, arXiv:1809.09349.
+
     Args:
         samples: P.
         dimension: d.
         classes: how many labels there are.
         test_samples: how many samples to hold out.
         seed: of the samples.
+        normalized: whether to take the mean away and bring every sample to |x| = sqrt(d).
 
     Raises:
         UsageError: an argument is out of range.
@@ -39,19 +44,18 @@ class RandomData(Dataset):
         classes: int = 2,
         test_samples: int = 1000,
         seed: int = 0,
+        normalized: bool = False,
     ) -> None:
         sizes = {"samples": samples, "dimension": dimension, "test_samples": test_samples}
         for name, size in sizes.items():
             require(size >= 1, name, size, "must be at least 1")
         require(classes >= 2, "classes", classes, "must be at least 2")
 
-        def x(P: int, name: str) -> Tensor:
-            return Stream(seed, name).normal_(torch.empty(P, dimension), step=0)
-
-        super().__init__(
-            x(samples, "samples"),
-            torch.arange(samples) % classes,
-            x(test_samples, "test samples"),
-            torch.arange(test_samples) % classes,
-            classes,
-        )
+        x = Stream(seed, "samples").normal_(torch.empty(samples, dimension), step=0)
+        test = Stream(seed, "test samples").normal_(torch.empty(test_samples, dimension), step=0)
+        if normalized:
+            require(samples >= 2, "samples", samples, "must be at least 2: one less its mean is 0")
+            mean = x.mean(0)
+            x, test = on_sphere(x - mean), on_sphere(test - mean)
+        labels, test_labels = torch.arange(samples), torch.arange(test_samples)
+        super().__init__(x, labels % classes, test, test_labels % classes, classes)

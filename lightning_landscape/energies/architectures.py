@@ -6,13 +6,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 from lightning_landscape.energies._activations import ACTIVATIONS, ActivationName
+from lightning_landscape.energies._initialization import (
+    INITIALIZATIONS,
+    InitializationName,
+    gaussian,
+)
 from lightning_landscape.energies._memory import require_memory
 from lightning_landscape.errors import nearest, require
 from lightning_landscape.rng import Stream
@@ -82,7 +87,9 @@ class FullyConnected(Architecture):
 
     z^1 = W^1 x + b^1 and z^{l+1} = W^{l+1} sigma(z^l) + b^{l+1}; the outputs are the last z.
     Initially W ~ N(0, C_W / fan-in) and b ~ N(0, C_b), for each replica and layer a function of
-    (seed, layer, replica): replica 3 starts the same whether there are 4 replicas or 64.
+    (seed, layer, replica): replica 3 starts the same whether there are 4 replicas or 64. Or every
+    W is sqrt(C_W) times a Haar distributed (semi-)orthogonal matrix; in the protocol of Geiger et
+    al. 2019, arXiv:1809.09349, with C_W = 1 and C_b = 0.
 
     ``weights`` are (R, out, in) and ``biases`` (R, out), one of each a layer. Samples of any shape
     are flattened. Activations are laid out as (R, width, P): then the first layer of all replicas
@@ -94,9 +101,11 @@ class FullyConnected(Architecture):
         replicas: R.
         seed: of the initial weights and biases.
         weight_variance: C_W; None takes the critical value (2 for relu, 1 for tanh and linear,
-            pi/4 for erf, 1.983 for gelu).
-        bias_variance: C_b; None takes the critical value (0, but 0.173 for gelu).
+            pi/4 for erf, 1.983 for gelu), or 1 if orthogonal.
+        bias_variance: C_b; None takes the critical value (0, but 0.173 for gelu), or 0 if
+            orthogonal.
         dtype: ``float32`` or ``float64``.
+        initialization: ``gaussian`` or ``orthogonal``.
 
     Raises:
         UsageError: an argument is out of range, or the weights do not fit into memory.
@@ -114,24 +123,27 @@ class FullyConnected(Architecture):
         weight_variance: float | None = None,
         bias_variance: float | None = None,
         dtype: str = "float32",
+        initialization: InitializationName = "gaussian",
     ) -> None:
         super().__init__()
-        known = ", ".join(ACTIVATIONS) + nearest(activation, ACTIVATIONS)
-        require(activation in ACTIVATIONS, "activation", activation, f"must be one of {known}")
+        _check_name("activation", activation, ACTIVATIONS)
+        _check_name("initialization", initialization, INITIALIZATIONS)
         self._sigma = ACTIVATIONS[activation]
-        C_W = self._sigma.weight_variance if weight_variance is None else weight_variance
-        C_b = self._sigma.bias_variance if bias_variance is None else bias_variance
+        critical = self._sigma.weight_variance, self._sigma.bias_variance
+        default_W, default_b = critical if initialization == "gaussian" else (1.0, 0.0)
+        C_W = default_W if weight_variance is None else weight_variance
+        C_b = default_b if bias_variance is None else bias_variance
         _check(widths, replicas, C_W, C_b, dtype)
         self.widths, self.replicas = list(widths), replicas
         shapes = [(n, m) for m, n in pairwise(widths)]
-        like = torch.empty(replicas, dtype=getattr(torch, dtype))
+        like, draw = torch.empty(0, dtype=getattr(torch, dtype)), INITIALIZATIONS[initialization]
         self.weights = nn.ParameterList(
-            _normals(like, shape, Stream(seed, f"weights of layer {l}"), C_W / shape[1])
-            for l, shape in enumerate(shapes)
+            draw(like.new_empty(replicas, n, m), Stream(seed, f"weights of layer {l}"), C_W)
+            for l, (n, m) in enumerate(shapes)
         )
         self.biases = nn.ParameterList(
-            _normals(like, shape[:1], Stream(seed, f"biases of layer {l}"), C_b)
-            for l, shape in enumerate(shapes)
+            gaussian(like.new_empty(replicas, n), Stream(seed, f"biases of layer {l}"), C_b)
+            for l, (n, _) in enumerate(shapes)
         )
         self._kept: dict[tuple[object, ...], tuple[list[Tensor], list[Tensor]]] = {}
 
@@ -202,6 +214,11 @@ class FullyConnected(Architecture):
         return self._kept[key]
 
 
+def _check_name(argument: str, name: str, known: Collection[str]) -> None:
+    required = f"must be one of {', '.join(known)}{nearest(name, known)}"
+    require(name in known, argument, name, required)
+
+
 def _check(widths: list[int], replicas: int, C_W: float, C_b: float, dtype: str) -> None:
     require(len(widths) >= 2, "widths", widths, "must name at least inputs and outputs")
     require(min(widths) >= 1, "widths", widths, "must be at least 1 each")
@@ -212,14 +229,6 @@ def _check(widths: list[int], replicas: int, C_W: float, C_b: float, dtype: str)
     N = sum(n * (m + 1) for m, n in pairwise(widths))
     needed = 2 * replicas * N * getattr(torch, dtype).itemsize  # with the gradient
     require_memory(needed, "widths", widths, f"lower the widths or replicas = {replicas}")
-
-
-def _normals(like: Tensor, shape: tuple[int, ...], stream: Stream, variance: float) -> nn.Parameter:
-    """Return normals of shape (R, *shape); replica r is drawn at step r of the stream."""
-    values = like.new_empty(len(like), *shape)
-    for r, replica in enumerate(values):
-        stream.normal_(replica, step=r)
-    return nn.Parameter(values.mul_(math.sqrt(variance)))
 
 
 def _split(parameters: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:

@@ -84,6 +84,22 @@ def test_random_data_without_size_are_refused(name):
         RandomData(**{"samples": 5, "dimension": 3, name: 0})
 
 
+def test_normalized_random_data_are_centred_and_of_one_length():
+    P, d = 200, 30
+    raw = RandomData(P, d, test_samples=50, seed=3)
+    data = RandomData(P, d, test_samples=50, seed=3, normalized=True)
+    for x, before in ((data.inputs, raw.inputs), (data.test_inputs, raw.test_inputs)):
+        torch.testing.assert_close(x.square().sum(1), torch.full((len(x),), float(d)))
+        centred = before - raw.inputs.mean(0)
+        cosine = torch.nn.functional.cosine_similarity(x, centred)
+        torch.testing.assert_close(cosine, torch.ones(len(x)))
+    # lengths differed by 1 / sqrt(2 d), so of the mean a fraction of that is back
+    assert data.inputs.mean(0).norm() < 0.5 * raw.inputs.mean(0).norm()
+    assert data.targets.tolist() == [0, 1] * (P // 2)
+    with pytest.raises(UsageError, match="samples = 1"):
+        RandomData(1, d, normalized=True)
+
+
 # the contract
 
 

@@ -102,6 +102,42 @@ def test_a_replica_starts_the_same_among_any_number():
     assert not torch.equal(few.weights[0], other.weights[0])
 
 
+@pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-6), ("float64", 1e-14)])
+def test_orthogonal_weights_are_orthogonal(dtype, tolerance):
+    widths, R = [20, 20, 35, 7], 3
+    net = FullyConnected(widths, "gelu", R, dtype=dtype, initialization="orthogonal")
+    for W, n, m in zip(net.weights, widths[1:], widths[:-1], strict=True):
+        W = W.detach()
+        gram = W @ W.mT if n < m else W.mT @ W  # of the shorter side: gain 1
+        torch.testing.assert_close(
+            gram, torch.eye(min(n, m), dtype=W.dtype).expand(R, -1, -1), rtol=0, atol=tolerance
+        )
+        assert not torch.allclose(W[0], W[1], atol=0.1)
+    assert not any(b.any() for b in net.biases)
+    hot = FullyConnected(widths, replicas=R, initialization="orthogonal", weight_variance=4.0)
+    torch.testing.assert_close(hot.weights[1].double(), 2 * net.weights[1].double())
+
+
+def test_orthogonal_weights_are_haar_distributed():
+    """A Haar matrix of order 3 has <(tr W)^2> = 1, <(tr W)^4> = 3 and <tr W> = 0.
+
+    LAPACK's own Q of normals has other traces: its reflections leave signs that are not random.
+    """
+    R = 20_000
+    net = FullyConnected([3, 3], replicas=R, initialization="orthogonal", dtype="float64")
+    trace = torch.einsum("rii->r", net.weights[0].detach())
+    for power, expected in ((1, 0), (2, 1), (4, 3)):
+        moment = trace**power
+        assert abs(moment.mean().item() - expected) < 4 * moment.std().item() / R**0.5  # 4 s.e.
+
+
+def test_an_orthogonal_replica_starts_the_same_among_any_number_and_precision():
+    few = FullyConnected([7, 20, 3], replicas=2, initialization="orthogonal")
+    many = FullyConnected([7, 20, 3], replicas=5, initialization="orthogonal", dtype="float64")
+    for p, q in zip(few.parameters(), many.parameters(), strict=True):
+        assert torch.equal(p, q[:2].float())
+
+
 # the function
 
 
@@ -167,6 +203,7 @@ def test_working_memory_is_bounded():
         {"weight_variance": -1.0},
         {"bias_variance": -1.0},
         {"dtype": "float16"},
+        {"initialization": "orthgonal"},
     ],
 )
 def test_bad_arguments_give_one_sentence(arguments):
