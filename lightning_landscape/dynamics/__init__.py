@@ -1,19 +1,27 @@
 """Dynamics: torch optimizers that move replicas in an energy."""
 
+from lightning_landscape.dynamics.decaying_adam import DecayingAdam
+from lightning_landscape.dynamics.fire import FIRE
 from lightning_landscape.dynamics.langevin import Langevin
 from lightning_landscape.dynamics.leimkuhler_matthews import LeimkuhlerMatthews
+from lightning_landscape.dynamics.minimize import Minimum, minimize, polish
 from lightning_landscape.dynamics.overdamped import Overdamped
 from lightning_landscape.dynamics.schedules import Anneal, Constant, Cycle, Quench, Schedule
 from lightning_landscape.dynamics.sphere import constrain
 
 __all__ = [
+    "FIRE",
     "Anneal",
     "Constant",
     "Cycle",
+    "DecayingAdam",
     "Langevin",
     "LeimkuhlerMatthews",
+    "Minimum",
     "Overdamped",
     "Quench",
     "Schedule",
     "constrain",
+    "minimize",
+    "polish",
 ]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from lightning_landscape.energies._polynomial import Interaction, energy
 from lightning_landscape.energies.energy import Energy
-from lightning_landscape.errors import require
+from lightning_landscape.errors import UsageError, require
 from lightning_landscape.rng import Stream
 from lightning_landscape.sphere import Sphere
 
@@ -26,7 +26,7 @@ class Glass(Energy):
         x: the start, shape (R, N).
         interactions: the P_p.
         mixture: the a_p of f(q) = sum_p a_p q^p.
-        start_temperature: at which the start is in equilibrium.
+        start_temperature: at which the start is in equilibrium, for all or for each replica.
     """
 
     extensive: ClassVar[bool] = True
@@ -36,7 +36,7 @@ class Glass(Energy):
         x: Tensor,
         interactions: Iterable[Interaction],
         mixture: Mapping[int, float],
-        start_temperature: float = math.inf,
+        start_temperature: float | list[float] = math.inf,
     ) -> None:
         super().__init__()
         self.replicas, self.mixture, self.start_temperature = len(x), mixture, start_temperature
@@ -48,7 +48,11 @@ class Glass(Energy):
         """Return H, shape (R,). A glass has no data: ``batch`` makes no difference."""
         return energy(self.x, cast(Sequence[Interaction], list(self.interactions)))
 
-    def reference(self) -> dict[str, str | float | int]:
+    def only(self, replicas: Tensor) -> Energy:
+        """Refuse: which disorder and which planting a replica sees follows from its place."""
+        raise UsageError(f"energy = {type(self).__name__}: replicas of a glass stay together")
+
+    def reference(self) -> dict[str, Any]:
         """Return the model and the start temperature, for the Cugliandolo-Kurchan equations."""
         return {
             "theory": "pspin",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -146,6 +147,9 @@ class FullyConnected(Architecture):
             for l, (n, _) in enumerate(shapes)
         )
         self._kept: dict[tuple[object, ...], tuple[list[Tensor], list[Tensor]]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_kept": {}}  # a copy makes room of its own when it needs it
 
     def outputs(self, parameters: Sequence[Tensor], x: Tensor) -> Tensor:
         """Return the outputs, shape (R, P, k), differentiable to any order."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+import copy
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -59,7 +60,25 @@ class Energy(nn.Module):
         for p, part in zip(self.parameters(), parts, strict=True):
             p.copy_(part.view_as(p))
 
-    def reference(self) -> dict[str, str | float | int]:
+    def only(self, replicas: Tensor) -> Energy:
+        """Return an energy of some of the replicas: their configurations copied, all else shared.
+
+        For energies that are the same function for every replica; others give their own.
+
+        Args:
+            replicas: their indices, shape (R',), int64.
+        """
+        kept: dict[int, Any] = {id(b): b for b in self.buffers()}
+        kept |= {
+            id(p): nn.Parameter(p.detach()[replicas], p.requires_grad) for p in self.parameters()
+        }
+        some = copy.deepcopy(self, kept)
+        layers: list[Any] = [m for m in some.modules() if hasattr(m, "replicas")]
+        for layer in layers:
+            layer.replicas = len(replicas)
+        return some
+
+    def reference(self) -> dict[str, Any]:
         """Return what the exact theory needs to know, as plain attributes; empty if there is none.
 
         They are stored with every record, so that figures and reports can draw the exact curve

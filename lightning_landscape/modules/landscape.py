@@ -70,7 +70,12 @@ class LandscapeModule(LightningModule):
 
     @property
     def time_step(self) -> float:
-        """The physical time of a step: the learning rate, or 1 where replicas differ in it."""
+        """The physical time of a step: the learning rate, or 1 where replicas differ in it.
+
+        A dynamics whose step size is no physical time says so by a ``time_step`` of its own.
+        """
+        if isinstance(own := getattr(self.dynamics, "time_step", None), float):
+            return own
         rates = {g["lr"] for g in self.dynamics.param_groups if isinstance(g["lr"], float)}
         return rates.pop() if len(rates) == 1 else 1.0
 
