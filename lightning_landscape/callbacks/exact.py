@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from xarray import Dataset
 
     from lightning_landscape.theory.cugliandolo_kurchan import Solution
+    from lightning_landscape.theory.mixture import Array
 
 __all__ = ["with_exact"]
 
@@ -23,8 +25,9 @@ logger = logging.getLogger(__name__)
 def with_exact(dataset: Dataset) -> Dataset:
     """Return the record with ``<name>_exact`` beside each variable that theory knows.
 
-    For spherical p-spin glasses at one constant temperature this is the solution of the
-    Cugliandolo-Kurchan equations, N to infinity, from the same start. Other records come back as
+    For spherical p-spin glasses at constant temperature this is the solution of the
+    Cugliandolo-Kurchan equations, N to infinity, from the same start; with a replica axis where
+    the replicas differ in temperature. Other records come back as
     they are. The spectrum of a Hessian gets the semicircle around the measured multiplier, at any
     temperature.
     """
@@ -33,7 +36,7 @@ def with_exact(dataset: Dataset) -> Dataset:
     known = {"EnergyRelaxation": _exact_energy, "AgingCorrelation": _exact_correlation}
     if dataset.attrs.get("theory") != "pspin" or dataset.attrs.get("probe") not in known:
         return dataset
-    if np.ndim(dataset.attrs["temperature"]) > 0 or not dataset.attrs["temperature_is_constant"]:
+    if not dataset.attrs["temperature_is_constant"]:
         return dataset
     try:
         filled = known[dataset.attrs["probe"]](dataset)
@@ -47,22 +50,34 @@ def with_exact(dataset: Dataset) -> Dataset:
 
 def _exact_energy(dataset: Dataset) -> Dataset:
     t = dataset["t"].to_numpy()
-    return dataset.assign(energy_exact=("t", _solution(dataset, t.max()).energy(t)))
+    energy = _each(dataset, t.max(), lambda solution: solution.energy(t))
+    return dataset.assign(energy_exact=(("t", "replica")[: energy.ndim], energy))
 
 
 def _exact_correlation(dataset: Dataset) -> Dataset:
     tw, t = np.meshgrid(dataset["tw"], dataset["t"], indexing="ij")
     measured = dataset["C"].notnull().any("replica").to_numpy()
-    C = np.full(tw.shape, np.nan)
-    if measured.any():
-        late, early = (tw + t)[measured], tw[measured]
-        C[measured] = _solution(dataset, late.max()).correlation(late, early)
-    return dataset.assign(C_exact=(("tw", "t"), C), MSD_exact=(("tw", "t"), 2 - 2 * C))
+    late, early = (tw + t)[measured], tw[measured]
+
+    def correlation(solution: Solution) -> Array:
+        C = np.full(tw.shape, np.nan)
+        C[measured] = solution.correlation(late, early)
+        return C
+
+    if not measured.any():
+        return dataset
+    C = _each(dataset, late.max(), correlation)
+    dims = ("tw", "t", "replica")[: C.ndim]
+    return dataset.assign(C_exact=(dims, C), MSD_exact=(dims, 2 - 2 * C))
 
 
-def _solution(dataset: Dataset, t_max: float) -> Solution:
+def _each(dataset: Dataset, t_max: float, curve: Callable[[Solution], Array]) -> Array:
+    """Return the curve of the dataset's temperatures, replica axis last where they are several."""
     a = dataset.attrs
-    return _solve(a["mixture"], a["temperature"], a["start_temperature"], t_max)
+    pairs = np.stack(np.broadcast_arrays(a["temperature"], a["start_temperature"]), -1)
+    distinct, which = np.unique(pairs.reshape(-1, 2), axis=0, return_inverse=True)
+    curves = np.stack([curve(_solve(a["mixture"], T, T0, t_max)) for T, T0 in distinct], -1)
+    return curves[..., which] if pairs.ndim > 1 else curves[..., 0]
 
 
 @lru_cache(maxsize=2)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lightning_landscape.callbacks import _ladder_panels as ladder
 from lightning_landscape.callbacks import _spectrum_panels as spectrum
 from lightning_landscape.observables.statistics import mean_and_error
 
@@ -92,6 +93,13 @@ def _two_times(name: str, label: str, scale: str) -> Callable[[Dataset, Axes], N
 def _panels(dataset: Dataset) -> list[Callable[[Dataset, Axes], None]]:
     if dataset.sizes.get("t") == 0:  # stopped before the first measurement
         return []
+    if np.ptp(dataset.attrs.get("temperature", 0)) > 0:
+        by_temperature: dict[str, list[Callable[[Dataset, Axes], None]]] = {
+            "EnergyRelaxation": [ladder.energy],
+            "AgingCorrelation": [ladder.correlation, ladder.tau, ladder.peak],
+        }
+        if (panels := by_temperature.get(dataset.attrs.get("probe", ""))) is not None:
+            return panels
     last = spectrum.outliers if "classes" in dataset.attrs else spectrum.negative
     known: dict[str, list[Callable[[Dataset, Axes], None]]] = {
         "EnergyRelaxation": [_relaxation],

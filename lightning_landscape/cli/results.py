@@ -7,7 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from lightning_landscape import records
+from lightning_landscape.cli._ladder_rows import energy_rows, relaxation_rows
 from lightning_landscape.cli._spectrum_rows import spectrum_rows
 from lightning_landscape.cli.table import Row, markdown, row, spread
 
@@ -29,6 +32,8 @@ def rows(dataset: Dataset) -> Iterator[Row]:
         "AgingCorrelation": _aging_rows,
         "HessianSpectrum": spectrum_rows,
     }
+    if np.ptp(dataset.attrs.get("temperature", 0)) > 0:
+        known |= {"EnergyRelaxation": energy_rows, "AgingCorrelation": relaxation_rows}
     of_probe = known.get(dataset.attrs.get("probe", ""))
     return of_probe(dataset) if of_probe else iter(())
 

@@ -32,9 +32,9 @@ class Langevin(Overdamped):
     Args:
         params: tensors or parameter groups, as for any torch optimizer; a group may have an
             ``lr`` of its own. With R replicas the replica axis is the first of every tensor.
-        lr: the time step, > 0: a number, or R of them.
-        temperature: T >= 0: a number, R of them, or a function of physical time t, for example
-            a `Schedule`; t counts steps where replicas or groups differ in lr.
+        lr: the time step, > 0: a number, or one for each of R replicas or of equal groups of them.
+        temperature: T >= 0: a number, as many of them as for lr, or a function of physical time t,
+            for example a `Schedule`; t counts steps where replicas or groups differ in lr.
         seed: of the noise, any integer.
         constraint: the sphere on which every parameter, of shape (R, N), lives; or None.
 

@@ -27,6 +27,10 @@ class Overdamped(Optimizer):
 
     ``state_dict`` holds the step sizes and, under the first parameter, the count of steps and the
     clock: numbers only.
+
+    Attributes:
+        scores: tensors to which, for the parameters that are its keys, every step adds its noise
+            in units of force, lr / amplitude times xi; empty unless a probe asks.
     """
 
     noise: ClassVar[type[Noise]]
@@ -43,7 +47,9 @@ class Overdamped(Optimizer):
             temperature if callable(temperature) else _numbers("temperature", temperature)
         )
         self.seed = seed
+        self.scores: dict[Tensor, Tensor] = {}
         self._noise: Noise | None = None
+        self._twins = 1
         self._constraint = constraint
         super().__init__(params, {"lr": _numbers("lr", lr)})
 
@@ -62,9 +68,10 @@ class Overdamped(Optimizer):
         if "lr" in param_group:
             param_group["lr"] = _numbers("lr", param_group["lr"])
         super().add_param_group(param_group)
-        for p in self.param_groups[-1]["params"]:
-            _check_replicas("lr", self.param_groups[-1]["lr"], p)
-            _check_replicas("temperature", self.temperature, p)
+        group = self.param_groups[-1]
+        for p in group["params"]:
+            group["lr"] = _of_replicas("lr", group["lr"], p)
+            self.temperature = _of_replicas("temperature", self.temperature, p)
         self.constraint = self._constraint  # checks the shapes
         self._noise = None
 
@@ -79,6 +86,19 @@ class Overdamped(Optimizer):
             for p in self._parameters():
                 constraint.check(p)
         self._constraint = constraint
+
+    @property
+    def twins(self) -> int:
+        """How many successive blocks of replicas get the same noise; 1 unless they are twins."""
+        return self._twins
+
+    @twins.setter
+    def twins(self, twins: int) -> None:
+        for p in self._parameters():
+            R = len(p) if p.dim() else 0
+            required = f"must divide the {R} replicas"
+            require(R > 0 and R % twins == 0, "twins", twins, required)
+        self._twins, self._noise = twins, None
 
     # time
 
@@ -159,6 +179,7 @@ class Overdamped(Optimizer):
             noise = self._draw()  # late, so that it is still in the cache when it is added
             for lr, x, _ in moving:
                 _add_(x, self.amplitude(lr, T), [noise[p] for p in x])
+                self._score(lr, T, x, noise)
 
     def _move_on(self, sphere: Sphere, T: float | Tensor) -> None:
         noise = self._draw() if _hot(T) else {}
@@ -166,11 +187,18 @@ class Overdamped(Optimizer):
             velocity = [g.clone() for g in gradient]
             if noise:
                 _add_(velocity, -self.amplitude(lr, T) / lr, [noise[p] for p in x])
+                self._score(lr, T, x, noise)
             for p, v in zip(x, velocity, strict=True):
                 sphere.project_(v, p)
             _add_(x, -lr, velocity)
             for p in x:
                 sphere.retract_(p)
+
+    def _score(self, lr: Any, T: Any, x: list[Tensor], noise: dict[Tensor, Tensor]) -> None:
+        scored = [p for p in x if p in self.scores]
+        if scored:
+            force = [noise[p] for p in scored]
+            _add_([self.scores[p] for p in scored], lr / self.amplitude(lr, T), force)
 
     def _moving(self) -> Iterator[tuple[Any, list[Tensor], list[Tensor]]]:
         """Yield lr, parameters and gradients of each group; a schedule of lr may end at 0."""
@@ -183,15 +211,21 @@ class Overdamped(Optimizer):
     def _draw(self) -> dict[Tensor, Tensor]:
         parameters = self._parameters()
         if self._noise is None or self._noise.device != parameters[0].device:
-            self._noise = self.noise(parameters, self.seed)
-        return self._noise(self.step_count)
+            distinct = [p[: len(p) // self._twins] if self._twins > 1 else p for p in parameters]
+            self._noise = self.noise(distinct, self.seed)
+        drawn = self._noise(self.step_count)
+        if self._twins == 1:
+            return drawn
+        shared = (noise.repeat(self._twins, *[1] * (noise.dim() - 1)) for noise in drawn.values())
+        return dict(zip(parameters, shared, strict=True))
 
     def _parameters(self) -> list[Tensor]:
         return [p for group in self.param_groups for p in group["params"]]
 
     def __getstate__(self) -> dict[str, Any]:
-        own = ("temperature", "seed", "_constraint")  # the noise is drawn anew
-        return {**super().__getstate__(), "_noise": None, **{k: self.__dict__[k] for k in own}}
+        own = ("temperature", "seed", "_constraint", "_twins")  # the noise is drawn anew
+        none = {"_noise": None, "scores": {}}
+        return {**super().__getstate__(), **none, **{k: self.__dict__[k] for k in own}}
 
 
 def _hot(T: float | Tensor) -> bool:
@@ -221,14 +255,17 @@ def _numbers(argument: str, value: Any) -> float | Tensor:
     return numbers if numbers.dim() else numbers.item()
 
 
-def _check_replicas(argument: str, value: object, parameter: Tensor) -> None:
-    if isinstance(value, Tensor):
-        R = parameter.shape[0] if parameter.dim() else 0
-        require(
-            len(value) == R,
-            argument,
-            value.tolist(),
-            f"has {len(value)} values but a parameter of shape {tuple(parameter.shape)} has "
-            f"{R} replicas in front",
-            f"give one number, or one {argument} for each replica",
-        )
+def _of_replicas(argument: str, value: Any, parameter: Tensor) -> Any:
+    """Return one value for each replica where there are several, one for each of equal groups."""
+    if not isinstance(value, Tensor):
+        return value
+    R = parameter.shape[0] if parameter.dim() else 0
+    require(
+        R > 0 and R % len(value) == 0,
+        argument,
+        value.tolist(),
+        f"has {len(value)} values but a parameter of shape {tuple(parameter.shape)} has "
+        f"{R} replicas in front",
+        f"give one number, one {argument} for each replica, or one for each of equal groups",
+    )
+    return value.repeat_interleave(R // len(value))

@@ -26,9 +26,11 @@ class Energy(nn.Module):
         extensive: whether ``forward`` returns a quantity of order N (a glass) rather than a mean
             over data (a network). Reports divide an extensive energy by N; the temperature has
             the unit of what ``forward`` returns.
+        twins: how many successive blocks of replicas share mini-batches and noise; 1 is none.
     """
 
     replicas: int
+    twins: int = 1
     constraint: Sphere | None = None
     extensive: ClassVar[bool]
 
@@ -40,6 +42,12 @@ class Energy(nn.Module):
                 data; None means the whole energy.
         """
         raise NotImplementedError
+
+    def at(self, step: int, time_step: float) -> None:
+        """Be told, before each step of length ``time_step``, how many have been done.
+
+        An energy that depends on time follows it; others have nothing to do.
+        """
 
     @property
     def N(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -52,7 +52,8 @@ class SphericalPSpin(Glass):
         mixture: the a_p > 0 of f by p >= 2.
         replicas: R.
         disorder: ``shared`` by all replicas, or one ``independent`` sample for each.
-        start_temperature: at which the start is in equilibrium; infinite for a uniform start.
+        start_temperature: at which the start is in equilibrium; infinite for a uniform start. A list
+            gives successive groups of replicas, of equal size, a temperature each.
         seed: of couplings and start.
         dtype: ``float32`` or ``float64``.
 
@@ -77,7 +78,7 @@ class SphericalPSpin(Glass):
         mixture: Mapping[int, float] | None = None,
         replicas: int = 1,
         disorder: Literal["shared", "independent"] = "shared",
-        start_temperature: float = math.inf,
+        start_temperature: float | list[float] = math.inf,
         seed: int = 0,
         dtype: str = "float32",
     ) -> None:
@@ -85,25 +86,27 @@ class SphericalPSpin(Glass):
         number = check_model(N, replicas, dtype, mixture)
         known = ("shared", "independent")
         require(disorder in known, "disorder", disorder, f"must be one of {', '.join(known)}")
-        require(start_temperature > 0, "start_temperature", start_temperature, "must be above 0")
         samples = replicas if disorder == "independent" else 1
+        start_temperatures = _of_samples(start_temperature, samples)
         many = replicas >= _PRODUCT_PAYS * samples
         _check_memory(N, mixture, samples, 3 if many else 1, number)
         start = uniform_start(replicas, N, seed)
-        if disorder == "shared" and math.isfinite(start_temperature):
+        if disorder == "shared" and math.isfinite(start_temperatures[0]):
             start = start[:1].repeat(replicas, 1)
         interactions = []
         for p, a in mixture.items():
             packed = torch.empty(samples, count(N, p), dtype=number)
             for s, couplings in enumerate(packed):
                 draw_(couplings, N, p, a, Stream(seed, f"couplings/{p}/{s}"))
-                if math.isfinite(start_temperature):
-                    plant_(couplings, N, p, a / start_temperature, start[s])
+                if math.isfinite(start_temperatures[s]):
+                    plant_(couplings, N, p, a / start_temperatures[s], start[s])
             interactions.append(Dense(packed, N, p, use_products=many))
-        super().__init__(start.to(number), interactions, mixture, start_temperature)
+        several = len(set(start_temperatures)) > 1
+        started_at = start_temperatures if several else start_temperatures[0]
+        super().__init__(start.to(number), interactions, mixture, started_at)
         self.disorder = disorder
 
-    def reference(self) -> dict[str, str | float | int]:
+    def reference(self) -> dict[str, Any]:
         """Return the model, the start temperature and whether the replicas share the disorder."""
         return {**super().reference(), "disorder": self.disorder}
 
@@ -117,6 +120,17 @@ class SphericalPSpin(Glass):
         terms = cast(Iterable[Dense], self.interactions)
         matrices = [term.hessian(self.x) for term in terms]
         return -sum(matrices[1:], matrices[0])
+
+
+def _of_samples(start_temperature: float | list[float], samples: int) -> list[float]:
+    """Return the start temperature of each sample of the disorder."""
+    given = start_temperature if isinstance(start_temperature, list) else [start_temperature]
+    above = len(given) > 0 and all(T > 0 for T in given)
+    require(above, "start_temperature", start_temperature, "must be above 0")
+    required = f"has {len(given)} temperatures for {samples} samples of the disorder"
+    remedy = "use a number of independent samples that they divide"
+    require(samples % len(given) == 0, "start_temperature", start_temperature, required, remedy)
+    return [T for T in given for _ in range(samples // len(given))]
 
 
 def _check_memory(

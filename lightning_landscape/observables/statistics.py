@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from xarray import DataArray
+    from xarray import DataArray, Dataset
 
-__all__ = ["jackknife", "mean_and_error"]
+__all__ = ["by_temperature", "jackknife", "mean_and_error"]
 
 Array = NDArray[np.float64]
 
@@ -47,3 +47,10 @@ def jackknife(estimator: Callable[[Array], Array], values: Array) -> tuple[Array
         return estimate, np.full_like(estimate, np.nan, dtype=float)
     without = np.stack([estimator(np.delete(values, r, axis=-1)) for r in range(R)])
     return estimate, np.sqrt((R - 1) * np.square(without - without.mean(0)).mean(0))
+
+
+def by_temperature(record: Dataset) -> list[tuple[float, Dataset]]:
+    """Return each temperature of a record's replicas, lowest first, with its replicas."""
+    temperatures = np.broadcast_to(record.attrs["temperature"], record.sizes["replica"])
+    groups = ((T, np.flatnonzero(temperatures == T)) for T in np.unique(temperatures))
+    return [(float(T), record.isel(replica=replicas)) for T, replicas in groups]

@@ -164,4 +164,4 @@ class DynamicsContract:
         with pytest.raises(UsageError, match=r"lr = -0\.01"):
             self.make(_start(), -0.01)
         with pytest.raises(UsageError, match="temperature"):
-            self.make(_start(), 0.01, [0.1, 0.2])
+            self.make(_start(), 0.01, [0.1] * (SHAPES[0][0] + 1))

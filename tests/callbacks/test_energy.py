@@ -9,6 +9,7 @@ from lightning_landscape.energies import Quadratic, SphericalPSpin
 from lightning_landscape.errors import UsageError
 from lightning_landscape.modules import LandscapeModule
 from lightning_landscape.testing.probe import Classifier, ProbeContract, TwoOptimizers, train
+from lightning_landscape.theory.cugliandolo_kurchan import solve
 
 
 class TestContract(ProbeContract):
@@ -46,6 +47,10 @@ def test_gradient_descent_in_a_quadratic_is_exact(tmp_path):
         assert record["energy"].isel(t=k).values == pytest.approx(exact.numpy(), rel=1e-12)
 
 
+def quench(T):
+    return solve({3: 0.5}, T, 1.0)
+
+
 def test_each_replica_has_its_temperature(tmp_path):
     module = LandscapeModule(
         SphericalPSpin(N=8, replicas=3),
@@ -53,7 +58,13 @@ def test_each_replica_has_its_temperature(tmp_path):
     )
     record = fit(module, EnergyRelaxation(first=0.1, last=0.5), 5, tmp_path)
     assert record["temperature"].isel(t=-1).values == pytest.approx([0.1, 0.2, 0.3])
-    assert "energy_exact" not in record  # the exact curve is for one temperature
+    # dE/dt(0) = -f'(1) from a uniform start, and then the curves part
+    exact = record["energy_exact"].sel(t=0.5, method="nearest")
+    assert exact.dims == ("replica",)
+    assert exact.values == pytest.approx(
+        [quench(T).energy(float(exact["t"])) for T in (0.1, 0.2, 0.3)], abs=1e-4
+    )
+    assert exact[0] < exact[2] - 0.02
 
 
 def test_the_exact_curve_stands_beside_a_glass(tmp_path):

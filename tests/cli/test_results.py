@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import xarray
 
+from lightning_landscape.callbacks import figures
 from lightning_landscape.cli.results import rows
 from lightning_landscape.cli.table import Row, markdown, with_error
 
@@ -57,3 +58,24 @@ def test_rows_of_an_aging_run_skip_what_was_not_reached():
         attrs={"probe": "AgingCorrelation", "theory": "pspin"},
     )
     assert [row.quantity for row in rows(dataset)] == [f"C(tw = 1, t = {t})" for t in (1, 2, 3)]
+
+
+def test_replicas_at_several_temperatures_get_a_row_each():
+    t, R = np.geomspace(0.1, 100, 25), 6
+    tau = np.repeat([8.0, 2.0], 3)
+    wobble = np.tile([-0.01, 0.0, 0.01], 2)
+    C = np.exp(-t[:, None] / tau) + wobble
+    dataset = xarray.Dataset(
+        {
+            "C": (("tw", "t", "replica"), C[None]),
+            "C_exact": (("tw", "t", "replica"), C[None] - wobble),
+        },
+        coords={"tw": [0.0], "t": t},
+        attrs={"probe": "AgingCorrelation", "temperature": [0.7] * 3 + [1.0] * 3, "N": 100},
+    )
+    table = {row.quantity: row for row in rows(dataset)}
+    assert table["τ(T = 0.7)"].measured == pytest.approx(8.0, rel=1e-2)
+    assert table["τ(T = 1)"].exact == pytest.approx(2.0, rel=1e-2)
+    (chi,) = [row for name, row in table.items() if name.startswith("largest χ₄(T = 1)")]
+    assert chi.measured == pytest.approx(100 * 0.01**2)
+    assert figures.draw(dataset.assign_attrs(replicas=R)) is not None

@@ -343,7 +343,10 @@ def test_on_a_gpu_the_same_contracts_hold(scheme):
         ({"lr": 0.1, "temperature": float("inf")}, "temperature = inf"),
         ({"lr": 0.1, "temperature": [0.1, -0.2, 0.1, 0.1]}, "temperature = "),
         ({"lr": 0.1, "temperature": [[0.1]]}, "temperature = "),
-        ({"lr": 0.1, "temperature": [0.1, 0.2]}, r"has 2 values but .*\(4, 3\) has 4 replicas"),
+        (
+            {"lr": 0.1, "temperature": [0.1, 0.2, 0.3]},
+            r"has 3 values but .*\(4, 3\) has 4 replicas",
+        ),
         ({"lr": [0.1] * 3}, "has 3 values but"),
         ({"lr": 0.1, "constraint": Sphere(3)}, r"\(4, 2, 5\).*\(R, 3\)"),
     ],
@@ -396,3 +399,18 @@ def test_on_the_sphere_zero_temperature_is_constrained_sgd_bit_for_bit(scheme):
             optimizer.step()
     assert ours.equal(theirs)
     assert torch.allclose(ours.square().sum(1), torch.full((4,), float(N)))
+
+
+@pytest.mark.parametrize("dynamics", [Langevin, LeimkuhlerMatthews])
+def test_equal_groups_of_replicas_share_a_value(dynamics):
+    def after_a_step(**arguments):
+        x = torch.nn.Parameter(torch.ones(4, 3))
+        optimizer = dynamics([x], **arguments)
+        x.grad = torch.ones(4, 3)
+        optimizer.step()
+        return x.detach()
+
+    groups = after_a_step(lr=[0.1, 0.2], temperature=[0.0, 0.5])
+    each = after_a_step(lr=[0.1, 0.1, 0.2, 0.2], temperature=[0.0, 0.0, 0.5, 0.5])
+    assert torch.equal(groups, each)
+    assert torch.equal(groups[:2], torch.full((2, 3), 0.9))

@@ -358,6 +358,19 @@ def test_device_changes_nothing_but_rounding(replicas, disorder):
     torch.testing.assert_close(*results, rtol=1e-11, atol=1e-11)
 
 
+def test_groups_of_replicas_are_planted_at_temperatures_of_their_own():
+    common = {"N": 12, "replicas": 4, "disorder": "independent", "seed": 3, "dtype": "float64"}
+    several = SphericalPSpin(**common, start_temperature=[0.7, 1.4])
+    cold, hot = (SphericalPSpin(**common, start_temperature=T) for T in (0.7, 1.4))
+    expected = torch.cat([cold()[:2], hot()[2:]])
+    torch.testing.assert_close(several(), expected, rtol=1e-13, atol=1e-13)
+    assert several.reference()["start_temperature"] == [0.7, 0.7, 1.4, 1.4]
+    with pytest.raises(UsageError, match="has 3 temperatures for 4 samples"):
+        SphericalPSpin(**common, start_temperature=[0.7, 1.0, 1.4])
+    with pytest.raises(UsageError, match="has 2 temperatures for 1 samples"):
+        SphericalPSpin(N=12, replicas=4, start_temperature=[0.7, 1.4])
+
+
 # a peer
 
 

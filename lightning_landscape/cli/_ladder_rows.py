@@ -1,0 +1,39 @@
+"""Rows of records whose replicas are at several temperatures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from lightning_landscape.cli.table import Row, row
+from lightning_landscape.observables.relaxation import relaxation_time, susceptibility
+from lightning_landscape.observables.statistics import by_temperature
+
+if TYPE_CHECKING:
+    from xarray import Dataset
+
+__all__ = ["energy_rows", "relaxation_rows"]
+
+
+def energy_rows(dataset: Dataset) -> Iterator[Row]:
+    """Yield the last energy of each temperature."""
+    unit = "/N" if dataset.attrs.get("extensive") else ""
+    for T, some in by_temperature(dataset.isel(t=-1)):
+        exact = some["energy_exact"].isel(replica=0) if "energy_exact" in some else None
+        yield row(f"E(T = {T:g}, t = {float(some['t']):.4g}){unit}", some["energy"], exact)
+
+
+def relaxation_rows(dataset: Dataset) -> Iterator[Row]:
+    """Yield the relaxation time and the peak of chi_4 of each temperature, at the first tw."""
+    for T, some in by_temperature(dataset.isel(tw=0)):
+        tau, error = relaxation_time(some["t"], some["C"])
+        exact = float("nan")
+        if "C_exact" in some:
+            exact = relaxation_time(some["t"], some["C_exact"].isel(replica=[0]))[0]
+        if tau == tau:  # reached
+            yield Row(f"τ(T = {T:g})", tau, error, exact)
+        if some.sizes["replica"] > 2:
+            chi, errors = susceptibility(some["C"], dataset.attrs["N"])
+            k = int(chi.argmax())
+            at = f"t = {float(some['t'][k]):.3g}"
+            yield Row(f"largest χ₄(T = {T:g}), {at}", chi[k], errors[k])
