@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from lightning_landscape.data.batches import Batches
+from lightning_landscape.dynamics.overdamped import Overdamped
 from lightning_landscape.dynamics.sphere import constrain
 from lightning_landscape.energies.energy import Energy
 from lightning_landscape.errors import UsageError, require
@@ -54,6 +55,8 @@ class LandscapeModule(LightningModule):
         self.automatic_optimization = False
         self.energy = energy
         self.dynamics = constrain(optimizer(energy.parameters()), energy.constraint)
+        if isinstance(self.dynamics, Overdamped):
+            self.dynamics.twins = energy.twins
         self.batches = batches
         self.block_size = block_size
         self.block_energies = torch.empty(0)
@@ -130,6 +133,7 @@ class LandscapeModule(LightningModule):
         more than once, go through the same slot; it returns what its first evaluation gave.
         """
         batch = self._batch(step)
+        self.energy.at(step, self.time_step)
 
         def energies() -> Tensor:
             self.dynamics.zero_grad()
@@ -150,7 +154,7 @@ class LandscapeModule(LightningModule):
         indices = self.batches(
             step,
             self.samples,
-            self.energy.replicas,
+            self.energy.replicas // self.energy.twins,
             rank=self.global_rank,
             world_size=self.trainer.world_size,
         )
