@@ -224,8 +224,8 @@ class Overdamped(Optimizer):
 
     def __getstate__(self) -> dict[str, Any]:
         own = ("temperature", "seed", "_constraint", "_twins")  # the noise is drawn anew
-        none = {"_noise": None, "scores": {}}
-        return {**super().__getstate__(), **none, **{k: self.__dict__[k] for k in own}}
+        kept = {k: self.__dict__[k] for k in own}
+        return {**super().__getstate__(), "_noise": None, "scores": {}, **kept}
 
 
 def _hot(T: float | Tensor) -> bool:

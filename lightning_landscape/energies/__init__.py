@@ -1,8 +1,10 @@
 """Energies E(x), replica axis first."""
 
 from lightning_landscape.energies.architectures import Architecture, FullyConnected
+from lightning_landscape.energies.copies import Copies
 from lightning_landscape.energies.diluted import DilutedPSpin
 from lightning_landscape.energies.energy import Energy
+from lightning_landscape.energies.field import WithField
 from lightning_landscape.energies.network import NetworkEnergy
 from lightning_landscape.energies.pspin import SphericalPSpin
 from lightning_landscape.energies.quadratic import Quadratic
@@ -10,6 +12,7 @@ from lightning_landscape.energies.stacked import Stacked
 
 __all__ = [
     "Architecture",
+    "Copies",
     "DilutedPSpin",
     "Energy",
     "FullyConnected",
@@ -17,4 +20,5 @@ __all__ = [
     "Quadratic",
     "SphericalPSpin",
     "Stacked",
+    "WithField",
 ]
