@@ -106,6 +106,19 @@ class NetworkEnergy(Energy):
             return _Mean.apply(self, x, y, *self.architecture.parameters())
         return self._mean(self._loss.value, x, y)
 
+    def losses(self, parameters: Sequence[Tensor], batch: Tensor | None = None) -> Tensor:
+        """Return the loss of each sample, shape (R, B), as a function of the parameters.
+
+        Their mean over B is ``forward``; here the graph is one of plain operations, for
+        ``torch.func`` and for derivatives of single samples.
+
+        Args:
+            parameters: those of the architecture in their order.
+            batch: indices of training samples, as in ``forward``.
+        """
+        x, y = self._select(batch)
+        return self._loss.value(self.architecture.outputs(parameters, x), y)
+
     @torch.no_grad()
     def evaluate(self, split: str = "test") -> dict[str, Tensor]:
         """Return ``energy`` and ``accuracy``, each (R,), on the ``train`` or the ``test`` data."""

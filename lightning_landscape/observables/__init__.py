@@ -3,6 +3,20 @@
 from lightning_landscape.observables.correlation import displacement, overlap, replica_overlaps
 from lightning_landscape.observables.curvature import *  # noqa: F403
 from lightning_landscape.observables.curvature import __all__ as _curvature
+from lightning_landscape.observables.exponents import fit_power_law, fit_size_law
+from lightning_landscape.observables.gaps import classification_gaps
+from lightning_landscape.observables.gradient_noise import *  # noqa: F403
+from lightning_landscape.observables.gradient_noise import __all__ as _gradient_noise
 from lightning_landscape.observables.statistics import mean_and_error
 
-__all__ = ["displacement", "mean_and_error", "overlap", "replica_overlaps", *_curvature]
+__all__ = [
+    "classification_gaps",
+    "displacement",
+    "fit_power_law",
+    "fit_size_law",
+    "mean_and_error",
+    "overlap",
+    "replica_overlaps",
+    *_curvature,
+    *_gradient_noise,
+]
