@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lightning_landscape.callbacks import _aging_panels as aging
+from lightning_landscape.callbacks import _gap_panels as gaps
 from lightning_landscape.callbacks import _ladder_panels as ladder
 from lightning_landscape.callbacks import _spectrum_panels as spectrum
-from lightning_landscape.observables.statistics import mean_and_error
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,40 +57,6 @@ def title(dataset: Dataset) -> str:
     return f"{a.get('energy', 'network')}, N = {a['N']}, {a['replicas']} replicas, T = {T}"
 
 
-def _relaxation(dataset: Dataset, axes: Axes) -> None:
-    shown = dataset.sel(t=dataset["t"] > 0)
-    mean, error = mean_and_error(shown["energy"])
-    if "energy_exact" in dataset:
-        axes.plot(shown["t"], shown["energy_exact"], color="black", linewidth=1, label="exact")
-    axes.errorbar(shown["t"], mean, error, fmt="o", markersize=3, label="measured")
-    if "test_energy" in shown:
-        mean, error = mean_and_error(shown["test_energy"])
-        axes.errorbar(shown["t"], mean, error, fmt="s", markersize=3, label="test data")
-    axes.set(xscale="log", xlabel="t", ylabel=dataset.attrs.get("energy_unit", "energy"))
-    axes.legend(frameon=False)
-
-
-def _two_times(name: str, label: str, scale: str) -> Callable[[Dataset, Axes], None]:
-    def panel(dataset: Dataset, axes: Axes) -> None:
-        from matplotlib import colormaps
-
-        reached = dataset.dropna("tw", how="all", subset=["C"])
-        colors = colormaps["viridis"](np.linspace(0, 0.9, reached.sizes["tw"]))
-        for tw, color in zip(reached["tw"], colors, strict=True):
-            curve = reached.sel(tw=tw)
-            mean, error = mean_and_error(curve[name])
-            axes.errorbar(
-                curve["t"], mean, error, fmt="o", markersize=3, color=color, label=f"{float(tw):g}"
-            )
-            if f"{name}_exact" in curve:
-                axes.plot(curve["t"], curve[f"{name}_exact"], color=color, linewidth=1)
-        axes.set(xscale="log", yscale=scale, xlabel="t", ylabel=label)
-        if reached.sizes["tw"]:
-            axes.legend(title="$t_w$", frameon=False, fontsize="small")
-
-    return panel
-
-
 def _panels(dataset: Dataset) -> list[Callable[[Dataset, Axes], None]]:
     if dataset.sizes.get("t") == 0:  # stopped before the first measurement
         return []
@@ -101,12 +68,15 @@ def _panels(dataset: Dataset) -> list[Callable[[Dataset, Axes], None]]:
         if (panels := by_temperature.get(dataset.attrs.get("probe", ""))) is not None:
             return panels
     last = spectrum.outliers if "classes" in dataset.attrs else spectrum.negative
+    of_avalanches = [gaps.avalanches] if "became_satisfied" in dataset else []
     known: dict[str, list[Callable[[Dataset, Axes], None]]] = {
-        "EnergyRelaxation": [_relaxation],
+        "EnergyRelaxation": [aging.relaxation],
         "AgingCorrelation": [
-            _two_times("C", r"$C(t_w + t, t_w)$", "linear"),
-            _two_times("MSD", r"$\Delta(t_w, t_w + t)$", "log"),
+            aging.two_times("C", r"$C(t_w + t, t_w)$", "linear"),
+            aging.two_times("MSD", r"$\Delta(t_w, t_w + t)$", "log"),
+            aging.collapsed,
         ],
+        "GapDistribution": [gaps.unsatisfied, gaps.distribution, *of_avalanches],
         "HessianSpectrum": [spectrum.edges, spectrum.density, last],
     }
     return known.get(dataset.attrs.get("probe", ""), [])

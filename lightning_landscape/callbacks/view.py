@@ -14,10 +14,13 @@ from lightning_landscape.callbacks.measuring import measuring
 from lightning_landscape.energies.energy import Energy
 from lightning_landscape.errors import UsageError
 
-__all__ = ["LossFn", "View"]
+__all__ = ["GapFn", "LossFn", "View"]
 
 LossFn = Callable[[Any, Any], Tensor]
 """``loss_fn(pl_module, batch)``: the energy of a foreign module, a scalar or one per replica."""
+
+GapFn = Callable[[Any, Any], Tensor]
+"""``gap_fn(pl_module, batch)``: the gaps of patterns in a foreign module, (P,) or (R, P)."""
 
 
 class View:
@@ -66,6 +69,15 @@ class View:
         """Return what the energy measures on its held-out data, each (R,); inside `measuring`."""
         landscape: Any = self.landscape
         return landscape.evaluate("test")
+
+    def gaps(self, gap_fn: GapFn | None = None) -> Tensor:
+        """Return the gaps of the patterns, shape (R, P); call it inside `measuring`.
+
+        They are those that ``gap_fn`` gives, or else those of the training data of the energy.
+        """
+        landscape: Any = self.landscape
+        gaps = landscape.gaps() if gap_fn is None else gap_fn(self._module, self._batch)
+        return gaps.reshape(self.shape[0], -1)
 
     @property
     def shape(self) -> tuple[int, int]:

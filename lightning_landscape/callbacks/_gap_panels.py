@@ -1,0 +1,86 @@
+"""The panels of a GapDistribution record."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lightning_landscape.observables.statistics import mean_and_error
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from xarray import DataArray, Dataset
+
+__all__ = ["avalanches", "distribution", "unsatisfied"]
+
+
+def unsatisfied(dataset: Dataset, axes: Axes) -> None:
+    """N_Delta / N in time, and the fraction of replicas that fit their data."""
+    later = dataset.sel(t=dataset["t"] > 0)
+    mean, error = mean_and_error(later["unsatisfied"] / dataset.attrs["weights"])
+    axes.errorbar(later["t"], mean, error, fmt="o", markersize=3, label=r"$N_\Delta / N$")
+    fit = later["satisfied"].mean("replica")
+    axes.plot(later["t"], fit, color="gray", drawstyle="steps-mid", label="fraction that fits")
+    axes.set(xscale="log", xlabel="t", ylim=(0, None))
+    axes.legend(frameon=False, fontsize="small")
+
+
+def distribution(dataset: Dataset, axes: Axes) -> None:
+    """The densities of the gaps on both sides at the last time, with the laws fitted to them."""
+    last, edges = dataset.isel(t=-1), dataset["edge"].to_numpy()
+    sides = [
+        ("positive_rescaled", "theta", 1, "tab:red", r"$\Delta / \sqrt{L}$, unsatisfied"),
+        ("negative", "gamma", -1, "tab:blue", r"$|\Delta|$, satisfied"),
+    ]
+    for side, name, sign, color, label in sides:
+        density, error = _density(last[side], edges)
+        shown = density > 0
+        if not shown.any():
+            continue
+        x = np.sqrt(edges[1:] * edges[:-1])
+        below = np.minimum(error, 0.9 * density)  # a log axis has no zero
+        bars = np.stack([below, error])[:, shown]
+        axes.errorbar(
+            x[shown], density[shown], bars, fmt="o", markersize=3, color=color, label=label
+        )
+        if np.isfinite(last[name]):
+            window = np.array(dataset.attrs[f"{name}_window"])
+            _law(axes, x, density, window, sign * float(last[name]), color)
+    axes.set(xscale="log", yscale="log", xlabel="gap", ylabel=f"density at t = {last['t']:.4g}")
+    axes.legend(frameon=False, fontsize="small")
+
+
+def avalanches(dataset: Dataset, axes: Axes) -> None:
+    """How many patterns changed since the time before: the size of each avalanche and the mean."""
+    later = dataset.sel(t=dataset["t"] > 0)
+    size = later["became_satisfied"] + later["became_unsatisfied"]
+    for r in range(size.sizes["replica"]):
+        axes.plot(later["t"], size.isel(replica=r), ".", color="gray", markersize=2)
+    mean, error = mean_and_error(size)
+    axes.errorbar(later["t"], mean, error, fmt="o", markersize=3, label="mean over replicas")
+    axes.set(xscale="log", xlabel="t", ylabel="patterns that changed since the time before")
+    axes.set_yscale("symlog", linthresh=1)
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, fontsize="small")
+
+
+def _density(counts: DataArray, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the density of one side, and its error: of counting, or between the replicas."""
+    total = float(counts.sum())
+    width = np.diff(edges) * max(total, 1)
+    n, R = counts.sum("replica").to_numpy(), counts.sizes["replica"]
+    error = np.sqrt(n)
+    if R > 1:
+        error = np.maximum(error, np.sqrt(R) * counts.std("replica", ddof=1).to_numpy())
+    return n / width, error / width
+
+
+def _law(
+    axes: Axes, x: np.ndarray, density: np.ndarray, window: np.ndarray, s: float, color: str
+) -> None:
+    """Draw x^s on its window, with the weight of the points there."""
+    inside = (x > window[0]) & (x < window[1])
+    scale = (density * x)[inside].sum() / (x ** (s + 1))[inside].sum()  # bins are as wide as x
+    label = rf"$\propto x^{{{s:.2f}}}$"
+    axes.plot(window, scale * window**s, color=color, linewidth=1.5, label=label)

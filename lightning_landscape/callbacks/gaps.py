@@ -1,0 +1,187 @@
+"""GapDistribution: which patterns are unsatisfied, by how much, and how that changes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightning_landscape.callbacks.probe import Probe
+from lightning_landscape.callbacks.view import GapFn, View
+from lightning_landscape.clock import log_times, to_steps
+from lightning_landscape.errors import UsageError, require
+from lightning_landscape.observables.exponents import fit_power_law
+from lightning_landscape.observables.gaps import (
+    SATISFIED_BELOW,
+    avalanches,
+    hinge_loss,
+    log_counts,
+    unsatisfied,
+)
+
+if TYPE_CHECKING:
+    from xarray import Dataset
+
+__all__ = ["GapDistribution"]
+
+Window = tuple[float, float]
+
+_COUNTED = ("positive", "positive_rescaled", "negative")
+
+
+class GapDistribution(Probe):
+    r"""Measure the gaps :math:`\Delta_\mu` of the patterns at time 0 and on a log grid.
+
+    For each replica: the number N_Delta of unsatisfied patterns, Delta > 0; the loss
+    L = (1/P) sum max(0, Delta)^2 / 2, below 1e-10 of which all patterns count as satisfied; the
+    distributions of the positive gaps, as they are and over sqrt(L), and of the negative ones, in
+    130 logarithmic bins from 1e-9 to 1e4; and how many patterns became satisfied and unsatisfied
+    since the last measurement, whose sum is the size of an avalanche.
+
+    The gaps at the last time are kept, and give the exponents of the jamming transition,
+
+        P(Delta) ~ (Delta / sqrt L)^theta,   P(-Delta) ~ |Delta|^-gamma,
+
+    by maximum likelihood on the windows stated, see `fit_power_law`; theta from the replicas that
+    are not satisfied. They mean something in a minimum near the transition only.
+
+    The gaps are those of the training data of a `NetworkEnergy`. In a foreign project they are
+    what ``gap_fn`` returns, for example ``classification_gaps(pl_module(batch[0]), batch[1])``; of
+    all ranks together under DDP, and without avalanches, as batches come and go.
+
+    The record has in ``weights`` the number of parameters without biases, which is the N of the
+    authors.
+
+    A measurement costs one evaluation of the outputs of all patterns, a third of a gradient.
+
+    Args:
+        first: first time > 0 after time 0 (the step size times the number of steps; in a foreign
+            project the number of steps).
+        last: last time; later ones are not measured.
+        per_decade: points in a factor of ten.
+        theta_window: of Delta / sqrt(L), on which theta is fitted.
+        gamma_window: of |Delta|, on which gamma is fitted.
+        gap_fn: the gaps in a foreign module, ``gap_fn(pl_module, batch)``, (P,) or (R, P).
+
+    Raises:
+        UsageError: a time or a window is out of range, or the run has no gaps.
+
+    Source: Geiger et al. 2019, PRE 100, 012115, arXiv:1809.09349.
+    """
+
+    def __init__(
+        self,
+        first: float = 1,
+        last: float = 1_000_000,
+        per_decade: int = 10,
+        theta_window: Window = (0.01, 1.0),
+        gamma_window: Window = (0.001, 0.1),
+        gap_fn: GapFn | None = None,
+    ) -> None:
+        super().__init__()
+        self.grid = [0.0, *log_times(first, last, per_decade)]
+        self.windows: dict[str, Window] = {"theta": theta_window, "gamma": gamma_window}
+        for name, (low, high) in self.windows.items():
+            valid = 0 < low < high < float("inf")
+            require(valid, f"{name}_window", [low, high], "must be [low, high] with 0 < low < high")
+        self.gap_fn = gap_fn
+        self.edges = torch.logspace(-9, 4, 131, dtype=torch.float64)
+
+    def events(self, time_step: float) -> list[int]:
+        """Return the steps of the grid."""
+        self._grid_steps = to_steps(self.grid, time_step)
+        return self._grid_steps
+
+    def prepare(self, view: View) -> str:
+        """Start empty tables; they grow by a row a measurement."""
+        if self.gap_fn is None and not hasattr(view.landscape, "gaps"):
+            raise UsageError(
+                f"gap_fn = None: {type(view.system).__name__} does not know the gaps of its "
+                "patterns; give the probe a gap_fn(pl_module, batch), see classification_gaps"
+            )
+        R = view.shape[0]
+        self.results = {"step": torch.empty(0, dtype=torch.int64), "gap": torch.empty(R, 0)}
+        bytes_ = len(self._grid_steps) * R * len(_COUNTED) * (len(self.edges) - 1) * 4
+        return f"at most {len(self._grid_steps)} evaluations of the outputs, {bytes_ / 1e6:.3g} MB"
+
+    def _describe(self, view: View) -> dict[str, Any]:
+        R, N = view.shape
+        axes = 1 if view.landscape is None else 2  # of a bias
+        weights = sum(p.numel() // R for p in view.parameters() if p.dim() > axes)
+        windows = {f"{name}_window": list(window) for name, window in self.windows.items()}
+        return super()._describe(view) | {"weights": weights or N, **windows}
+
+    def measure(self, view: View, due: list[int]) -> dict[str, float]:
+        """Append what the gaps are at this time, and keep them."""
+        with view.measuring(), torch.no_grad():
+            gaps = self._gaps(view).double().cpu()
+        row = self._row(gaps)
+        if self.gap_fn is None:
+            before = self.results["gap"]
+            changes = avalanches(before if before.numel() else gaps, gaps)
+            row["became_unsatisfied"], row["became_satisfied"] = changes
+        row["step"] = torch.tensor(view.step)
+        results = {
+            name: torch.cat([self.results.get(name, value[None][:0]), value[None]])
+            for name, value in row.items()
+        }
+        self.results = {**results, "gap": gaps}
+        return {
+            "gaps/unsatisfied": row["unsatisfied"].double().mean().item(),
+            "gaps/loss": row["loss"].mean().item(),
+        }
+
+    def _gaps(self, view: View) -> Tensor:
+        gaps = view.gaps(self.gap_fn)
+        distributed = torch.distributed
+        if view.landscape is None and distributed.is_available() and distributed.is_initialized():
+            of_ranks: list[Any] = [None] * distributed.get_world_size()
+            distributed.all_gather_object(of_ranks, gaps.cpu())
+            gaps = torch.cat(of_ranks, dim=1)
+        return gaps
+
+    def _row(self, gaps: Tensor) -> dict[str, Tensor]:
+        values = {"positive": gaps, "positive_rescaled": _rescaled(gaps), "negative": -gaps}
+        counts = {name: log_counts(x, self.edges).int() for name, x in values.items()}
+        return {"loss": hinge_loss(gaps), "unsatisfied": unsatisfied(gaps), **counts}
+
+    def dataset(self) -> Dataset:
+        """Return loss and numbers (t, replica), counts (t, replica, bin), last gaps, exponents."""
+        from xarray import Dataset
+
+        values = {name: result.numpy() for name, result in self.results.items()}
+        t, gap = values.pop("step") * self.attributes["time_step"], values.pop("gap")
+        dims = dict.fromkeys(_COUNTED, ("t", "replica", "bin"))
+        dataset = Dataset(
+            {name: (dims.get(name, ("t", "replica")), value) for name, value in values.items()},
+            coords={"t": ("t", t, {"units": "step size x steps"}), "edge": self.edges.numpy()},
+            attrs={"reference": "Geiger et al. 2019, arXiv:1809.09349"},
+        )
+        if not len(t):
+            return dataset
+        dataset["satisfied"] = (dataset["loss"] < SATISFIED_BELOW).astype(np.int8)
+        dataset["gap"] = (("replica", "pattern"), gap, {"long_name": "at the last time"})
+        return dataset.assign(self._exponents(self.results["gap"]))
+
+    def _exponents(self, gaps: Tensor) -> dict[str, float]:
+        fits = {
+            "theta": fit_power_law(_rescaled(gaps), *self.windows["theta"], seed=0),
+            "gamma": fit_power_law(-gaps, *self.windows["gamma"], seed=0),
+        }
+        numbers: dict[str, float] = {}
+        for name, fit in fits.items():
+            numbers |= {
+                name: fit.exponent if name == "theta" else -fit.exponent,
+                f"{name}_error": float(np.fmax(fit.error, fit.replica_error)),
+                f"{name}_p_value": fit.p_value,
+                f"{name}_count": fit.count,
+            }
+        return numbers
+
+
+def _rescaled(gaps: Tensor) -> Tensor:
+    """Return Delta / sqrt(L), nan in replicas that are satisfied."""
+    L = hinge_loss(gaps)
+    return gaps / L.where(L >= SATISFIED_BELOW, torch.nan).sqrt()[:, None]

@@ -1,0 +1,102 @@
+"""Gaps of patterns: which are satisfied, how far from it the others are, and which have changed.
+
+A gap Delta is positive where a pattern is unsatisfied; how it is made of outputs and labels is
+said in `losses.gaps`. Everything here takes gaps of shape (R, P).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lightning_landscape.energies import losses
+from lightning_landscape.errors import require
+
+__all__ = [
+    "SATISFIED_BELOW",
+    "avalanches",
+    "classification_gaps",
+    "hinge_loss",
+    "log_counts",
+    "satisfied",
+    "unsatisfied",
+]
+
+SATISFIED_BELOW = 1e-10
+"""The loss below which all patterns count as satisfied."""
+
+
+def classification_gaps(outputs: Tensor, labels: Tensor, margin: float = 1.0) -> Tensor:
+    """Return the gaps of any classifier, shape (R, P), or (P,) for outputs without replica axis.
+
+    Args:
+        outputs: shape (P, k) or (R, P, k); k = 1 for two classes that share an output, whose sign
+            is the class.
+        labels: class labels 0, 1, …, shape (P,).
+        margin: kappa; 0 counts as unsatisfied what is misclassified.
+
+    Raises:
+        UsageError: outputs and labels do not belong together.
+
+    >>> outputs, labels = torch.tensor([[2.0, -1.0], [0.5, 0.0]]), torch.tensor([0, 1])
+    >>> classification_gaps(outputs, labels)
+    tensor([-2.0000,  1.5000])
+    """
+    right = outputs.dim() in (2, 3) and outputs.shape[-2] == len(labels)
+    required = f"must be (P, k) or (R, P, k) with P = {len(labels)} labels"
+    require(right, "outputs.shape", tuple(outputs.shape), required)
+    k = outputs.shape[-1]
+    y = losses.target_vectors(labels.long(), max(2, k), k, "squared").to(outputs.dtype)
+    gaps = losses.gaps(outputs.reshape(-1, *outputs.shape[-2:]), y[None], margin)
+    return gaps.reshape(outputs.shape[:-1])
+
+
+def unsatisfied(gaps: Tensor) -> Tensor:
+    """Return N_Delta, the number of positive gaps, shape (R,).
+
+    Where a network fits its data the gaps approach 0 from above, so N_Delta > 0 at a loss of
+    1e-31: whether it fits is asked of the loss, `satisfied`.
+    """
+    return (gaps > 0).sum(1)
+
+
+def hinge_loss(gaps: Tensor) -> Tensor:
+    """Return L = (1/P) sum max(0, Delta)^2 / 2 in float64, shape (R,)."""
+    return gaps.double().relu().square().mean(1) / 2
+
+
+def satisfied(gaps: Tensor) -> Tensor:
+    """Return where L < 1e-10, shape (R,), bool: the network fits its data with the margin."""
+    return hinge_loss(gaps) < SATISFIED_BELOW
+
+
+def avalanches(before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
+    """Return how many patterns became unsatisfied and how many satisfied, each of shape (R,).
+
+    Their sum is the size of the avalanche between two times, or between the minima before and
+    after a small change of the data.
+
+    Args:
+        before: gaps, shape (R, P).
+        after: the gaps of the same patterns.
+
+    >>> before, after = torch.tensor([[0.1, -0.2, 0.3]]), torch.tensor([[-0.1, 0.2, -0.3]])
+    >>> avalanches(before, after)
+    (tensor([1]), tensor([2]))
+    """
+    require(before.shape == after.shape, "after.shape", tuple(after.shape), f"is {before.shape}")
+    was, is_now = before > 0, after > 0
+    return (is_now & ~was).sum(1), (was & ~is_now).sum(1)
+
+
+def log_counts(values: Tensor, edges: Tensor) -> Tensor:
+    """Return how many values lie in each bin, shape (R, bins), int64.
+
+    Args:
+        values: shape (R, P); what lies outside of the edges, or is nan, does not count.
+        edges: ascending, shape (bins + 1,); a bin contains its lower edge.
+    """
+    bins, x = len(edges) - 1, values.nan_to_num(nan=-torch.inf).to(edges.dtype)
+    k = torch.bucketize(x, edges, right=True)  # 0 below all of them, bins + 1 above
+    counts = k.new_zeros(len(values), bins + 2)
+    return counts.scatter_add_(1, k, torch.ones_like(k))[:, 1:-1]

@@ -1,0 +1,121 @@
+"""Jamming where it is soluble: linear classifiers and the spherical perceptron; known exponents."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import gammaln, logsumexp, ndtr
+
+from lightning_landscape.errors import require
+
+__all__ = [
+    "NETWORKS",
+    "SPHERES",
+    "Exponents",
+    "cover_probability",
+    "log_cover_probability",
+    "perceptron_capacity",
+    "perceptron_contacts",
+    "perceptron_margin",
+]
+
+
+class Exponents(NamedTuple):
+    """P(Delta) ~ Delta^theta above and |Delta|^-gamma below 0, at the transition.
+
+    In the class of spheres they are tied together: gamma = 1 / (2 + theta).
+    """
+
+    theta: float
+    gamma: float
+    source: str
+
+
+SPHERES = Exponents(0.42311, 0.41269, "Charbonneau 2014")
+"""Spheres in infinite dimension and the non-convex perceptron; arXiv:1404.6809, 1501.03397."""
+
+NETWORKS = Exponents(0.3, 0.2, "Geiger 2019")
+"""Fully connected networks with the quadratic hinge; arXiv:1809.09349, abstract."""
+
+
+def log_cover_probability(P: int, N: int) -> float:
+    """Return the logarithm of `cover_probability`, finite where that underflows.
+
+    >>> round(log_cover_probability(5000, 20), 6)
+    -3342.590198
+    """
+    for name, value in (("P", P), ("N", N)):
+        require(value >= 1, name, value, "must be at least 1")
+    if P <= N:
+        return 0.0
+    k = np.arange(N)
+    terms = gammaln(P) - gammaln(k + 1) - gammaln(P - k)
+    return float(min(0.0, logsumexp(terms) - (P - 1) * math.log(2)))
+
+
+def cover_probability(P: int, N: int) -> float:
+    """Return the probability that P random patterns in N dimensions can be fitted linearly.
+
+    2^(1-P) sum_{k<N} C(P-1, k), for patterns in general position with independent fair labels, or
+    with any labels where the law of the patterns is symmetric; the classifier is the sign of
+    w . x. It is 1/2 at P = 2 N and falls there from 1 to 0, over a range of P of order sqrt(N):
+    r_c = P/N = 2. For fair labels a bias counts as one more dimension.
+
+    Source: Cover 1965, IEEE Trans. Electron. Comput. EC-14, 326.
+
+    >>> [round(cover_probability(P, N=20), 4) for P in (36, 40, 44)]
+    [0.7502, 0.5, 0.2712]
+    """
+    return math.exp(log_cover_probability(P, N))
+
+
+def perceptron_capacity(margin: float) -> float:
+    """Return alpha_c = P/N up to which a spherical perceptron fits with the margin kappa >= 0.
+
+    1/alpha_c = int_{-kappa}^inf Dt (t + kappa)^2 = (1 + kappa^2) Phi(kappa) + kappa phi(kappa),
+    for patterns y x . w / sqrt(N) >= kappa with normal x and |w|^2 = N; N to infinity. The problem
+    is convex, and the replica-symmetric result exact.
+
+    Raises:
+        UsageError: the margin is negative: there the problem is not convex and the formula only
+            a bound from above.
+
+    Source: Gardner 1988, J. Phys. A 21, 257.
+
+    >>> perceptron_capacity(0.0), round(perceptron_capacity(1.0), 6)
+    (2.0, 0.519572)
+    """
+    remedy = "the replica-symmetric formula is exact where the problem is convex only"
+    require(0 <= margin < math.inf, "margin", margin, "must be finite and at least 0", remedy)
+    return 1 / ((1 + margin**2) * float(ndtr(margin)) + margin * _normal_density(margin))
+
+
+def perceptron_margin(load: float) -> float:
+    """Return the largest margin with which a spherical perceptron fits P = load N patterns.
+
+    The inverse of `perceptron_capacity`, for 0 < load <= 2.
+
+    >>> round(perceptron_margin(perceptron_capacity(0.7)), 9)
+    0.7
+    """
+    require(0 < load <= 2, "load", load, "must lie in (0, 2]")
+    highest = 1 / math.sqrt(load)  # as 1 + kappa^2 > 1/alpha_c > kappa^2
+    return float(brentq(lambda kappa: perceptron_capacity(kappa) - load, 0, highest, xtol=1e-14))
+
+
+def perceptron_contacts(margin: float) -> float:
+    """Return how many patterns lie on the margin at capacity, per dimension: alpha_c Phi(kappa).
+
+    1 without a margin (isostatic), less with one: the number of support vectors over N.
+
+    >>> perceptron_contacts(0.0), round(perceptron_contacts(1.0), 6)
+    (1.0, 0.437139)
+    """
+    return perceptron_capacity(margin) * float(ndtr(margin))
+
+
+def _normal_density(x: float) -> float:
+    return math.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
