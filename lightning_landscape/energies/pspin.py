@@ -52,8 +52,8 @@ class SphericalPSpin(Glass):
         mixture: the a_p > 0 of f by p >= 2.
         replicas: R.
         disorder: ``shared`` by all replicas, or one ``independent`` sample for each.
-        start_temperature: at which the start is in equilibrium; infinite for a uniform start. A list
-            gives successive groups of replicas, of equal size, a temperature each.
+        start_temperature: at which the start is in equilibrium; infinite for a uniform start. A
+            list gives successive groups of replicas, of equal size, a temperature each.
         seed: of couplings and start.
         dtype: ``float32`` or ``float64``.
 

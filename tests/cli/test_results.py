@@ -79,3 +79,29 @@ def test_replicas_at_several_temperatures_get_a_row_each():
     (chi,) = [row for name, row in table.items() if name.startswith("largest χ₄(T = 1)")]
     assert chi.measured == pytest.approx(100 * 0.01**2)
     assert figures.draw(dataset.assign_attrs(replicas=R)) is not None
+
+
+def test_a_decay_and_a_collapse_stand_beside_their_exact_exponents():
+    rng, t = np.random.default_rng(0), np.geomspace(0.1, 200, 40)
+    law = -1.0 + 0.4 * t**-0.5
+    energy = law[:, None] + rng.normal(scale=0.001, size=(40, 8))
+    decaying = xarray.Dataset(
+        {"energy": (("t", "replica"), energy), "energy_exact": ("t", law)},
+        coords={"t": t},
+        attrs={"probe": "EnergyRelaxation", "temperature": 0.0},
+    )
+    (alpha,) = [row for row in rows(decaying) if row.quantity.startswith("α")]
+    assert "t = 6.32 … 200" in alpha.quantity
+    assert alpha.exact == pytest.approx(0.5, abs=1e-3)
+    assert abs(alpha.deviation) < 4
+    tw = np.array([0.0, 3.0, 30.0])
+    MSD = np.log1p(t / np.maximum(tw, 0.1)[:, None] ** 0.6)
+    noise = np.exp(rng.normal(scale=0.02, size=(3, 40, 8)))
+    aging = xarray.Dataset(
+        {"MSD": (("tw", "t", "replica"), MSD[..., None] * noise), "MSD_exact": (("tw", "t"), MSD)},
+        coords={"tw": tw, "t": t},
+        attrs={"probe": "AgingCorrelation", "temperature": 0.0},
+    )
+    (mu,) = [row for row in rows(aging) if row.quantity.startswith("μ")]
+    assert mu.exact == pytest.approx(0.6, abs=1e-2)
+    assert abs(mu.deviation) < 4
