@@ -4,10 +4,13 @@ from lightning_landscape.dynamics.decaying_adam import DecayingAdam
 from lightning_landscape.dynamics.fire import FIRE
 from lightning_landscape.dynamics.langevin import Langevin
 from lightning_landscape.dynamics.leimkuhler_matthews import LeimkuhlerMatthews
+from lightning_landscape.dynamics.metropolis import MetropolisLangevin
 from lightning_landscape.dynamics.minimize import Minimum, minimize, polish
 from lightning_landscape.dynamics.overdamped import Overdamped
 from lightning_landscape.dynamics.schedules import Anneal, Constant, Cycle, Quench, Schedule
 from lightning_landscape.dynamics.sphere import constrain
+from lightning_landscape.dynamics.tempering import ParallelTempering
+from lightning_landscape.dynamics.underdamped import Underdamped
 
 __all__ = [
     "FIRE",
@@ -17,10 +20,13 @@ __all__ = [
     "DecayingAdam",
     "Langevin",
     "LeimkuhlerMatthews",
+    "MetropolisLangevin",
     "Minimum",
     "Overdamped",
+    "ParallelTempering",
     "Quench",
     "Schedule",
+    "Underdamped",
     "constrain",
     "minimize",
     "polish",

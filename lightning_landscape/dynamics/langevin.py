@@ -37,6 +37,7 @@ class Langevin(Overdamped):
             for example a `Schedule`; t counts steps where replicas or groups differ in lr.
         seed: of the noise, any integer.
         constraint: the sphere on which every parameter, of shape (R, N), lives; or None.
+        exchange: swaps of configurations between temperatures, see `ParallelTempering`; or None.
 
     Raises:
         UsageError: lr <= 0, temperature < 0, a number of values that is not the number of

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from lightning_landscape.dynamics.noise import Noise
 from lightning_landscape.dynamics.schedules import Schedule
+from lightning_landscape.dynamics.tempering import ParallelTempering
 from lightning_landscape.errors import UsageError, require
 from lightning_landscape.sphere import Sphere
 
@@ -42,8 +43,9 @@ class Overdamped(Optimizer):
         temperature: float | Sequence[float] | Tensor | Schedule = 0.0,
         seed: int = 0,
         constraint: Sphere | None = None,
+        exchange: ParallelTempering | None = None,
     ) -> None:
-        self.temperature: float | Tensor | Callable[[float], float] = (
+        self.temperature: float | Tensor | Callable[[float], float | Tensor] = (
             temperature if callable(temperature) else _numbers("temperature", temperature)
         )
         self.seed = seed
@@ -51,6 +53,7 @@ class Overdamped(Optimizer):
         self._noise: Noise | None = None
         self._twins = 1
         self._constraint = constraint
+        self.exchange = exchange
         super().__init__(params, {"lr": _numbers("lr", lr)})
 
     @abstractmethod
@@ -72,6 +75,8 @@ class Overdamped(Optimizer):
         for p in group["params"]:
             group["lr"] = _of_replicas("lr", group["lr"], p)
             self.temperature = _of_replicas("temperature", self.temperature, p)
+            if self.exchange is not None:
+                self.exchange.check(len(p))
         self.constraint = self._constraint  # checks the shapes
         self._noise = None
 
@@ -123,13 +128,24 @@ class Overdamped(Optimizer):
             return self.temperature
         t = self.time
         T = self.temperature(t)
-        require(T >= 0, f"temperature({t})", T, "must be at least 0", "correct the schedule")
+        good = bool((T >= 0).all()) if isinstance(T, Tensor) else T >= 0
+        require(good, f"temperature({t})", T, "must be at least 0", "correct the schedule")
         return T
 
     @property
     def temperature_is_constant(self) -> bool:
         """Whether the temperature is known never to change."""
         return not callable(self.temperature) or getattr(self.temperature, "constant", False)
+
+    @property
+    def needs_whole_energy(self) -> bool:
+        """Whether the energies decide what happens, so that those of mini-batches are wrong."""
+        return self.exchange is not None
+
+    @property
+    def rates(self) -> dict[str, Tensor]:
+        """What fraction of the decisions of each kind was positive so far, each (R,)."""
+        return {} if self.exchange is None else {"exchange": self.exchange.rate(self)}
 
     def _clock(self) -> dict[str, Any]:
         """The clock ticks since step ``since``, when it showed ``time``, by ``time_step`` a step.
@@ -161,6 +177,8 @@ class Overdamped(Optimizer):
         Parameters without a gradient stay where they are.
         """
         loss = None
+        if self.exchange is not None:
+            self.exchange(self, closure)
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
@@ -170,6 +188,11 @@ class Overdamped(Optimizer):
             self._move_on(self.constraint, self.current_temperature)
         self._tick()
         return loss
+
+    def rearrange(self, order: Tensor) -> None:
+        """Put the configuration of replica ``order[r]`` in the place of r; the gradients stay."""
+        for p in self._parameters():
+            p.copy_(p[order])
 
     def _move(self, T: float | Tensor) -> None:
         moving = list(self._moving())
@@ -223,7 +246,7 @@ class Overdamped(Optimizer):
         return [p for group in self.param_groups for p in group["params"]]
 
     def __getstate__(self) -> dict[str, Any]:
-        own = ("temperature", "seed", "_constraint", "_twins")  # the noise is drawn anew
+        own = ("temperature", "seed", "exchange", "_constraint", "_twins")  # noise is drawn anew
         kept = {k: self.__dict__[k] for k in own}
         return {**super().__getstate__(), "_noise": None, "scores": {}, **kept}
 

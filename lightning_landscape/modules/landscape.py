@@ -68,6 +68,11 @@ class LandscapeModule(LightningModule):
             raise UsageError(
                 f"batches: {type(energy).__name__} has no data to draw from; remove model.batches"
             )
+        if batches is not None and getattr(self.dynamics, "needs_whole_energy", False):
+            raise UsageError(
+                f"batches: {type(self.dynamics).__name__} decides by the energy, and that of a "
+                "mini-batch would decide wrongly; remove model.batches"
+            )
 
     # time
 
@@ -91,6 +96,11 @@ class LandscapeModule(LightningModule):
     def temperature_is_constant(self) -> bool:
         """Whether the dynamics keeps its temperature."""
         return getattr(self.dynamics, "temperature_is_constant", True)
+
+    @property
+    def rates(self) -> dict[str, Tensor]:
+        """Acceptance and exchange rates of the dynamics so far, each (R,); where it has any."""
+        return getattr(self.dynamics, "rates", {})
 
     # training
 
