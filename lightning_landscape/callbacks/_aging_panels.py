@@ -57,8 +57,8 @@ def collapsed(dataset: Dataset, axes: Axes) -> None:
     aged = dataset.sel(tw=dataset["tw"] > 0).dropna("tw", how="all", subset=["MSD"])
     try:
         found = collapse(aged["tw"], aged["t"], aged["MSD"])
-    except UsageError as error:
-        axes.set_title(str(error), fontsize="x-small", wrap=True)
+    except UsageError as refusal:
+        axes.set_title(str(refusal), fontsize="x-small", wrap=True)
         return
     scaled = aged.assign(MSD=aged["MSD"].where(aged["MSD"] > 0))
     for tw, color in zip(scaled["tw"], _colors(scaled), strict=True):
