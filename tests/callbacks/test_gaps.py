@@ -97,7 +97,7 @@ def test_the_record_says_what_the_gaps_are(tmp_path):
 
 def test_the_exponents_are_those_of_the_last_gaps(tmp_path):
     measured = GapDistribution(first=0.05, last=10, per_decade=5, gamma_window=(0.01, 4))
-    fit(measured, tmp_path, 60, network(samples=120))
+    fit(measured, tmp_path, 150, network(samples=100, hidden=20))
     record = records.read(tmp_path / "probes/gap_distribution.nc")
     gap = record["gap"].to_numpy()
     L = np.square(np.maximum(gap, 0)).mean(1, keepdims=True) / 2
