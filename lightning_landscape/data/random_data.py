@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from lightning_landscape.data._normalization import on_sphere
+from lightning_landscape.data._normalization import centred_on_sphere
 from lightning_landscape.data.dataset import Dataset
 from lightning_landscape.errors import require
 from lightning_landscape.rng import Stream
@@ -50,12 +50,9 @@ class RandomData(Dataset):
         for name, size in sizes.items():
             require(size >= 1, name, size, "must be at least 1")
         require(classes >= 2, "classes", classes, "must be at least 2")
-
         x = Stream(seed, "samples").normal_(torch.empty(samples, dimension), step=0)
         test = Stream(seed, "test samples").normal_(torch.empty(test_samples, dimension), step=0)
         if normalized:
-            require(samples >= 2, "samples", samples, "must be at least 2: one less its mean is 0")
-            mean = x.mean(0)
-            x, test = on_sphere(x - mean), on_sphere(test - mean)
+            x, test = centred_on_sphere(x, test)
         labels, test_labels = torch.arange(samples), torch.arange(test_samples)
         super().__init__(x, labels % classes, test, test_labels % classes, classes)

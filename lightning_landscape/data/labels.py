@@ -1,0 +1,102 @@
+"""The same samples with other labels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lightning_landscape.data.dataset import Dataset
+from lightning_landscape.errors import require
+from lightning_landscape.rng import Stream
+
+__all__ = ["Grouped", "Parity", "RandomLabels"]
+
+
+class Grouped(Dataset):
+    """Classes put together: the samples of the classes in ``groups[k]`` get the label k.
+
+    Samples of classes in no group are left out: [[3], [5]] tells threes from fives.
+
+    Args:
+        data: the samples.
+        groups: disjoint lists of classes, two or more.
+
+    Raises:
+        UsageError: a group is empty, or a class is in two groups or not in the data.
+
+    >>> from lightning_landscape.data import RandomData
+    >>> Grouped(RandomData(8, dimension=3, classes=4), groups=[[0, 3], [2]]).targets
+    tensor([0, 1, 0, 0, 1, 0])
+    """
+
+    def __init__(self, data: Dataset, groups: list[list[int]]) -> None:
+        named = [c for group in groups for c in group]
+        require(
+            len(groups) >= 2 and all(groups), "groups", groups, "must be two or more, none empty"
+        )
+        require(len(set(named)) == len(named), "groups", groups, "must have no class in common")
+        inside = all(0 <= c < data.classes for c in named)
+        require(inside, "groups", groups, f"must name classes 0 … {data.classes - 1}")
+        label = torch.full((data.classes,), -1)
+        for k, group in enumerate(groups):
+            label[group] = k
+
+        def relabelled(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+            labels = label[y]
+            kept = labels >= 0
+            return (x, labels) if bool(kept.all()) else (x[kept], labels[kept])
+
+        train = relabelled(data.inputs, data.targets)
+        test = relabelled(data.test_inputs, data.test_targets)
+        super().__init__(*train, *test, classes=len(groups))
+
+
+class Parity(Grouped):
+    """Even classes (0) and odd ones (1): of digits, a task that is not linear.
+
+    Args:
+        data: the samples.
+
+    >>> from lightning_landscape.data import RandomData
+    >>> Parity(RandomData(6, dimension=3, classes=3)).targets
+    tensor([0, 1, 0, 0, 1, 0])
+    """
+
+    def __init__(self, data: Dataset) -> None:
+        classes = range(data.classes)
+        super().__init__(data, [list(classes[::2]), list(classes[1::2])])
+
+
+class RandomLabels(Dataset):
+    """A fraction of the training samples gets labels that say nothing about them.
+
+    Those are uniform over the classes, so that one in as many as there are classes is the right
+    one by chance. Test samples keep their labels.
+
+    Source: Zhang, Bengio, Hardt, Recht & Vinyals 2017, arXiv:1611.03530, section 2.
+
+    Args:
+        data: the samples.
+        fraction: in [0, 1].
+        seed: of which samples, and of their labels.
+
+    Raises:
+        UsageError: the fraction is out of range.
+
+    >>> from lightning_landscape.data import RandomData
+    >>> data = RandomData(1000, dimension=3, classes=2)
+    >>> (RandomLabels(data, fraction=0.4).targets != data.targets).sum()  # about a half of 400
+    tensor(210)
+    """
+
+    def __init__(self, data: Dataset, fraction: float = 1.0, seed: int = 0) -> None:
+        require(0 <= fraction <= 1, "fraction", fraction, "must lie in [0, 1]")
+        P = len(data.targets)
+        changed = Stream(seed, "samples with random labels").permutation(P, 0)[
+            : round(fraction * P)
+        ]
+        targets = data.targets.clone()
+        targets[changed] = Stream(seed, "random labels").integers(data.classes, (len(changed),), 0)
+        super().__init__(
+            data.inputs, targets, data.test_inputs, data.test_targets, classes=data.classes
+        )
