@@ -1,0 +1,86 @@
+"""A histogram whose range is not known beforehand."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lightning_landscape.errors import require
+
+__all__ = ["GrowingHistogram"]
+
+
+class GrowingHistogram:
+    """Counts in equal bins, for each of R series, with edges that all share.
+
+    The first values set the bins; when others fall outside, bins merge in pairs and the range
+    doubles, so that no value is ever lost and none has to be kept.
+
+    Args:
+        replicas: R.
+        bins: their number, even.
+        state: tensors of an earlier one, to go on from.
+
+    Attributes:
+        state: the tensors that it consists of.
+
+    >>> histogram = GrowingHistogram(1, bins=4)
+    >>> histogram.add(torch.tensor([[0.0], [1.0]])); histogram.add(torch.tensor([[6.0]]))
+    >>> histogram.counts.flatten().tolist(), histogram.edges().tolist()
+    ([2, 0, 0, 1], [-0.5, 1.5, 3.5, 5.5, 7.5])
+    """
+
+    def __init__(
+        self, replicas: int, bins: int = 512, state: dict[str, Tensor] | None = None
+    ) -> None:
+        require(bins >= 2 and bins % 2 == 0, "bins", bins, "must be even and at least 2")
+        self.bins = bins
+        self.state = state or {
+            "counts": torch.zeros(bins, replicas, dtype=torch.int64),
+            "low": torch.tensor(0.0, dtype=torch.float64),
+            "width": torch.tensor(0.0, dtype=torch.float64),
+        }
+
+    @property
+    def counts(self) -> Tensor:
+        """The counts, (bins, R)."""
+        return self.state["counts"]
+
+    def edges(self) -> Tensor:
+        """Return the edges of the bins, (bins + 1,)."""
+        steps = torch.arange(self.bins + 1, dtype=torch.float64)
+        return self.state["low"] + self.state["width"] * steps
+
+    def add(self, values: Tensor) -> None:
+        """Take in values, shape (n, R), all finite."""
+        x = values.double()
+        low, high = x.min().item(), x.max().item()
+        if self.state["width"] == 0:
+            self._place(low, high)
+        self._grow(low, high)
+        bin_ = ((x - self.state["low"]) / self.state["width"]).long().clamp(0, self.bins - 1)
+        R = x.shape[1]
+        flat = (bin_ * R + torch.arange(R)).flatten()
+        self.state["counts"] += torch.bincount(flat, minlength=self.bins * R).view(self.bins, R)
+
+    def _place(self, low: float, high: float) -> None:
+        """Give the first values the middle of twice their range."""
+        span = max(high - low, 1e-9 * abs(low), 1e-300)
+        self.state["width"].fill_(2 * span / self.bins)
+        self.state["low"].fill_((low + high) / 2 - span)
+
+    def _grow(self, low: float, high: float) -> None:
+        width, counts = self.state["width"], self.state["counts"]
+        half = self.bins // 2
+        while True:
+            below = low < self.state["low"]
+            if not below and high < self.state["low"] + self.bins * width:
+                return
+            paired = counts.view(half, 2, -1).sum(1)
+            counts.zero_()
+            if below:
+                self.state["low"] -= self.bins * width
+                counts[half:] = paired
+            else:
+                counts[:half] = paired
+            width *= 2
