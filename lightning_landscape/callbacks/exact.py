@@ -33,7 +33,13 @@ def with_exact(dataset: Dataset) -> Dataset:
     """
     if dataset.attrs.get("theory") == "pspin" and "multiplier" in dataset:
         return _semicircle(dataset)
-    known = {"EnergyRelaxation": _exact_energy, "AgingCorrelation": _exact_correlation}
+    known = {
+        "EnergyRelaxation": _exact_energy,
+        "AgingCorrelation": _exact_correlation,
+        "LinearResponse": _exact_response,
+        "FieldResponse": _exact_response,
+        "DamageSpreading": _exact_damage,
+    }
     if dataset.attrs.get("theory") != "pspin" or dataset.attrs.get("probe") not in known:
         return dataset
     if not dataset.attrs["temperature_is_constant"]:
@@ -69,6 +75,30 @@ def _exact_correlation(dataset: Dataset) -> Dataset:
     C = _each(dataset, late.max(), correlation)
     dims = ("tw", "t", "replica")[: C.ndim]
     return dataset.assign(C_exact=(dims, C), MSD_exact=(dims, 2 - 2 * C))
+
+
+def _exact_response(dataset: Dataset) -> Dataset:
+    if np.ndim(dataset.attrs["temperature"]) > 0:
+        return dataset
+    tw, t = np.meshgrid(dataset["tw"], dataset["t"], indexing="ij")
+
+    def response(solution: Solution) -> Array:
+        return solution.integrated_response(tw + t, tw)
+
+    chi = _each(dataset, (tw + t).max(), response)
+    measured = dataset["chi"].notnull().any("replica").to_numpy()
+    chi_exact = (("tw", "t"), np.where(measured, chi, np.nan))
+    return _exact_correlation(dataset).assign(chi_exact=chi_exact)
+
+
+def _exact_damage(dataset: Dataset) -> Dataset:
+    """In equilibrium two paths from one start are one path of twice the length."""
+    T, T0 = dataset.attrs["temperature"], dataset.attrs["start_temperature"]
+    if np.ndim(T) > 0 or T != T0:
+        return dataset
+    t = dataset["t"].to_numpy()
+    C = _each(dataset, 2 * t.max(), lambda solution: solution.correlation(2 * t, 0.0))
+    return dataset.assign(d2_exact=("t", 2 - 2 * C))
 
 
 def _each(dataset: Dataset, t_max: float, curve: Callable[[Solution], Array]) -> Array:

@@ -10,6 +10,7 @@ import numpy as np
 from lightning_landscape.callbacks import _aging_panels as aging
 from lightning_landscape.callbacks import _gap_panels as gaps
 from lightning_landscape.callbacks import _ladder_panels as ladder
+from lightning_landscape.callbacks import _response_panels as response
 from lightning_landscape.callbacks import _spectrum_panels as spectrum
 
 if TYPE_CHECKING:
@@ -69,6 +70,12 @@ def _panels(dataset: Dataset) -> list[Callable[[Dataset, Axes], None]]:
             return panels
     last = spectrum.outliers if "classes" in dataset.attrs else spectrum.negative
     of_avalanches = [gaps.avalanches] if "became_satisfied" in dataset else []
+    scale = "linear" if "theory" in dataset.attrs else "log"
+    of_response = [
+        aging.two_times("chi", r"$\chi(t_w + t, t_w)$", scale),
+        response.against_decay,
+        response.temperatures,
+    ]
     known: dict[str, list[Callable[[Dataset, Axes], None]]] = {
         "EnergyRelaxation": [aging.relaxation],
         "AgingCorrelation": [
@@ -78,5 +85,8 @@ def _panels(dataset: Dataset) -> list[Callable[[Dataset, Axes], None]]:
         ],
         "GapDistribution": [gaps.unsatisfied, gaps.distribution, *of_avalanches],
         "HessianSpectrum": [spectrum.edges, spectrum.density, last],
+        "LinearResponse": of_response,
+        "FieldResponse": of_response,
+        "DamageSpreading": [response.damage],
     }
     return known.get(dataset.attrs.get("probe", ""), [])

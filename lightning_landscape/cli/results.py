@@ -13,6 +13,7 @@ from lightning_landscape import records
 from lightning_landscape.cli import _aging_rows as aging
 from lightning_landscape.cli import _ladder_rows as ladder
 from lightning_landscape.cli._gap_rows import gap_rows
+from lightning_landscape.cli._response_rows import damage_rows, response_rows
 from lightning_landscape.cli._spectrum_rows import spectrum_rows
 from lightning_landscape.cli.table import Row, markdown
 
@@ -34,6 +35,9 @@ def rows(dataset: Dataset) -> Iterator[Row]:
         "AgingCorrelation": aging.aging_rows,
         "GapDistribution": gap_rows,
         "HessianSpectrum": spectrum_rows,
+        "LinearResponse": response_rows,
+        "FieldResponse": response_rows,
+        "DamageSpreading": damage_rows,
     }
     if np.ptp(dataset.attrs.get("temperature", 0)) > 0:
         known |= {

@@ -1,0 +1,88 @@
+"""Several copies of each replica in one landscape: same disorder, same data, same start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from lightning_landscape.energies.energy import Energy
+from lightning_landscape.errors import require
+
+__all__ = ["Copies"]
+
+
+class Copies(Energy):
+    """Every replica of an energy, several times: what makes two of them part is the noise alone.
+
+    Copy k of replica r is row k R + r of the parameters and of the energies. It has the couplings
+    or data of replica r and starts where replica r starts. Noise and mini-batches differ between
+    the copies, so that their distance is what the noise does (see `callbacks.DamageSpreading`).
+
+    Probes that know nothing of copies count them as independent replicas: where copies share what
+    differs between replicas, as a glass with ``disorder: independent`` does, their error bars are
+    too small, by at most the square root of ``copies``.
+
+    Cost: that of R x ``copies`` replicas, evaluated copy by copy; couplings and data are held once.
+
+    Args:
+        energy: R replicas; it is taken over and of no use by itself afterwards.
+        copies: how many of each, at least 2.
+
+    Raises:
+        UsageError: less than two copies.
+
+    >>> from lightning_landscape.energies import SphericalPSpin
+    >>> energy = Copies(SphericalPSpin(N=32, replicas=3, disorder="independent"), copies=2)
+    >>> energy().shape, bool((energy()[:3] == energy()[3:]).all())
+    (torch.Size([6]), True)
+    """
+
+    energy: Energy
+
+    def __init__(self, energy: Energy, copies: int = 2) -> None:
+        super().__init__()
+        require(copies >= 2, "copies", copies, "must be at least 2")
+        self.copies, self.replicas = copies, copies * energy.replicas
+        self.constraint, self.samples = energy.constraint, getattr(energy, "samples", 0)
+        self.extensive = energy.extensive  # type: ignore[misc]
+        self._names = [name for name, _ in energy.named_parameters()]
+        self.stacks = nn.ParameterList(
+            p.detach().repeat(copies, *[1] * (p.dim() - 1)) for p in energy.parameters()
+        )
+        for module in energy.modules():  # its parameters are ours from here on
+            module._parameters.update(dict.fromkeys(module._parameters))
+        self.energy = energy
+
+    def forward(self, batch: Tensor | None = None) -> Tensor:
+        """Return the energies, shape (copies x R,).
+
+        Args:
+            batch: indices of samples: (B,) for all, (R, B) for the copies of each replica, or
+                (copies x R, B).
+        """
+        energies = [
+            functional_call(self.energy, dict(zip(self._names, copy, strict=True)), (own,))
+            for copy, own in zip(self._chunks(), self._batches(batch), strict=True)
+        ]
+        return torch.cat(energies)
+
+    def _chunks(self) -> Iterator[tuple[Tensor, ...]]:
+        return zip(*(p.chunk(self.copies) for p in self.stacks), strict=True)
+
+    def _batches(self, batch: Tensor | None) -> list[Tensor | None]:
+        if batch is None or batch.ndim == 1 or len(batch) * self.copies == self.replicas:
+            return [batch] * self.copies
+        require(
+            len(batch) == self.replicas,
+            "batch.shape",
+            tuple(batch.shape),
+            f"must be (B,), ({self.replicas // self.copies}, B) or ({self.replicas}, B)",
+        )
+        return [*batch.chunk(self.copies)]
+
+    def reference(self) -> dict[str, str | float | int]:
+        """Return what the energy itself says, and the number of copies."""
+        return {**self.energy.reference(), "copies": self.copies}
