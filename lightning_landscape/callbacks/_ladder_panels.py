@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lightning_landscape.observables.relaxation import relaxation_time, susceptibility
+from lightning_landscape.observables.scaling import collapse
 from lightning_landscape.observables.statistics import by_temperature, mean_and_error
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from xarray import Dataset
 
-__all__ = ["correlation", "energy", "peak", "tau"]
+__all__ = ["collapse_exponent", "correlation", "energy", "peak", "tau"]
 
 
 def energy(dataset: Dataset, axes: Axes) -> None:
@@ -53,6 +54,17 @@ def peak(dataset: Dataset, axes: Axes) -> None:
         axes.errorbar(some["t"], chi, error, fmt="o", markersize=3, color=color, label=f"{T:g}")
     axes.set(xscale="log", xlabel="t", ylabel="χ₄ = N Var C")
     axes.legend(title="T", frameon=False, fontsize="small")
+
+
+def collapse_exponent(dataset: Dataset, axes: Axes) -> None:
+    """The exponent of the collapse on t / tw^mu against T: above 0 where the system ages."""
+    aged = dataset.sel(tw=dataset["tw"] > 0)
+    groups = [(T, some.dropna("tw", how="all", subset=["MSD"])) for T, some in by_temperature(aged)]
+    found = [(T, collapse(x["tw"], x["t"], x["MSD"])) for T, x in groups if x.sizes["tw"] > 1]
+    for T, at in found:
+        axes.errorbar(T, at.exponent, at.error, fmt="o", markersize=3, color="C0")
+    axes.axhline(0, color="gray", linewidth=0.5)
+    axes.set(xscale="log", xlabel="T", ylabel=r"$\mu$ of $\Delta(t / t_w^\mu)$")
 
 
 def _curves(dataset: Dataset, axes: Axes, name: str) -> None:

@@ -64,7 +64,11 @@ def _panels(dataset: Dataset) -> list[Callable[[Dataset, Axes], None]]:
     if np.ptp(dataset.attrs.get("temperature", 0)) > 0:
         by_temperature: dict[str, list[Callable[[Dataset, Axes], None]]] = {
             "EnergyRelaxation": [ladder.energy],
-            "AgingCorrelation": [ladder.correlation, ladder.tau, ladder.peak],
+            "AgingCorrelation": [
+                ladder.correlation,
+                ladder.tau,
+                ladder.collapse_exponent if (dataset.get("tw", 0) > 0).sum() > 1 else ladder.peak,
+            ],
         }
         if (panels := by_temperature.get(dataset.attrs.get("probe", ""))) is not None:
             return panels

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from lightning_landscape.cli.table import Row, row
+from lightning_landscape.errors import UsageError
 from lightning_landscape.observables.relaxation import relaxation_time, susceptibility
+from lightning_landscape.observables.scaling import aging_onset, collapse
 from lightning_landscape.observables.statistics import by_temperature
 
 if TYPE_CHECKING:
@@ -24,7 +26,11 @@ def energy_rows(dataset: Dataset) -> Iterator[Row]:
 
 
 def relaxation_rows(dataset: Dataset) -> Iterator[Row]:
-    """Yield the relaxation time and the peak of chi_4 of each temperature, at the first tw."""
+    """Yield what tells where the system slows down and where it begins to age.
+
+    At the first tw, the relaxation time and the peak of chi_4 of each temperature; with several
+    tw, the exponent of their collapse, and between which temperatures it leaves 0.
+    """
     for T, some in by_temperature(dataset.isel(tw=0)):
         tau, error = relaxation_time(some["t"], some["C"])
         exact = float("nan")
@@ -37,3 +43,23 @@ def relaxation_rows(dataset: Dataset) -> Iterator[Row]:
             k = int(chi.argmax())
             at = f"t = {float(some['t'][k]):.3g}"
             yield Row(f"largest χ₄(T = {T:g}), {at}", chi[k], errors[k])
+    aged = dataset.sel(tw=dataset["tw"] > 0)
+    if aged.sizes["tw"] > 1:
+        yield from _onset_rows(aged)
+
+
+def _onset_rows(dataset: Dataset) -> Iterator[Row]:
+    groups = by_temperature(dataset)
+    try:
+        found = [collapse(some["tw"], some["t"], some["MSD"]) for _, some in groups]
+    except UsageError:  # not yet two waiting times with enough points
+        return
+    for (T, _), at in zip(groups, found, strict=True):
+        quantity = f"μ(T = {T:g}) of Δ(t / tw^μ), quality {at.quality:.2g}"
+        yield Row(quantity, at.exponent, at.error)
+    onset = aging_onset([T for T, _ in groups], found)
+    if onset is not None:
+        low, high = onset
+        yield Row(
+            f"T at which aging sets in, {low:g} … {high:g}", (low + high) / 2, (high - low) / 2
+        )

@@ -7,6 +7,7 @@ what is fitted through them. With a single replica they are nan.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from scipy.optimize import minimize_scalar
 from lightning_landscape.errors import require
 from lightning_landscape.observables.statistics import Array, jackknife
 
-__all__ = ["Collapse", "collapse"]
+__all__ = ["Collapse", "aging_onset", "collapse"]
 
 _EXPONENTS = (-0.5, 2.0)
 _OVERLAP = 0.5  # of all points must lie in the range of another curve, or shifts would be free
@@ -117,3 +118,25 @@ def _best_exponent(curves: _Curves, lowest: float, highest: float) -> Collapse:
     better = found.fun < qualities[k]
     exponent, quality = (found.x, found.fun) if better else (grid[k], qualities[k])
     return Collapse(float(exponent), np.nan, float(quality))
+
+
+def aging_onset(
+    temperatures: ArrayLike, collapses: Sequence[Collapse]
+) -> tuple[float, float] | None:
+    """Return the highest temperature that ages and the next one, between which aging sets in.
+
+    A temperature ages where mu is above 0 by more than four standard errors. None where no
+    temperature ages, or the highest one does.
+
+    Args:
+        temperatures: in increasing order; or any other strength of the noise.
+        collapses: one a temperature.
+
+    >>> aging_onset([0.1, 0.2, 0.3], [Collapse(mu, 0.02, 1.0) for mu in (0.6, 0.2, 0.01)])
+    (0.2, 0.3)
+    """
+    T = np.asarray(temperatures, float)
+    ages = np.flatnonzero([c.exponent > 4 * c.error for c in collapses])
+    if len(ages) == 0 or ages[-1] == len(T) - 1:
+        return None
+    return float(T[ages[-1]]), float(T[ages[-1] + 1])

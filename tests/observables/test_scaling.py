@@ -8,7 +8,7 @@ from lightning_landscape.observables.relaxation import (
     relaxation_time,
     susceptibility,
 )
-from lightning_landscape.observables.scaling import collapse
+from lightning_landscape.observables.scaling import Collapse, aging_onset, collapse
 from lightning_landscape.observables.statistics import jackknife
 
 TW = np.array([10.0, 40.0, 160.0, 640.0])
@@ -47,6 +47,16 @@ def test_curves_that_no_exponent_makes_one_are_told_by_their_quality():
     bad = collapse(TW, T, slopes[:, :, None] * np.exp(rng.normal(scale=0.05, size=(1, 1, 16))))
     assert good.quality < 3
     assert bad.quality > 10 * good.quality
+
+
+def test_aging_sets_in_between_two_temperatures_or_cannot_be_told():
+    def at(mu):
+        return Collapse(mu, 0.02, 1.0)
+
+    T = [0.1, 0.2, 0.3, 0.4]
+    assert aging_onset(T, [at(0.6), at(0.3), at(0.07), at(-0.1)]) == (0.2, 0.3)
+    assert aging_onset(T, [at(0.0)] * 4) is None
+    assert aging_onset(T, [at(0.5)] * 4) is None
 
 
 def test_waiting_times_that_were_not_reached_do_not_count():
