@@ -40,7 +40,8 @@ def tau(dataset: Dataset, axes: Axes) -> None:
         exact = [relaxation_time(x["t"], x["C_exact"][:, :1])[0] for _, x in groups]
         axes.plot(T, exact, color="black", linewidth=1, label="exact")
     axes.errorbar(T, times, errors, fmt="o", markersize=3, label="measured")
-    axes.set(yscale="log", xlabel="T", ylabel="τ: C(τ) = 1/e")
+    wide = "log" if T[-1] > 10 * T[0] > 0 else "linear"
+    axes.set(xscale=wide, yscale="log", xlabel="T", ylabel="τ: C(τ) = 1/e")
     axes.legend(frameon=False)
 
 

@@ -67,7 +67,7 @@ def _panels(dataset: Dataset) -> list[Callable[[Dataset, Axes], None]]:
             "AgingCorrelation": [
                 ladder.correlation,
                 ladder.tau,
-                ladder.collapse_exponent if (dataset.get("tw", 0) > 0).sum() > 1 else ladder.peak,
+                ladder.peak if dataset.sizes.get("tw", 0) < 2 else ladder.collapse_exponent,
             ],
         }
         if (panels := by_temperature.get(dataset.attrs.get("probe", ""))) is not None:
