@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lightning_landscape.data.dataset import Dataset
+from lightning_landscape.energies._slices import even_slices
 from lightning_landscape.energies.architectures import Architecture
 from lightning_landscape.energies.energy import Energy
 from lightning_landscape.energies.losses import (
@@ -28,8 +28,6 @@ _PREFIXES = {"train": "", "test": "test_"}
 # What the activations of a block may take: the cache of a core, or a fair share of a GPU.
 _BLOCK_BYTES = {"cpu": 4 * 2**20}
 _BLOCK_BYTES_ELSEWHERE = 2**30
-# Matrix products with fewer samples than this at a time lose more than the cache gains.
-_BLOCK_SAMPLES = 1024
 
 Block = tuple[slice, list[tuple[Tensor, Tensor]]]
 """Some replicas, and the samples and targets they see, in portions."""
@@ -46,6 +44,11 @@ class NetworkEnergy(Energy):
     two more energies, also where it is not used (evaluate under ``torch.no_grad()`` then), and
     memory does not grow with the data. Derivatives of the gradient (``create_graph=True``) come
     from the graph of all samples at once, at autograd's usual cost in memory.
+
+    Where the architecture normalises samples together, E is the mean over consecutive groups of
+    ``samples_together`` of them, each with its own statistics: of the data in their order, of a
+    mini-batch, and of the held-out data, which are normalised by themselves and not by what was
+    remembered of training. So E is a function of theta and the batch, and nothing else.
 
     Args:
         architecture: R networks, with their initial weights.
@@ -119,6 +122,10 @@ class NetworkEnergy(Energy):
         x, y = self._select(batch)
         return self._loss.value(self.architecture.outputs(parameters, x), y)
 
+    def mean_loss(self, outputs: Tensor) -> Tensor:
+        """Return the energies, shape (R,), as a function of the outputs on the training data."""
+        return self._loss.value(outputs, self.targets.unsqueeze(0)).mean(-1)
+
     @torch.no_grad()
     def evaluate(self, split: str = "test") -> dict[str, Tensor]:
         """Return ``energy`` and ``accuracy``, each (R,), on the ``train`` or the ``test`` data."""
@@ -163,12 +170,13 @@ class NetworkEnergy(Energy):
         return x.unflatten(0, shape), y.unflatten(0, shape)
 
     def _blocks(self, x: Tensor, y: Tensor) -> Iterator[Block]:
-        """Cut the data first, as far as matrix products stay fast, and then the replicas."""
+        """Cut the data first, as far as the algebra stays fast, and then the replicas."""
         R, P = self.replicas, x.shape[1]
         bytes_ = _BLOCK_BYTES.get(x.device.type, _BLOCK_BYTES_ELSEWHERE)
         pairs = bytes_ // (x.element_size() * self._values_per_sample)  # of replica and sample
-        samples = _even_slices(P, max(_BLOCK_SAMPLES, pairs // R))
-        for r in _even_slices(R, max(1, pairs // samples[0].stop)):
+        most = max(self.architecture.block_samples, pairs // R)
+        samples = even_slices(P, self.architecture.samples_together or most)
+        for r in even_slices(R, max(1, pairs // samples[0].stop)):
             x_r, y_r = _of_replicas(x, r), _of_replicas(y, r)
             yield r, [(x_r[:, s], y_r[:, s]) for s in samples]
 
@@ -222,12 +230,6 @@ class _Mean(torch.autograd.Function):
             scales = [scale.view(-1, *[1] * (p.ndim - 1)) for p in parameters]
             gradients = torch._foreach_mul(ctx.gradients, scales)
         return None, None, None, *gradients
-
-
-def _even_slices(total: int, most: int) -> list[slice]:
-    """Cut 0 … total into the fewest pieces of at most ``most``, and those as equal as can be."""
-    size = math.ceil(total / math.ceil(total / most))
-    return [slice(start, min(start + size, total)) for start in range(0, total, size)]
 
 
 def _of_replicas(t: Tensor, r: slice) -> Tensor:
