@@ -38,9 +38,15 @@ class Architecture(nn.Module):
 
     Attributes:
         replicas: R.
+        samples_together: how many samples at most see each other, as in batch normalisation; None
+            where every sample is on its own. P samples are then taken in the fewest consecutive
+            groups of so many, as equal as can be, and one sample says nothing alone.
+        block_samples: with fewer samples at a time the algebra loses more than the cache gains.
     """
 
     replicas: int
+    samples_together: int | None = None
+    block_samples: int = 1024
 
     def outputs(self, parameters: Sequence[Tensor], x: Tensor) -> Tensor:
         """Return the outputs, shape (R, P, k), differentiable to any order.

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from lightning_landscape.energies._memory import require_memory
+from lightning_landscape.energies._slices import even_slices
 from lightning_landscape.energies.architectures import Architecture
 from lightning_landscape.errors import UsageError, require
 from lightning_landscape.rng import Stream
@@ -22,39 +24,53 @@ class Stacked(Architecture):
     function of (seed, replica) and restored afterwards. Parameters are stacked, replica axis
     first; buffers must not differ between the copies and stay as they are.
 
-    Batch normalisation is refused, because it makes the loss of a sample depend on the batch, and
-    so is dropout, because it makes the energy random: neither is an energy that is a mean over
-    samples.
+    Dropout is refused, because it makes the energy random. Batch normalisation makes the loss of a
+    sample depend on others: it needs ``samples_together``, the number of samples that are
+    normalised together (Hoffer, Hubara & Soudry 2017, arXiv:1705.08741, section 4), and
+    ``track_running_stats=False``, because what is remembered of earlier weights has no place in a
+    function of the present ones.
 
-    A small convolutional network gains about a factor of two over a loop on mini-batches, and
-    nothing on large batches, which fill the machine one replica at a time.
+    A small convolutional network on mini-batches of small images gains about a factor of 1.5 over
+    a loop, and nothing on larger ones, which fill the machine one replica at a time.
 
     Args:
         module: makes the network for one replica: (P, …) -> (P, k). In Python a class or function,
             in a configuration the module's own ``class_path`` and ``init_args``.
         replicas: R.
         seed: of the initial weights.
+        samples_together: see `Architecture`; None for a module that takes each sample on its own.
 
     Raises:
-        UsageError: the module normalises over the batch, drops out, or has no parameters.
+        UsageError: the module drops out, has no parameters, normalises over the batch without
+            saying how, or its copies do not fit into memory.
 
     >>> Stacked(lambda: nn.Linear(3, 2), replicas=5)(torch.zeros(1, 7, 3)).shape
     torch.Size([5, 7, 2])
     """
 
-    def __init__(self, module: Callable[[], nn.Module], replicas: int = 1, seed: int = 0) -> None:
+    block_samples = 128
+
+    def __init__(
+        self,
+        module: Callable[[], nn.Module],
+        replicas: int = 1,
+        seed: int = 0,
+        samples_together: int | None = None,
+    ) -> None:
         super().__init__()
         require(replicas >= 1, "replicas", replicas, "must be at least 1")
+        enough = samples_together is None or samples_together >= 2
+        require(enough, "samples_together", samples_together, "must be at least 2")
         made = isinstance(module, nn.Module)
         required, remedy = (
             "must be what makes a module for each replica",
             "write lambda: … around it",
         )
         require(not made, "module", type(module).__name__, required, remedy)
-        self.replicas = replicas
+        self.replicas, self.samples_together = replicas, samples_together
         copies = _build(module, replicas, seed)
         first = copies[0]
-        _refuse_layers(first)
+        _refuse_layers(first, samples_together)
         self._names = [name for name, _ in first.named_parameters()]
         require(len(self._names) > 0, "module", type(first).__name__, "has no parameters")
         self.stacks = nn.ParameterList(
@@ -72,25 +88,36 @@ class Stacked(Architecture):
 
     def outputs(self, parameters: Sequence[Tensor], x: Tensor) -> Tensor:
         """Return the outputs, shape (R, P, k), differentiable to any order."""
+        groups = even_slices(x.shape[1], self.samples_together or x.shape[1])
+        parts = [self._outputs(tuple(parameters), x[:, group]) for group in groups]
+        return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
+
+    def _outputs(self, parameters: tuple[Tensor, ...], x: Tensor) -> Tensor:
+        """Return the outputs for samples that may see each other."""
+        P = x.shape[1]
+        alone = self.samples_together is not None and P == 1
+        require(not alone, "samples", P, "must be at least 2 to be normalised together")
         buffers = {name: getattr(self, f"buffer{k}") for k, name in enumerate(self._buffer_names)}
 
         def of_one(parameters: tuple[Tensor, ...], x: Tensor) -> Tensor:
             weights = dict(zip(self._names, parameters, strict=True))
             return functional_call(self._structure[0], weights | buffers, (x,))
 
+        if len(parameters[0]) == 1:  # a fifth faster without vmap
+            return of_one(tuple(p[0] for p in parameters), x[0]).unsqueeze(0)
         if len(x) == 1:
-            return vmap(of_one, in_dims=(0, None))(tuple(parameters), x[0])
-        return vmap(of_one)(tuple(parameters), x)
+            return vmap(of_one, in_dims=(0, None))(parameters, x[0])
+        return vmap(of_one)(parameters, x)
 
     def output_size(self, sample_shape: Sequence[int]) -> int:
-        """Return k for samples of this shape, found by trying one.
+        """Return k for samples of this shape, found by trying two.
 
         Raises:
             UsageError: the module does not take such a sample, or returns no vector for it.
         """
         name, shape = type(self._structure[0]).__name__, tuple(sample_shape)
         try:
-            outputs = self._try_one_sample(sample_shape)
+            outputs = self._try_two_samples(sample_shape)
         except (RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise UsageError(
@@ -105,18 +132,18 @@ class Stacked(Architecture):
         sizes = [0]
         innermost = [m for m in self._structure[0].modules() if not list(m.children())]
         hooks = [
-            m.register_forward_hook(lambda m, x, output: sizes.append(output.numel()))
+            m.register_forward_hook(lambda m, x, output: sizes.append(output[0].numel()))
             for m in innermost
         ]
-        self._try_one_sample(sample_shape)
+        self._try_two_samples(sample_shape)
         for hook in hooks:
             hook.remove()
         return sum(sizes)
 
     @torch.no_grad()
-    def _try_one_sample(self, sample_shape: Sequence[int]) -> Tensor:
+    def _try_two_samples(self, sample_shape: Sequence[int]) -> Tensor:
         first = [p[:1] for p in self.stacks]
-        return self.outputs(first, first[0].new_zeros(1, 1, *sample_shape))
+        return self.outputs(first, first[0].new_zeros(1, 2, *sample_shape))
 
 
 def _build(module: Callable[[], nn.Module], replicas: int, seed: int) -> list[nn.Module]:
@@ -126,15 +153,25 @@ def _build(module: Callable[[], nn.Module], replicas: int, seed: int) -> list[nn
         for r in range(replicas):
             torch.default_generator.manual_seed(stream.key(r))
             copies.append(module())
+            if r == 0:
+                needed = 2 * replicas * sum(p.nbytes for p in copies[0].parameters())
+                require_memory(needed, "replicas", replicas, "lower it, or the size of the module")
     return copies
 
 
-def _refuse_layers(module: nn.Module) -> None:
+def _refuse_layers(module: nn.Module, samples_together: int | None) -> None:
     for name, layer in module.named_modules():
         where = f"layer {name} = {type(layer).__name__}"
         if isinstance(layer, nn.modules.batchnorm._BatchNorm):
-            raise UsageError(
-                f"{where}: makes a sample's loss depend on its batch; use GroupNorm or LayerNorm"
-            )
+            if samples_together is None:
+                raise UsageError(
+                    f"{where}: makes a sample's loss depend on its batch; give samples_together, "
+                    "or use GroupNorm or LayerNorm"
+                )
+            if layer.track_running_stats:
+                raise UsageError(
+                    f"{where}: remembers statistics of earlier weights; "
+                    "set track_running_stats=False"
+                )
         if isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0:
             raise UsageError(f"{where}: makes the energy random; set p = 0 or remove it")

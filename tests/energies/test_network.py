@@ -162,7 +162,7 @@ def test_gaps_do_not_depend_on_the_blocks(loss, widths, split, monkeypatch):
     energy = make("relu", loss, widths)
     whole = energy.gaps(split)
     monkeypatch.setattr(network, "_BLOCK_BYTES", {"cpu": 300})
-    monkeypatch.setattr(network, "_BLOCK_SAMPLES", 3)
+    monkeypatch.setattr(FullyConnected, "block_samples", 3)
     torch.testing.assert_close(energy.gaps(split), whole, rtol=1e-12, atol=1e-14)
     assert whole.shape == (3, 20 if split == "train" else 30) and not whole.requires_grad
 
@@ -222,7 +222,7 @@ def test_blocks_change_nothing_but_rounding(
         return [total, *slopes, without_graph, *energy.evaluate().values()]
 
     whole = all_of_it()
-    monkeypatch.setattr(network, "_BLOCK_SAMPLES", block_samples)
+    monkeypatch.setattr(FullyConnected, "block_samples", block_samples)
     monkeypatch.setitem(network._BLOCK_BYTES, "cpu", block_bytes)
     x, y = energy._select(indices[batch])
     blocks = list(energy._blocks(x, y))
