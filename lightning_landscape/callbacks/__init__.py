@@ -4,7 +4,9 @@ from lightning_landscape.callbacks.aging import AgingCorrelation
 from lightning_landscape.callbacks.damage import DamageSpreading
 from lightning_landscape.callbacks.energy import EnergyRelaxation
 from lightning_landscape.callbacks.gaps import GapDistribution
+from lightning_landscape.callbacks.gradient_noise import GradientNoise
 from lightning_landscape.callbacks.hessian import HessianSpectrum
+from lightning_landscape.callbacks.noise_spectrum import NoiseSpectrum
 from lightning_landscape.callbacks.probe import Probe
 from lightning_landscape.callbacks.response import FieldResponse, LinearResponse
 
@@ -14,7 +16,9 @@ __all__ = [
     "EnergyRelaxation",
     "FieldResponse",
     "GapDistribution",
+    "GradientNoise",
     "HessianSpectrum",
     "LinearResponse",
+    "NoiseSpectrum",
     "Probe",
 ]

@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_landscape.callbacks._parts import cut, length
 from lightning_landscape.callbacks.measuring import measuring
+from lightning_landscape.data.batches import Batches
 from lightning_landscape.energies.energy import Energy
 from lightning_landscape.errors import UsageError
 
@@ -98,6 +100,31 @@ class View:
         if self.landscape is None or batches is None:
             return 1.0
         return self._module.samples / batches.batch_size
+
+    @property
+    def batches(self) -> Batches | None:
+        """The mini-batches of the run; None where all data are used and in a foreign project."""
+        return getattr(self._module, "batches", None) if self.landscape is not None else None
+
+    @property
+    def samples_in_batch(self) -> int:
+        """How many samples a foreign project's current batch holds."""
+        return length(self._batch)
+
+    @property
+    def samples_per_step(self) -> int:
+        """How many samples of its current batches a foreign project puts into one step."""
+        trainer = self._module.trainer
+        return self.samples_in_batch * trainer.accumulate_grad_batches * trainer.world_size
+
+    def parts(self, most: int) -> list[Callable[[], Tensor]]:
+        """Return the energies of equal parts of a foreign project's current batch.
+
+        Args:
+            most: how many parts; no more than samples are made.
+        """
+        parts = cut(self._batch, min(most, length(self._batch)))
+        return [View(self._module, part, self.step, self._loss_fn).energy for part in parts]
 
     def parameters(self) -> list[Tensor]:
         """Return the moving parameters, as the module holds them."""

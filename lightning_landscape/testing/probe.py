@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -112,21 +113,24 @@ def _landscape() -> LandscapeModule:
     return LandscapeModule(energy, lambda params: torch.optim.SGD(params, lr=0.1))
 
 
-def _fit_landscape(probe: Probe, folder: Path, steps: int, **trainer: Any) -> Any:
+def _fit_landscape(
+    make: Callable[[], LandscapeModule], probe: Probe, folder: Path, steps: int, **trainer: Any
+) -> Any:
     resume = trainer.pop("ckpt_path", None)
     fitted = pl.Trainer(
         callbacks=[probe], logger=False, max_steps=steps, **(_quiet(folder) | trainer)
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        fitted.fit(_landscape(), ckpt_path=resume)
+        fitted.fit(make(), ckpt_path=resume)
     return fitted
 
 
 class ProbeContract:
     """Subclass it in a test file, give `make`, and pytest does the rest.
 
-    ``make`` returns a new probe whose times lie within the first 20 steps of a run.
+    ``make`` returns a new probe whose times lie within the first 20 steps of a run. A probe that
+    needs more than a quadratic well gives its own `landscape` as well.
     """
 
     SITUATIONS: ClassVar[dict[str, Any]] = {
@@ -140,6 +144,10 @@ class ProbeContract:
     def make(self) -> Probe:
         """Return a new probe."""
         raise NotImplementedError
+
+    def landscape(self) -> LandscapeModule:
+        """Return a new run of ours to be measured: replicas in a quadratic well under SGD."""
+        return _landscape()
 
     @pytest.mark.parametrize("situation", SITUATIONS)
     def test_trajectory_is_unchanged_bit_for_bit(self, situation: str, tmp_path: Path) -> None:
@@ -166,16 +174,20 @@ class ProbeContract:
 
     def test_killed_and_resumed_gives_the_same_record(self, tmp_path: Path) -> None:
         """A run that stops at step 7 and continues ends with the record of one that did not."""
-        _fit_landscape(self.make(), tmp_path / "whole", 20)
-        first = _fit_landscape(self.make(), tmp_path / "parts", 7)
+        _fit_landscape(self.landscape, self.make(), tmp_path / "whole", 20)
+        first = _fit_landscape(self.landscape, self.make(), tmp_path / "parts", 7)
         first.save_checkpoint(tmp_path / "at7.ckpt")
-        _fit_landscape(self.make(), tmp_path / "parts", 20, ckpt_path=tmp_path / "at7.ckpt")
+        _fit_landscape(
+            self.landscape, self.make(), tmp_path / "parts", 20, ckpt_path=tmp_path / "at7.ckpt"
+        )
         self._same_records(tmp_path / "whole", tmp_path / "parts")
 
     def test_two_processes_give_the_record_of_one(self, tmp_path: Path) -> None:
         """Every rank measures, rank zero writes, and nothing is counted twice."""
-        _fit_landscape(self.make(), tmp_path / "one", 20)
-        _fit_landscape(self.make(), tmp_path / "two", 20, strategy="ddp_fork", devices=2)
+        _fit_landscape(self.landscape, self.make(), tmp_path / "one", 20)
+        _fit_landscape(
+            self.landscape, self.make(), tmp_path / "two", 20, strategy="ddp_fork", devices=2
+        )
         self._same_records(tmp_path / "one", tmp_path / "two")
 
     def _same_records(self, one: Path, other: Path) -> None:

@@ -1,0 +1,107 @@
+"""What the probes of gradient noise share: their times, their samples and the run's batches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from lightning_landscape.callbacks.probe import Probe
+from lightning_landscape.callbacks.view import LossFn, View
+from lightning_landscape.clock import log_times, to_steps
+from lightning_landscape.data.batches import Batches
+from lightning_landscape.errors import UsageError, require
+from lightning_landscape.observables.gradient_noise import (
+    GroupGradients,
+    SampleGradients,
+    batch_factor,
+    gradients_of,
+)
+from lightning_landscape.rng import Stream
+
+__all__ = ["NoiseProbe"]
+
+
+class NoiseProbe(Probe):
+    """Base of the probes of gradient noise.
+
+    Args:
+        first: first time > 0 after time 0.
+        last: last time; later ones are not measured.
+        per_decade: points in a factor of ten.
+        batches: whose noise; None takes the run's own.
+        samples: how many samples to take the gradients of, at most.
+        groups: in a foreign project, into how many parts to cut the current batch, at most.
+        seed: of random samples and directions.
+        loss_fn: the energy of a foreign module, ``loss_fn(pl_module, batch)``; see `View`.
+    """
+
+    def __init__(
+        self,
+        first: float,
+        last: float,
+        per_decade: int,
+        batches: Batches | None,
+        samples: int,
+        groups: int,
+        seed: int,
+        loss_fn: LossFn | None,
+    ) -> None:
+        super().__init__(loss_fn)
+        require(samples >= 2, "samples", samples, "must be at least 2, for a variance")
+        require(groups >= 2, "groups", groups, "must be at least 2, for a variance")
+        self.grid = [0.0, *log_times(first, last, per_decade)]
+        self.batches, self.samples, self.groups, self.seed = batches, samples, groups, seed
+
+    def events(self, time_step: float) -> list[int]:
+        """Return the steps of the grid."""
+        self._grid_steps = to_steps(self.grid, time_step)
+        return self._grid_steps
+
+    def source(self, view: View) -> SampleGradients:
+        """Return the gradients of samples at this time; inside `measuring`."""
+        energy: Any = view.landscape
+        if energy is None:
+            parts = view.parts(self.groups)
+            return GroupGradients(parts, view.parameters(), view.samples_in_batch // len(parts))
+        rows = None
+        if energy.samples > self.samples:
+            stream = Stream(self.seed, "samples of the noise")
+            rows = stream.permutation(energy.samples, view.step)[: self.samples]
+        return gradients_of(energy, rows)
+
+    def factor(self, view: View, source: SampleGradients) -> float:
+        """Return c in Cov(g_B) = c S, with the S of ``source``."""
+        if view.landscape is None:
+            batch_size = view.samples_per_step if self.batches is None else self.batches.batch_size
+            return source.size / batch_size
+        return batch_factor(**self._draws(view))
+
+    def _draws(self, view: View) -> dict[str, Any]:
+        """Return how the batches of one of our runs are drawn."""
+        batches = view.batches if self.batches is None else self.batches
+        if batches is None:
+            raise UsageError(
+                "batches: the run uses all data at every step, so its gradient has no noise; give "
+                "the probe batches: {batch_size: …} to measure the noise that they would have"
+            )
+        P: int = getattr(view.landscape, "samples", 0)
+        required = "has no data, so its gradient has no noise"
+        require(P > 0, "energy", type(view.landscape).__name__, required)
+        draws = {"batch_size": batches.batch_size, "samples": P}
+        return draws | {"replacement": batches.replacement}
+
+    def _describe(self, view: View) -> dict[str, Any]:
+        described = super()._describe(view)
+        if view.landscape is None:
+            return described
+        draws = self._draws(view)
+        batch_factor(**draws)  # refuses a batch larger than the data
+        return described | {**draws, "replacement": int(draws["replacement"])}
+
+    def append(self, row: dict[str, torch.Tensor]) -> None:
+        """Append a row to the tables of ``results``, which start with the first one."""
+        self.results = {
+            name: torch.cat([self.results.get(name, value[None][:0]), value[None]])
+            for name, value in row.items()
+        }
