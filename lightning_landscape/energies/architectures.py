@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -20,7 +20,8 @@ from lightning_landscape.energies._initialization import (
     gaussian,
 )
 from lightning_landscape.energies._memory import require_memory
-from lightning_landscape.errors import nearest, require
+from lightning_landscape.energies._names import require_name
+from lightning_landscape.errors import require
 from lightning_landscape.rng import Stream
 
 __all__ = ["Architecture", "FullyConnected", "Pull"]
@@ -133,8 +134,8 @@ class FullyConnected(Architecture):
         initialization: InitializationName = "gaussian",
     ) -> None:
         super().__init__()
-        _check_name("activation", activation, ACTIVATIONS)
-        _check_name("initialization", initialization, INITIALIZATIONS)
+        require_name("activation", activation, ACTIVATIONS)
+        require_name("initialization", initialization, INITIALIZATIONS)
         self._sigma = ACTIVATIONS[activation]
         critical = self._sigma.weight_variance, self._sigma.bias_variance
         default_W, default_b = critical if initialization == "gaussian" else (1.0, 0.0)
@@ -224,18 +225,13 @@ class FullyConnected(Architecture):
         return self._kept[key]
 
 
-def _check_name(argument: str, name: str, known: Collection[str]) -> None:
-    required = f"must be one of {', '.join(known)}{nearest(name, known)}"
-    require(name in known, argument, name, required)
-
-
 def _check(widths: list[int], replicas: int, C_W: float, C_b: float, dtype: str) -> None:
     require(len(widths) >= 2, "widths", widths, "must name at least inputs and outputs")
     require(min(widths) >= 1, "widths", widths, "must be at least 1 each")
     require(replicas >= 1, "replicas", replicas, "must be at least 1")
     require(C_W >= 0, "weight_variance", C_W, "must be at least 0")
     require(C_b >= 0, "bias_variance", C_b, "must be at least 0")
-    require(dtype in ("float32", "float64"), "dtype", dtype, "must be float32 or float64")
+    require_name("dtype", dtype, ("float32", "float64"))
     N = sum(n * (m + 1) for m, n in pairwise(widths))
     needed = 2 * replicas * N * getattr(torch, dtype).itemsize  # with the gradient
     require_memory(needed, "widths", widths, f"lower the widths or replicas = {replicas}")
