@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lightning_landscape.callbacks import _aging_panels as aging
+from lightning_landscape.callbacks import _equilibration_panels as equilibration
 from lightning_landscape.callbacks import _gap_panels as gaps
+from lightning_landscape.callbacks import _jamming_panels as jamming
 from lightning_landscape.callbacks import _ladder_panels as ladder
+from lightning_landscape.callbacks import _noise_panels as noise
 from lightning_landscape.callbacks import _response_panels as response
 from lightning_landscape.callbacks import _spectrum_panels as spectrum
 
@@ -80,6 +83,8 @@ def _panels(dataset: Dataset) -> list[Callable[[Dataset, Axes], None]]:
         response.against_decay,
         response.temperatures,
     ]
+    measures_rates = any(str(name).endswith("_rate") for name in dataset)
+    of_rates = [equilibration.rates] if measures_rates else []
     known: dict[str, list[Callable[[Dataset, Axes], None]]] = {
         "EnergyRelaxation": [aging.relaxation],
         "AgingCorrelation": [
@@ -88,9 +93,14 @@ def _panels(dataset: Dataset) -> list[Callable[[Dataset, Axes], None]]:
             aging.collapsed,
         ],
         "GapDistribution": [gaps.unsatisfied, gaps.distribution, *of_avalanches],
+        "GradientNoise": [noise.strength, noise.kurtosis],
+        "JammingScan": jamming.scan(dataset),
+        "JammingTransition": [jamming.transition, jamming.line],
         "HessianSpectrum": [spectrum.edges, spectrum.density, last],
         "LinearResponse": of_response,
         "FieldResponse": of_response,
         "DamageSpreading": [response.damage],
+        "Equilibration": [equilibration.starts, *of_rates],
+        "NoiseSpectrum": [noise.eigenvalues, noise.overlap, noise.cosine],
     }
     return known.get(dataset.attrs.get("probe", ""), [])

@@ -30,12 +30,13 @@ _DIRECTIONS = 10
 class GradientNoise(NoiseProbe):
     r"""Measure how strong the noise of mini-batches is, and of what shape.
 
-    For each replica, at time 0 and on a log grid: the variance D of the gradient g_B of a mini-batch, its mean over parameters
-    and over those of each layer; |grad E|^2 / N beside it; the batch size at which they are equal,
-    tr S / |grad E|^2, with S the covariance over single samples; the temperature T = lr D / 2 at
-    which Langevin noise is as strong; and the excess kurtosis of g_B along 10 random directions, 0
-    where the noise is Gaussian. The factors of B, of the size of the data and of drawing with or
-    without replacement are exact, see `batch_factor`; so is D where P is at most ``samples``.
+    For each replica, at time 0 and on a log grid: the variance D of the gradient g_B of a
+    mini-batch, its mean over parameters and over those of each layer; |grad E|^2 / N beside it;
+    the batch size at which they are equal, tr S / |grad E|^2, with S the covariance over single
+    samples; the temperature T = lr D / 2 at which Langevin noise is as strong; and the excess
+    kurtosis of g_B along 10 random directions, 0 where the noise is Gaussian. The factors of B, of
+    the size of the data and of drawing with or without replacement are exact, see `batch_factor`;
+    so is D where P is at most ``samples``.
 
     Energies are `NetworkEnergy`. In a foreign project the current batch is cut into ``groups``
     parts, whose energies are those of `View`: D has groups - 1 degrees of freedom, an endless set

@@ -36,4 +36,4 @@ def noise_spectrum_rows(dataset: Dataset) -> Iterator[Row]:
         yield estimate(f"λ_max of C{t}{flag}", leading["eigenvalues"], leading["residuals"])
         yield row(f"share of tr C in {k}{t}", at["eigenvalues"].sum("rank") / at["trace"])
         yield row(f"overlap of {k} with H{t}", at["overlap"].isel(rank=-1))
-        yield estimate(f"tr HC / |H||C|{t}", at["cosine"], at["cosine_error"])
+        yield estimate(f"cosine of C and H{t}", at["cosine"], at["cosine_error"])

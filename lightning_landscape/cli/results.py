@@ -12,7 +12,10 @@ import numpy as np
 from lightning_landscape import records
 from lightning_landscape.cli import _aging_rows as aging
 from lightning_landscape.cli import _ladder_rows as ladder
+from lightning_landscape.cli._equilibration_rows import equilibration_rows
 from lightning_landscape.cli._gap_rows import gap_rows
+from lightning_landscape.cli._jamming_rows import scan_rows, transition_rows
+from lightning_landscape.cli._noise_rows import noise_rows, noise_spectrum_rows
 from lightning_landscape.cli._response_rows import damage_rows, response_rows
 from lightning_landscape.cli._spectrum_rows import spectrum_rows
 from lightning_landscape.cli.table import Row, markdown
@@ -34,10 +37,15 @@ def rows(dataset: Dataset) -> Iterator[Row]:
         "EnergyRelaxation": aging.relaxation_rows,
         "AgingCorrelation": aging.aging_rows,
         "GapDistribution": gap_rows,
+        "GradientNoise": noise_rows,
         "HessianSpectrum": spectrum_rows,
+        "JammingScan": scan_rows,
+        "JammingTransition": transition_rows,
         "LinearResponse": response_rows,
+        "NoiseSpectrum": noise_spectrum_rows,
         "FieldResponse": response_rows,
         "DamageSpreading": damage_rows,
+        "Equilibration": equilibration_rows,
     }
     if np.ptp(dataset.attrs.get("temperature", 0)) > 0:
         known |= {
