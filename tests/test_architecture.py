@@ -15,7 +15,7 @@ FLOORS = {
     **dict.fromkeys(["sphere", "records", "theory"], 0),
     **dict.fromkeys(["energies", "data"], 1),
     **dict.fromkeys(["dynamics", "observables"], 2),
-    **dict.fromkeys(["modules", "callbacks"], 3),
+    **dict.fromkeys(["modules", "callbacks", "jamming"], 3),
     **dict.fromkeys(["cli", "testing", "__main__"], 4),
 }
 # Rooms of one floor know each other only where it is said here.

@@ -1,0 +1,55 @@
+"""The verb jamming: a study of where networks stop to fit, from a configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+# imported so that their classes answer to their short names in a configuration
+import lightning_landscape.data
+import lightning_landscape.dynamics
+import lightning_landscape.jamming  # noqa: F401
+from lightning_landscape.cli import results
+from lightning_landscape.cli.fit import LandscapeParser, quiet, with_packaged_config
+from lightning_landscape.cli.runs import claim
+from lightning_landscape.jamming import Experiment
+
+__all__ = ["main"]
+
+
+def main(args: list[str]) -> int:
+    """Carry out the study, or continue it, in a run folder; print its table."""
+    quiet()
+    parser = _parser()
+    config = parser.parse_args(with_packaged_config(args[1:]))
+    folder = claim(Path(config.save_dir) / config.experiment, _resolved(parser, config))
+    study: Experiment = parser.instantiate_classes(config).jamming
+    record = folder.path / "probes" / "jamming.nc"
+    text = (folder.path / "config.yaml").read_text()
+    study.run(record, {"config": text}, tell=lambda line: print(line, flush=True))
+    table = results.summarize(folder.path)
+    print(f"\n{table}\n")
+    folder.finish(table)
+    return 0
+
+
+def _parser() -> LandscapeParser:
+    parser = LandscapeParser(
+        prog="python -m lightning_landscape jamming", description=__doc__, allow_abbrev=False
+    )
+    parser.add_argument("--config", action="config", help="A file with these options.")
+    parser.add_argument("--save_dir", type=str, default="logs", help="Where runs go.")
+    parser.add_argument(
+        "--experiment", type=str, default="jamming", help="Folder of the run under save_dir."
+    )
+    parser.add_class_arguments(Experiment, "jamming")
+    return parser
+
+
+def _resolved(parser: LandscapeParser, config: Any) -> str:
+    """Return the configuration as YAML, without the file it came from."""
+    resolved = yaml.safe_load(parser.dump(config))
+    resolved.pop("config", None)
+    return yaml.safe_dump(resolved, sort_keys=False)

@@ -1,0 +1,115 @@
+"""A study carried out: round after round, every network on record, to be continued at any time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor
+from torch.optim import Optimizer
+
+from lightning_landscape import records
+from lightning_landscape.jamming.studies import Round, Study, Transition
+from lightning_landscape.jamming.training import Protocol, train
+
+if TYPE_CHECKING:
+    from xarray import Dataset
+
+__all__ = ["Experiment"]
+
+
+class Experiment:
+    """Trains the networks of a study from scratch and keeps a record of each.
+
+    The record is written, atomically, after every round. What comes next is a function of the
+    record: a killed experiment continues with the round that it was in, and ends with the record
+    that it would have had.
+
+    Args:
+        study: which networks.
+        optimizer: makes the dynamics from the parameters; that of the source is `DecayingAdam`.
+        steps: the most steps of a network; it stops when its loss is below 1e-10.
+        margin: kappa of the quadratic hinge.
+        test_error: whether to measure the share of wrong answers on held-out data, at the end and
+            at its best on the way.
+        replaced: how many patterns to replace after training, for the avalanche that follows.
+
+    Raises:
+        UsageError: a number is out of range.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        optimizer: Callable[[Iterable[Tensor]], Optimizer],
+        steps: int,
+        margin: float = 1.0,
+        test_error: bool = False,
+        replaced: int = 0,
+    ) -> None:
+        self.study = study
+        self.protocol = Protocol(optimizer, steps, margin, test_error, replaced)
+        self.protocol.check()
+        self.runs: list[dict[str, Any]] = []
+
+    def run(self, record: Path, attributes: dict[str, Any], tell: Callable[[str], object]) -> None:
+        """Do what is missing, and write the record after every round.
+
+        Args:
+            record: the file; what it holds is continued.
+            attributes: to be written with the record.
+            tell: is told, in a line, what each round found.
+        """
+        if record.is_file():
+            self.runs = _runs(records.read(record))
+        while (each := self.study.next(self.runs)) is not None:
+            new = train(each, self.study.seeds, self.protocol)
+            self.runs += new
+            records.write(self.dataset().assign_attrs(attributes), record)
+            tell(_line(each, new))
+
+    def dataset(self) -> Dataset:
+        """Return all networks trained so far, along ``run``; of a `Transition` also its points."""
+        from xarray import Dataset
+
+        columns = {name: ("run", [run[name] for run in self.runs]) for name in self.runs[0]}
+        sizes = sorted({point.N for point in self.study.points})
+        attributes = {
+            "probe": f"Jamming{type(self.study).__name__}",
+            "energy": "NetworkEnergy",
+            "N": ", ".join(map(str, sizes)),
+            "replicas": self.study.seeds,
+            "temperature": 0.0,
+            "margin": self.protocol.margin,
+        }
+        found = _points(self.study, self.runs) if isinstance(self.study, Transition) else {}
+        return Dataset(columns | found, attrs=attributes)
+
+
+def _points(study: Transition, runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return r_c = P*/N of each point with its standard error, and the width s in log P."""
+    known = [(point, study.threshold(point, runs).estimate()) for point in study.points]
+    r_c = np.array([np.exp(found.log_place) / point.N for point, found in known])
+    return {
+        "point_depth": ("points", [point.family.depth for point, _ in known]),
+        "point_N": ("points", [point.N for point, _ in known]),
+        "ratio": ("points", r_c),
+        "ratio_error": ("points", r_c * [found.error for _, found in known]),
+        "spread": ("points", [found.spread for _, found in known]),
+    }
+
+
+def _runs(dataset: Dataset) -> list[dict[str, Any]]:
+    names = [str(name) for name, values in dataset.items() if values.dims == ("run",)]
+    columns = [dataset[name].to_numpy().tolist() for name in names]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _line(each: Round, runs: list[dict[str, Any]]) -> str:
+    jammed, ratio = sum(run["jammed"] for run in runs), each.samples / each.point.N
+    return (
+        f"depth {each.point.family.depth}, N = {each.point.N}, P = {each.samples} "
+        f"(P/N = {ratio:.3f}): {jammed} of {len(runs)} jam"
+    )
