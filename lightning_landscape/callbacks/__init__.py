@@ -3,9 +3,11 @@
 from lightning_landscape.callbacks.aging import AgingCorrelation
 from lightning_landscape.callbacks.damage import DamageSpreading
 from lightning_landscape.callbacks.energy import EnergyRelaxation
+from lightning_landscape.callbacks.equilibration import Equilibration
 from lightning_landscape.callbacks.gaps import GapDistribution
 from lightning_landscape.callbacks.gradient_noise import GradientNoise
 from lightning_landscape.callbacks.hessian import HessianSpectrum
+from lightning_landscape.callbacks.jamming import JammingHessian
 from lightning_landscape.callbacks.noise_spectrum import NoiseSpectrum
 from lightning_landscape.callbacks.probe import Probe
 from lightning_landscape.callbacks.response import FieldResponse, LinearResponse
@@ -14,10 +16,12 @@ __all__ = [
     "AgingCorrelation",
     "DamageSpreading",
     "EnergyRelaxation",
+    "Equilibration",
     "FieldResponse",
     "GapDistribution",
     "GradientNoise",
     "HessianSpectrum",
+    "JammingHessian",
     "LinearResponse",
     "NoiseSpectrum",
     "Probe",

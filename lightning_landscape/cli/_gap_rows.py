@@ -1,4 +1,4 @@
-"""The rows of a GapDistribution record."""
+"""The rows of a GapDistribution and of a JammingHessian record."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lightning_landscape.theory.jamming import NETWORKS
 if TYPE_CHECKING:
     from xarray import Dataset
 
-__all__ = ["gap_rows"]
+__all__ = ["gap_rows", "jamming_rows"]
 
 
 def gap_rows(dataset: Dataset) -> Iterator[Row]:
@@ -33,3 +33,18 @@ def gap_rows(dataset: Dataset) -> Iterator[Row]:
             )
             error = float(dataset[f"{name}_error"])
             yield Row(quantity, float(dataset[name]), error, value, NETWORKS.source)
+
+
+def jamming_rows(dataset: Dataset) -> Iterator[Row]:
+    """Yield N_Delta, the rank of H0, negative modes and the trace of Hp at the last time."""
+    if not dataset.sizes["t"]:
+        return
+    last, N = dataset.isel(t=-1), dataset.sizes["eigenvalue"]
+    yield row("N_Δ/N", last["unsatisfied"] / N)
+    yield row("N_eff/N", last["effective_parameters"] / N)
+    yield row("rank of H0/N", 1 - last["zero"].sel(part="H0") / N)
+    for part in ("Hp", "H"):
+        yield row(f"negative modes of {part}/N", last["negative"].sel(part=part) / N)
+    Hp = last["eigenvalues"].sel(part="Hp")
+    size = abs(Hp).sum("eigenvalue")
+    yield row("tr Hp/tr |Hp|", Hp.sum("eigenvalue") / size.where(size > 0))

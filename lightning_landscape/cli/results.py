@@ -13,7 +13,7 @@ from lightning_landscape import records
 from lightning_landscape.cli import _aging_rows as aging
 from lightning_landscape.cli import _ladder_rows as ladder
 from lightning_landscape.cli._equilibration_rows import equilibration_rows
-from lightning_landscape.cli._gap_rows import gap_rows
+from lightning_landscape.cli._gap_rows import gap_rows, jamming_rows
 from lightning_landscape.cli._jamming_rows import scan_rows, transition_rows
 from lightning_landscape.cli._noise_rows import noise_rows, noise_spectrum_rows
 from lightning_landscape.cli._response_rows import damage_rows, response_rows
@@ -41,6 +41,7 @@ def rows(dataset: Dataset) -> Iterator[Row]:
         "HessianSpectrum": spectrum_rows,
         "JammingScan": scan_rows,
         "JammingTransition": transition_rows,
+        "JammingHessian": jamming_rows,
         "LinearResponse": response_rows,
         "NoiseSpectrum": noise_spectrum_rows,
         "FieldResponse": response_rows,

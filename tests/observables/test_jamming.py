@@ -84,17 +84,14 @@ def test_the_trace_of_Hp_does_not_vanish_for_tanh():
         ("linear", (6, 1), 0),  # all of it: 6 weights and a bias
         ("linear", (6, 4, 1), 4 * 7 + 5 - 7),  # a linear function of 6 inputs and 1
         ("relu", (6, 7, 1), 7),
-        ("relu", (6, 7, 7, 1), 14),
-        ("relu", (6, 7, 5, 3), 12),
+        ("relu", (6, 16, 12, 1), 28),  # wide enough that no neuron is always on or off
+        ("relu", (6, 16, 12, 3), 28),
         ("tanh", (6, 7, 1), 0),
     ],
 )
 def test_effective_parameters_are_those_that_move_the_function(activation, widths, lost):
     """Known for linear networks; for ReLU one is lost with each hidden neuron."""
     architecture = FullyConnected(list(widths), activation, replicas=2, dtype="float64")
-    with torch.no_grad():
-        for bias in architecture.biases:
-            bias.fill_(1.0)  # so that no neuron is dead
     N = sum(p[0].numel() for p in architecture.parameters())
     assert effective_parameters(architecture, [6]).tolist() == [N - lost] * 2
 
