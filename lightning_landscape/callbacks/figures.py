@@ -11,9 +11,9 @@ from lightning_landscape.callbacks import _aging_panels as aging
 from lightning_landscape.callbacks import _equilibration_panels as equilibration
 from lightning_landscape.callbacks import _gap_panels as gaps
 from lightning_landscape.callbacks import _jamming_panels as jamming
-from lightning_landscape.callbacks import _jamming_panels as jamming
 from lightning_landscape.callbacks import _ladder_panels as ladder
 from lightning_landscape.callbacks import _noise_panels as noise
+from lightning_landscape.callbacks import _parts_panels as parts
 from lightning_landscape.callbacks import _response_panels as response
 from lightning_landscape.callbacks import _spectrum_panels as spectrum
 
@@ -98,7 +98,7 @@ def _panels(dataset: Dataset) -> list[Callable[[Dataset, Axes], None]]:
         "JammingScan": jamming.scan(dataset),
         "JammingTransition": [jamming.transition, jamming.line],
         "HessianSpectrum": [spectrum.edges, spectrum.density, last],
-        "JammingHessian": [jamming.branches, jamming.curvature, jamming.modes],
+        "JammingHessian": [parts.branches, parts.curvature, parts.modes],
         "LinearResponse": of_response,
         "FieldResponse": of_response,
         "DamageSpreading": [response.damage],
