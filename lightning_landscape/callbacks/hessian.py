@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from lightning_landscape.observables.curvature.kept_graph import HessianOperator
 from lightning_landscape.observables.curvature.of_energy import hessian_of
 from lightning_landscape.observables.curvature.operator import CurvatureOperator
 from lightning_landscape.observables.curvature.parameters import blocks
+from lightning_landscape.observables.curvature.peer import survey_by_pyhessian
 from lightning_landscape.observables.curvature.survey import Effort, survey
 from lightning_landscape.observables.curvature.tangent import TangentOperator
 from lightning_landscape.rng import Stream
@@ -38,10 +39,14 @@ _DIMS = {
         [f"{end}{of}" for end in ("highest", "lowest") for of in ("", "_residual", "_converged")],
         ("t", "replica", "rank"),
     ),
+    **dict.fromkeys(("highest_vector", "lowest_vector"), ("t", "replica", "rank", "coordinate")),
 }
 
 # Matrices and dense solves of glasses, N = 64 to 256, take 5 to 11 gradients, shared couplings 36.
 _KNOWN = 10.0
+
+# Eigenvectors travel in every checkpoint.
+_VECTOR_BYTES = 2**28
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +83,10 @@ class HessianSpectrum(Probe):
         dense_up_to: the size N up to which all eigenvalues are computed.
         max_share: cost of all measurements over that of the run; inf for no limit.
         seed: of the random vectors.
+        eigenvectors: whether to record those of the k eigenvalues at each end too, in the order of
+            the parameters; 2 k R N numbers each time, at most 256 MiB in all.
+        backend: ``landscape`` is our engine. ``pyhessian`` runs PyHessian, without side effects and
+            with its true residuals, replica by replica; see `survey_by_pyhessian`.
         loss_fn: the energy of a foreign module, ``loss_fn(pl_module, batch)``; see `View`.
 
     Raises:
@@ -96,16 +105,20 @@ class HessianSpectrum(Probe):
         dense_up_to: int = 1000,
         max_share: float = 0.05,
         seed: int = 0,
+        eigenvectors: bool = False,
+        backend: Literal["landscape", "pyhessian"] = "landscape",
         loss_fn: LossFn | None = None,
     ) -> None:
         super().__init__(loss_fn)
         require(max_share > 0, "max_share", max_share, "must be greater than 0")
+        known = ("landscape", "pyhessian")
+        require(backend in known, "backend", backend, f"must be one of {', '.join(known)}")
         self.grid = [0.0, *log_times(first, last, per_decade)]
-        self.effort = Effort(k, probes, steps, max_products, dense_up_to, seed)
-        self.max_share = max_share
+        self.effort = Effort(k, probes, steps, max_products, dense_up_to, seed, eigenvectors)
+        self.max_share, self.backend = max_share, backend
         self.parts: dict[str, slice] = {}
         self._started_at = 0.0
-        self._cost = ""
+        self._cost, self._times = "", 1
 
     # when
 
@@ -122,6 +135,7 @@ class HessianSpectrum(Probe):
         each = self._gradients(view) * view.steps_per_gradient
         most = max(1, int(min(len(reached), self.max_share * run / each)))
         chosen = [reached[k] for k in _spread(len(reached), most)]
+        self._times = len(chosen)
         self._cost = (
             f"{len(chosen)} of {len(reached)} measurements of at most {self._gradients(view):.3g} "
             f"gradients, {len(chosen) * each / max(run, 1):.2g} times the cost of the "
@@ -131,7 +145,9 @@ class HessianSpectrum(Probe):
 
     def _gradients(self, view: View) -> float:
         """What a measurement costs at most, in gradients of the energy."""
-        N = view.shape[1]
+        R, N = view.shape
+        if self.backend == "pyhessian":
+            return 1 + HessianOperator.gradient_cost * R * self.effort.by_pyhessian
         known = hasattr(view.landscape, "hessian")
         products = self.effort.products(N, known)
         if products == 0:
@@ -161,15 +177,30 @@ class HessianSpectrum(Probe):
             "curvature needs parameters in float32 or float64",
             "use precision bf16-mixed or 16-mixed",
         )
+        if self.effort.eigenvectors:
+            self._require_room_for_vectors(view)
         self.results = {"step": torch.empty(0, dtype=torch.int64)}
         return self._cost
 
+    def _require_room_for_vectors(self, view: View) -> None:
+        R, N = view.shape
+        needed = 2 * self.effort.k * R * N * self._times * view.parameters()[0].dtype.itemsize
+        require(
+            needed <= _VECTOR_BYTES,
+            "eigenvectors",
+            True,
+            f"would take {needed / 2**20:.0f} MiB at {self._times} times; 256 MiB is the most",
+            "lower k or per_decade, or measure a checkpoint with the verb spectrum",
+        )
+
     def _describe(self, view: View) -> dict[str, Any]:
         on_sphere = view.landscape is not None and view.landscape.constraint is not None
-        self.parts = {} if on_sphere else blocks(view.system, view.shape[0])
+        without = on_sphere or self.backend == "pyhessian"
+        self.parts = {} if without else blocks(view.system, view.shape[0])
         targets = getattr(view.landscape, "targets", None)
         outputs = 1 if targets is None else targets.shape[-1]
-        return super()._describe(view) | ({"classes": outputs} if outputs > 1 else {})
+        described = super()._describe(view) | {"backend": self.backend}
+        return described | ({"classes": outputs} if outputs > 1 else {})
 
     def measure(self, view: View, due: list[int]) -> dict[str, float]:
         """Append the spectrum at this time; of a run that has diverged there is none."""
@@ -180,7 +211,10 @@ class HessianSpectrum(Probe):
             # dropout masks are functions of the step
             torch.manual_seed(Stream(self.effort.seed, "evaluation").key(view.step))
             operator = self._operator(view)
-            row = survey(operator, self.effort, self.parts)
+            if self.backend == "pyhessian":
+                row = survey_by_pyhessian(operator, self.effort)
+            else:
+                row = survey(operator, self.effort, self.parts)
         if isinstance(operator, TangentOperator):
             row["multiplier"] = operator.multiplier.double().cpu()
         row["step"] = torch.tensor(view.step)

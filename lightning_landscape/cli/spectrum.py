@@ -42,6 +42,12 @@ def main(args: list[str]) -> int:
     parser.add_argument(
         "--dense_up_to", type=int, default=1000, help="size up to which all are computed"
     )
+    parser.add_argument(
+        "--eigenvectors", action="store_true", help="record the eigenvectors at the ends too"
+    )
+    parser.add_argument(
+        "--backend", choices=["landscape", "pyhessian"], default="landscape", help="who computes"
+    )
     options = vars(parser.parse_args(args[1:]))
     run, checkpoint = locate(options.pop("checkpoint"))
     quiet()

@@ -3,6 +3,7 @@ import math
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -24,7 +25,7 @@ from lightning_landscape.energies import (
 )
 from lightning_landscape.errors import UsageError
 from lightning_landscape.modules import LandscapeModule
-from lightning_landscape.observables.curvature import HessianOperator, blocks
+from lightning_landscape.observables.curvature import HessianOperator, blocks, hessian_of
 from lightning_landscape.testing.probe import Classifier, ProbeContract, train
 from lightning_landscape.theory.random_matrices import goe_largest_eigenvalue
 
@@ -49,6 +50,16 @@ class TestContract(ProbeContract):
 class TestContractWhereAllEigenvaluesAreComputed(ProbeContract):
     def make(self):
         return HessianSpectrum(last=8, per_decade=1, max_share=math.inf)
+
+
+class TestContractOfPyHessian(ProbeContract):
+    """It erases gradients, switches modes and draws random numbers; nothing of that is left."""
+
+    def make(self):
+        return HessianSpectrum(
+            last=8, per_decade=1, k=1, probes=2, steps=2, max_products=2, max_share=math.inf,
+            backend="pyhessian",
+        )  # fmt: skip
 
 
 def fit(module, probe, steps, folder, **trainer):
@@ -133,6 +144,56 @@ def test_a_glass_has_a_figure_and_rows(tmp_path):
     table = {row.quantity: row for row in rows(record)}
     assert table["λ_min(t = 0)"].exact == pytest.approx(float(record["lower_edge_exact"][0]))
     assert not math.isnan(table["tr H²(t = 0)/N"].exact)
+
+
+def test_pyhessian_on_two_replicas_of_a_glass(tmp_path):
+    """What it does not look for is nan in the record and left out of figure and table."""
+    module = LandscapeModule(SphericalPSpin(N=12, p=3, replicas=2), torch.optim.SGD)
+    probe = HessianSpectrum(
+        first=1e-3, last=1e-3, k=2, probes=3, steps=5, max_share=math.inf, backend="pyhessian"
+    )
+    record = fit(module, probe, 1, tmp_path)
+    assert record.attrs["backend"] == "pyhessian"
+    both = np.concatenate([record["highest"], record["lowest"]], -1)
+    assert (np.isfinite(both).sum(-1) == 2).all()  # two by modulus, wherever they are
+    residuals = np.concatenate([record["highest_residual"], record["lowest_residual"]], -1)
+    assert (np.isfinite(both) == np.isfinite(residuals)).all()
+    assert "part_trace" not in record and "eigenvalues" not in record
+    draw(record).draw_without_rendering()
+    assert all(row.quantity for row in rows(record))
+
+
+@pytest.mark.parametrize(
+    ("budget", "tolerance"),
+    [({"dense_up_to": 1000}, 1e-10), ({"dense_up_to": 0, "max_products": 38, "probes": 2}, 2e-3)],
+)
+def test_eigenvectors_are_those_of_the_eigenvalues_beside_them(tmp_path, budget, tolerance):
+    """H y = theta y in the coordinates of the configuration, and y orthogonal to it."""
+    energy = SphericalPSpin(N=20, p=3, replicas=2, seed=1, dtype="float64")
+    module = LandscapeModule(energy, torch.optim.SGD)
+    probe = HessianSpectrum(
+        first=1e-3, last=1e-3, k=3, max_share=math.inf, eigenvectors=True, **budget
+    )
+    record = fit(module, probe, 1, tmp_path).isel(t=-1)
+    tangent = hessian_of(energy)
+    for end in ("highest", "lowest"):
+        assert record[f"{end}_vector"].dims == ("replica", "rank", "coordinate")
+        Y = torch.tensor(record[f"{end}_vector"].values)
+        theta = torch.tensor(record[end].values)
+        assert (Y @ energy.configuration()[..., None]).abs().max() < 1e-10
+        HY = tangent.A @ Y + tangent.multiplier[:, None, None] * Y
+        x = energy.configuration()
+        HY -= (HY @ x[..., None]) * x[:, None] / 20
+        assert torch.linalg.vector_norm(HY - theta[..., None] * Y, dim=-1).max() < tolerance * 5
+
+
+def test_eigenvectors_that_do_not_fit_into_a_checkpoint_are_refused(tmp_path):
+    """2 k R N = 160 x 67 510 numbers are 41 MiB, at 0, 1, 3, …, 1000: 8 times."""
+    energy = NetworkEnergy(FullyConnected([64, 900, 10], replicas=4), Digits())
+    module = LandscapeModule(energy, lambda p: torch.optim.SGD(p, lr=1.0))
+    probe = HessianSpectrum(k=20, eigenvectors=True, max_share=math.inf)
+    with pytest.raises(UsageError, match=r"eigenvectors = True: would take 330 MiB at 8 times"):
+        fit(module, probe, 1000, tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -327,6 +388,7 @@ def test_a_thinned_run_that_was_killed_ends_with_the_same_record(tmp_path):
         ({"max_products": 5}, "max_products = 5: must be at least 2 k = 20"),
         ({"max_share": 0}, "max_share = 0"),
         ({"first": 0}, "first = 0"),
+        ({"backend": "pyhesian"}, "backend = pyhesian"),
     ],
 )
 def test_arguments_out_of_range_are_refused(arguments, sentence):

@@ -53,6 +53,14 @@ def test_the_checkpoint_has_the_spectrum_that_the_probe_saw(run, name, capsys):
     assert [path.name for path in (run / "probes").iterdir()] == ["hessian_spectrum.nc"]
 
 
+def test_pyhessian_and_eigenvectors_on_request(run, capsys):
+    options = ["--backend", "pyhessian", "--eigenvectors", "--top", "2"]
+    assert main(["spectrum", "--checkpoint", str(run), *options]) == 0
+    record = records.read(run / "spectrum/step_20.nc")
+    assert record.attrs["backend"] == "pyhessian"
+    assert record["highest_vector"].shape == (1, 3, 2, 16)
+
+
 def test_a_network_is_rebuilt_with_its_data(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     network = {

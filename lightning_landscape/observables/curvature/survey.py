@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,16 +13,23 @@ from lightning_landscape.observables.curvature.dense import spectrum
 from lightning_landscape.observables.curvature.lanczos import lanczos
 from lightning_landscape.observables.curvature.matrices import DenseOperator
 from lightning_landscape.observables.curvature.operator import CurvatureOperator
-from lightning_landscape.observables.curvature.quadrature import symmetric_log_edges
+from lightning_landscape.observables.curvature.quadrature import SpectralQuadrature
+from lightning_landscape.observables.curvature.results import Eigenpairs
+from lightning_landscape.observables.curvature.row import (
+    ZERO,
+    bins,
+    both_ends,
+    columns,
+    estimated_row,
+    leading,
+)
 from lightning_landscape.observables.curvature.slq import stochastic_lanczos
 from lightning_landscape.observables.curvature.tangent import TangentOperator
 
 __all__ = ["Effort", "survey"]
 
-# Eigenvalues of this fraction of the largest modulus count as zero.
-_ZERO = 1e-4
-_DECADES, _BINS_PER_DECADE = 5, 4
-_BINS = 2 * _DECADES * _BINS_PER_DECADE + 1
+# A single start vector sees one copy of a double eigenvalue, and can miss one of two close ones.
+_BLOCK = 2
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,7 @@ class Effort:
         max_products: budget of the eigenvalues at the ends, in matrix-vector products.
         dense_up_to: the size N up to which all eigenvalues are computed.
         seed: of the random vectors.
+        eigenvectors: whether to return those of the eigenvalues at the ends too, 2 k R N numbers.
 
     Raises:
         UsageError: an argument is out of range.
@@ -51,6 +59,7 @@ class Effort:
     max_products: int = 300
     dense_up_to: int = 1000
     seed: int = 0
+    eigenvectors: bool = False
 
     def __post_init__(self) -> None:
         for name in ("k", "steps"):
@@ -64,6 +73,11 @@ class Effort:
     def estimate(self) -> int:
         """The most products that the estimates take, per replica."""
         return self.max_products + self.probes * self.steps
+
+    @property
+    def by_pyhessian(self) -> int:
+        """The most products that `survey_by_pyhessian` takes for one replica."""
+        return self.estimate + self.probes + self.k
 
     def computes_all(self, N: int) -> bool:
         """Whether all N eigenvalues are computed."""
@@ -86,13 +100,15 @@ def survey(
     """Return what is to be known of R spectra, by name, float64 with the replica axis first.
 
     ``highest``, ``lowest``: k eigenvalues from each end inwards, (R, k), with ``_residual`` and
-    ``_converged``; ``separated``, (R,): whether none can be missing among them. ``trace``,
+    ``_converged``; ``separated``, (R,): whether none seems to be missing among them. ``trace``,
     ``trace_of_square``, (R,), and ``part_trace``, (R, parts), with ``_error``. ``negative``, (R,):
     the fraction of eigenvalues below ``zero`` = -1e-4 of the largest modulus, between
     ``negative_lower`` and ``negative_upper``. ``fraction`` of the eigenvalues in the bins between
     ``edges``, (R, B), with ``fraction_error`` and ``resolution``: linear bins on the sphere,
     logarithmic ones on both sides of zero otherwise. ``eigenvalues``, (R, N), where all are
-    computed. ``products`` spent.
+    computed. ``highest_vector`` and ``lowest_vector``, (R, k, N), where the effort includes them:
+    unit eigenvectors in the coordinates of the configuration, their signs arbitrary. ``products``
+    spent.
 
     What is exact has the error 0; residuals of exact eigenvalues bound their rounding errors.
 
@@ -109,12 +125,18 @@ def survey(
     linear = isinstance(operator, TangentOperator)
     known = operator.gradient_cost == 0
     row: dict[str, Tensor] = {}
-    matrices = operator
+    vectors, matrices = torch.empty(0), operator
     if effort.computes_all(operator.N):
         matrices = DenseOperator(operator.dense())
         row = _exact(matrices, effort.k, parts, linear)
     if effort.estimates(operator.N, known):
-        row |= _estimated(matrices, effort, parts, linear)
+        pairs, quadrature = _estimated(matrices, effort, parts)
+        row |= estimated_row(pairs, quadrature, effort.k, linear)
+        vectors = pairs.eigenvectors
+    elif effort.eigenvectors:
+        vectors = _extreme(matrices, min(effort.k, operator.N))
+    if effort.eigenvectors:
+        row |= both_ends(operator.lift(vectors), effort.k, "_vector")
     row["products"] = torch.tensor(operator.products - before)
     return row
 
@@ -125,19 +147,19 @@ def _exact(
     full = spectrum(matrices)
     values = full.eigenvalues
     scale = values.abs().max()
-    edges = _edges(scale, linear)
+    edges = bins(scale, linear)
     counts = torch.stack([torch.histogram(v, edges).hist for v in values])
-    negative = full.fraction_below(-_ZERO * scale.item())
+    negative = full.fraction_below(-ZERO * scale.item())
     diagonal = matrices.dense().diagonal(dim1=1, dim2=2).double().cpu()
     row = {
         "eigenvalues": values,
-        "highest": _ends(values.flip(1), k),
-        "lowest": _ends(values, k),
+        "highest": leading(values.flip(1), k),
+        "lowest": leading(values, k),
         "separated": torch.ones(len(values), dtype=torch.bool),
         "trace": values.sum(1),
         "trace_of_square": values.square().sum(1),
-        "part_trace": _columns([diagonal[:, part].sum(1) for part in parts.values()], values),
-        "zero": -_ZERO * scale,
+        "part_trace": columns([diagonal[:, part].sum(1) for part in parts.values()], values),
+        "zero": -ZERO * scale,
         **dict.fromkeys(("negative", "negative_lower", "negative_upper"), negative),
         "edges": edges,
         "fraction": counts / values.shape[1],
@@ -151,55 +173,35 @@ def _exact(
     return row
 
 
+def _extreme(matrices: CurvatureOperator, k: int) -> Tensor:
+    """Eigenvectors of the k highest and the k lowest eigenvalues, descending, (R, 2 k, N)."""
+    chosen = []
+    for H in matrices.dense().double():
+        Y = torch.linalg.eigh(H).eigenvectors.mT.flip(0)
+        chosen.append(torch.cat([Y[:k], Y[-k:]]))
+    return torch.stack(chosen).to(matrices.dtype)
+
+
 def _estimated(
-    operator: CurvatureOperator, effort: Effort, parts: Mapping[str, slice], linear: bool
-) -> dict[str, Tensor]:
+    operator: CurvatureOperator, effort: Effort, parts: Mapping[str, slice]
+) -> tuple[Eigenpairs, SpectralQuadrature]:
     k = min(effort.k, (operator.N - 1) // 2)
     budget = max(effort.max_products, 2 * k)
-    pairs = lanczos(operator, k, "both", max_products=budget, seed=effort.seed)
+    pairs = lanczos(operator, k, "both", block=_BLOCK, max_products=budget, seed=effort.seed)
     quadrature = stochastic_lanczos(
         operator, effort.probes, effort.steps, deflate=pairs, parts=parts, seed=effort.seed + 1
     )
-    traces, values = quadrature.traces, pairs.eigenvalues
-    scale = torch.maximum(values.abs().max(), quadrature.nodes_and_weights[0].abs().max())
-    density = quadrature.density(_edges(scale, linear))
-    below = quadrature.fraction_below(-_ZERO * scale.item())
-    row = {
-        "separated": pairs.separated,
-        "zero": -_ZERO * scale,
-        "negative": below.value,
-        "negative_lower": below.lower,
-        "negative_upper": below.upper,
-        "edges": density.edges,
-        "fraction": density.fraction,
-        "fraction_error": density.error,
-        "resolution": density.resolution,
-        "part_trace": _columns([e.value for e in traces.parts.values()], values),
-        "part_trace_error": _columns([e.error for e in traces.parts.values()], values),
-    }
-    for name, estimate in (("trace", traces.trace), ("trace_of_square", traces.trace_of_square)):
-        row |= {name: estimate.value, f"{name}_error": estimate.error}
-    evidence = {"": values, "_residual": pairs.residuals, "_converged": pairs.converged}
-    for suffix, value in evidence.items():
-        row[f"highest{suffix}"] = _ends(value[:, :k], effort.k)
-        row[f"lowest{suffix}"] = _ends(value[:, k:].flip(1), effort.k)
-    return row
+    return replace(pairs, separated=pairs.separated & ~_missed(pairs, quadrature)), quadrature
 
 
-def _ends(values: Tensor, k: int) -> Tensor:
-    """The first k of each row; where there are fewer, nan (not converged, for flags)."""
-    found = values[:, :k]
-    missing = torch.nan if values.is_floating_point() else False
-    return torch.nn.functional.pad(found, (0, k - found.shape[1]), value=missing)
+def _missed(pairs: Eigenpairs, quadrature: SpectralQuadrature) -> Tensor:
+    """Whether the probes, which see what was not taken out, met an eigenvalue further out, (R,).
 
-
-def _columns(columns: list[Tensor], like: Tensor) -> Tensor:
-    return torch.stack(columns, 1) if columns else like[:, :0]
-
-
-def _edges(scale: Tensor, linear: bool) -> Tensor:
-    # a little more than the largest modulus, so that rounding loses nothing
-    largest = 1.02 * max(scale.item(), 1e-30)
-    if linear:
-        return torch.linspace(-largest, largest, _BINS + 1, dtype=torch.float64)
-    return symmetric_log_edges(largest / 10**_DECADES, largest, _BINS_PER_DECADE)
+    A node lies between eigenvalues, so one beyond those found proves that another is there.
+    """
+    nodes = quadrature.nodes_and_weights[0].flatten(1)
+    width = nodes.amax(1) - nodes.amin(1)
+    reach = pairs.residuals.amax(1) + 1e-6 * width
+    highest, lowest = pairs.eigenvalues.chunk(2, dim=1)
+    above = nodes.amax(1) > highest.amin(1) + reach
+    return above | (nodes.amin(1) < lowest.amax(1) - reach)

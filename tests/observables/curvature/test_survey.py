@@ -44,6 +44,22 @@ def test_estimates_of_several_replicas_agree_with_the_matrices(goe):
     assert found["products"] <= ESTIMATE.estimate
 
 
+@pytest.mark.parametrize("copies", [2, 3])
+def test_a_double_eigenvalue_is_found_and_a_third_copy_is_missed_and_said_to_be(
+    copies, with_spectrum
+):
+    """Every residual is small; only the probes, orthogonal to what was found, can know."""
+    values = [*[3.0] * copies, 2.5, 2.0, *torch.linspace(-1, 1, 200).tolist(), -2.0, -2.5, -3.0]
+    H = with_spectrum(values)[None]
+    found = survey(Products(H), Effort(3, 5, 20, 100, dense_up_to=0))
+    assert found["highest_converged"].all() and found["lowest_converged"].all()
+    assert found["lowest"][0].tolist() == pytest.approx([-3, -2.5, -2], rel=1e-3)
+    third = 2.5 if copies == 2 else 3
+    right = found["highest"][0].tolist() == pytest.approx([3, 3, third], rel=1e-3)
+    assert right == (copies == 2)
+    assert found["separated"].item() == right
+
+
 def test_what_is_cheap_is_exact_and_only_then(goe):
     H = goe(50)
     assert set(survey(Products(H), ESTIMATE)) == set(survey(DenseOperator(H), ESTIMATE))
