@@ -63,6 +63,21 @@ class View:
         return getattr(self._module, "temperature_is_constant", True)
 
     @property
+    def rates(self) -> dict[str, Tensor]:
+        """Acceptance and exchange rates of the dynamics so far, each (R,); where it has any."""
+        return getattr(self._module, "rates", {})
+
+    @property
+    def step_sizes(self) -> float | Tensor | None:
+        """The step size of the dynamics, a number or one per replica, (R,); None if foreign."""
+        return None if self.landscape is None else self._module.dynamics.param_groups[0]["lr"]
+
+    @property
+    def energies_of_block(self) -> Tensor:
+        """The energies before each step of the last block of a landscape, shape (steps, R)."""
+        return self._module.block_energies
+
+    @property
     def evaluates_test_data(self) -> bool:
         """Whether the energy has held-out data and says how it does on them."""
         return hasattr(self.landscape, "evaluate")

@@ -2,6 +2,7 @@
 
 from lightning_landscape.dynamics.decaying_adam import DecayingAdam
 from lightning_landscape.dynamics.fire import FIRE
+from lightning_landscape.dynamics.ladder import Ladder, TwoStarts
 from lightning_landscape.dynamics.langevin import Langevin
 from lightning_landscape.dynamics.leimkuhler_matthews import LeimkuhlerMatthews
 from lightning_landscape.dynamics.metropolis import MetropolisLangevin
@@ -18,6 +19,7 @@ __all__ = [
     "Constant",
     "Cycle",
     "DecayingAdam",
+    "Ladder",
     "Langevin",
     "LeimkuhlerMatthews",
     "MetropolisLangevin",
@@ -26,6 +28,7 @@ __all__ = [
     "ParallelTempering",
     "Quench",
     "Schedule",
+    "TwoStarts",
     "Underdamped",
     "constrain",
     "minimize",

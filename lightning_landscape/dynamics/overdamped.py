@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lightning_landscape.dynamics.ladder import Ladder
 from lightning_landscape.dynamics.noise import Noise
 from lightning_landscape.dynamics.schedules import Schedule
 from lightning_landscape.dynamics.tempering import ParallelTempering
@@ -39,8 +40,8 @@ class Overdamped(Optimizer):
     def __init__(
         self,
         params: Iterable[Tensor] | Iterable[dict[str, Any]],
-        lr: float | Sequence[float] | Tensor,
-        temperature: float | Sequence[float] | Tensor | Schedule = 0.0,
+        lr: float | Sequence[float] | Tensor | Ladder,
+        temperature: float | Sequence[float] | Tensor | Ladder | Schedule = 0.0,
         seed: int = 0,
         constraint: Sphere | None = None,
         exchange: ParallelTempering | None = None,
@@ -75,8 +76,9 @@ class Overdamped(Optimizer):
         for p in group["params"]:
             group["lr"] = _of_replicas("lr", group["lr"], p)
             self.temperature = _of_replicas("temperature", self.temperature, p)
-            if self.exchange is not None:
-                self.exchange.check(len(p))
+            for arrangement in (self.temperature, self.exchange):
+                if isinstance(arrangement, Schedule | ParallelTempering):
+                    arrangement.check(len(p))
         self.constraint = self._constraint  # checks the shapes
         self._noise = None
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Literal
 
+from torch import Tensor
+
 from lightning_landscape.errors import require
 
 __all__ = ["Anneal", "Constant", "Cycle", "Quench", "Schedule"]
@@ -23,8 +25,11 @@ class Schedule(ABC):
     constant: bool = False
 
     @abstractmethod
-    def __call__(self, t: float) -> float:
-        """Return the temperature at physical time ``t``."""
+    def __call__(self, t: float) -> float | Tensor:
+        """Return the temperature at physical time ``t``: one, or one for each replica, (R,)."""
+
+    def check(self, replicas: int) -> None:  # noqa: B027
+        """Raise a `UsageError` if the schedule is not for so many replicas; most are for any."""
 
 
 class Constant(Schedule):

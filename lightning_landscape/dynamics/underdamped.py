@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_landscape.dynamics.ladder import Ladder
 from lightning_landscape.dynamics.noise import Noise
 from lightning_landscape.dynamics.overdamped import Overdamped, _add_, _hot
 from lightning_landscape.dynamics.schedules import Schedule
@@ -76,8 +77,8 @@ class Underdamped(Overdamped):
     def __init__(
         self,
         params: Iterable[Tensor] | Iterable[dict[str, Any]],
-        lr: float | Sequence[float] | Tensor,
-        temperature: float | Sequence[float] | Tensor | Schedule = 0.0,
+        lr: float | Sequence[float] | Tensor | Ladder,
+        temperature: float | Sequence[float] | Tensor | Ladder | Schedule = 0.0,
         friction: float = 1.0,
         seed: int = 0,
         constraint: Sphere | None = None,

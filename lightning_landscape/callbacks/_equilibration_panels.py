@@ -1,0 +1,46 @@
+"""Panels of `Equilibration`: both starts of every temperature, and the rates of the sampler."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from xarray import Dataset
+
+__all__ = ["rates", "starts"]
+
+_SIDES = {1: ("-", "from above"), -1: (":", "from below"), 0: ("-", "one start")}
+
+
+def starts(dataset: Dataset, axes: Axes) -> None:
+    """E(t), a colour a temperature, means over the chains from above and from below."""
+    from matplotlib import colormaps
+
+    T = dataset["temperature"].isel(t=-1).to_numpy()
+    rungs = np.unique(T)
+    colors = colormaps["plasma"](np.linspace(0, 0.85, len(rungs)))
+    later = dataset.sel(t=dataset["t"] > 0)
+    for rung, color in zip(rungs, colors, strict=True):
+        for side, (style, name) in _SIDES.items():
+            chosen = np.flatnonzero((T == rung) & (dataset["side"].to_numpy() == side))
+            if len(chosen):
+                mean = later["energy"].isel(replica=chosen).mean("replica")
+                label = f"{name}, T = {rung:.2g}" if rung in rungs[[0, -1]] else None
+                axes.plot(later["t"], mean, style, color=color, linewidth=1, label=label)
+    positive = bool((later["energy"] > 0).all())
+    axes.set(xlabel="t", ylabel=dataset.attrs["energy_unit"], yscale="log" if positive else None)
+    axes.legend(frameon=False, fontsize="small")
+
+
+def rates(dataset: Dataset, axes: Axes) -> None:
+    """The acceptance and exchange rates against temperature."""
+    T = dataset["temperature"].isel(t=-1)
+    for name in ("acceptance_rate", "exchange_rate"):
+        if name in dataset:
+            rate = dataset[name].groupby(T.rename("T")).mean()
+            axes.plot(rate["T"], rate, "o-", markersize=3, label=name.replace("_", " "))
+    axes.set(xscale="log", xlabel="T", ylabel="rate", ylim=(0, 1))
+    axes.legend(frameon=False)

@@ -1,0 +1,92 @@
+"""Equilibration: do the replicas of a temperature agree, wherever they came from?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightning_landscape.callbacks.probe import Probe
+from lightning_landscape.callbacks.view import LossFn, View
+from lightning_landscape.clock import to_steps
+from lightning_landscape.errors import require
+
+if TYPE_CHECKING:
+    from xarray import Dataset
+
+__all__ = ["Equilibration"]
+
+
+class Equilibration(Probe):
+    """Measure energy and temperature at regular times and compare replicas of one temperature.
+
+    The record says of each replica whether it came from above (its first temperature measured was
+    higher than its last one), from below, or neither. At every temperature the table has the
+    difference of the mean energies of the two groups over the second half of the measurements at
+    the last temperature, in units of its error over chains, see `two_starts`, and R-hat of all of
+    them, see `gelman_rubin`; with `TwoStarts` as the temperature every rung is approached from
+    both sides. Where the dynamics accepts or exchanges, the rates so far are recorded too.
+
+    Extensive energies are divided by N. A measurement costs one evaluation of the whole energy.
+
+    Args:
+        every: time between measurements; they begin at time 0.
+        last: time of the last one.
+        loss_fn: the energy of a foreign module, ``loss_fn(pl_module, batch)``; see `View`.
+
+    Raises:
+        UsageError: an argument is out of range.
+    """
+
+    def __init__(self, every: float, last: float, loss_fn: LossFn | None = None) -> None:
+        super().__init__(loss_fn)
+        require(every > 0, "every", every, "must be > 0")
+        require(last >= every, "last", last, f"must be at least every = {every}")
+        self.times = [k * every for k in range(int(last / every * (1 + 1e-9)) + 1)]
+
+    def events(self, time_step: float) -> list[int]:
+        """Return the steps of the regular times."""
+        return to_steps(self.times, time_step)
+
+    def prepare(self, view: View) -> str:
+        """Start empty tables; they grow by a row a measurement."""
+        R = view.shape[0]
+        self.results = {"step": torch.empty(0, dtype=torch.int64)}
+        for name in ("energy", "temperature"):
+            self.results[name] = torch.empty(0, R, dtype=torch.float64)
+        return f"at most {len(self.times)} evaluations of the energy"
+
+    def measure(self, view: View, due: list[int]) -> dict[str, float]:
+        """Append energies and temperatures; rates are those of the whole run until now."""
+        R, N = view.shape
+        with view.measuring(), torch.no_grad():
+            energy = view.energy().double().cpu() / (N if self.attributes.get("extensive") else 1)
+        row = {
+            "energy": energy,
+            "temperature": torch.as_tensor(view.temperature).double().cpu().expand(R),
+            "step": torch.tensor(view.step),
+        }
+        for name, value in row.items():
+            self.results[name] = torch.cat([self.results[name], value.unsqueeze(0)])
+        self.results |= {f"{name}_rate": rate for name, rate in view.rates.items()}
+        scalars: dict[str, Tensor] = {"energy": energy, **view.rates}
+        return {f"{name} (mean)": value.nanmean().item() for name, value in scalars.items()}
+
+    def dataset(self) -> Dataset:
+        """Return energy and temperature, (t, replica), and side and rates, (replica)."""
+        from xarray import Dataset
+
+        values: dict[str, Any] = {name: result.numpy() for name, result in self.results.items()}
+        t = values.pop("step") * self.attributes["time_step"]
+        T = values["temperature"]
+        side = np.sign(T[0] - T[-1]) if len(T) else np.zeros(T.shape[1])
+        return Dataset(
+            {
+                name: (("t", "replica") if value.ndim == 2 else "replica", value)
+                for name, value in values.items()
+            },
+            coords={"t": ("t", t, {"units": "step size x steps"})},
+            attrs={"energy_unit": "E / N" if self.attributes.get("extensive") else "E"},
+        ).assign(side=("replica", side.astype(int), {"meaning": "1 from above, -1 from below"}))

@@ -1,0 +1,38 @@
+"""Rows of `Equilibration`: for each temperature, how far the two starts are apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lightning_landscape.cli.table import Row
+from lightning_landscape.observables.equilibration import gelman_rubin, two_starts
+
+if TYPE_CHECKING:
+    from xarray import Dataset
+
+__all__ = ["equilibration_rows"]
+
+
+def equilibration_rows(dataset: Dataset) -> Iterator[Row]:
+    """Return E_above - E_below, which equilibrium wants to be 0, R-hat and the rates of each T."""
+    T = dataset["temperature"].to_numpy()
+    arrived = np.flatnonzero((T == T[-1]).all(1))  # the times at the last temperatures
+    window = arrived[len(arrived) // 2 :]
+    energy, side = dataset["energy"].to_numpy()[window], dataset["side"].to_numpy()
+    for rung in np.unique(T[-1]):
+        here = T[-1] == rung
+        above, below = (energy[:, here & (side == s)].T for s in (1, -1))
+        if min(len(above), len(below)) >= 2 and len(window):
+            difference, error = two_starts(above, below)
+            yield Row(f"E(from above) - E(from below), T = {rung:.3g}", difference, error, 0.0)
+        if len(window) >= 4:
+            rhat = gelman_rubin(energy[:, here].T)
+            yield Row(f"R-hat of E, T = {rung:.3g}", rhat, np.nan)
+        for name in ("acceptance_rate", "exchange_rate"):
+            if name in dataset and dataset[name][here].notnull().any():
+                rate = dataset[name].to_numpy()[here]
+                error = rate.std(ddof=1) / len(rate) ** 0.5 if len(rate) > 1 else np.nan
+                yield Row(f"{name.replace('_', ' ')}, T = {rung:.3g}", rate.mean(), error)

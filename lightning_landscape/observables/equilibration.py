@@ -1,0 +1,65 @@
+"""Equilibrium judged from data: chains that come from different sides agree, or they do not."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lightning_landscape.errors import require
+
+__all__ = ["gelman_rubin", "two_starts"]
+
+
+def two_starts(above: ArrayLike, below: ArrayLike) -> tuple[float, float]:
+    """Return how far apart two groups of chains are, <x>_above - <x>_below, and its error.
+
+    The mean over time of each chain is one number, and chains are independent; so the error comes
+    from the scatter of the chains and nothing is assumed of correlations in time. A chain that is
+    stuck shows in the error, two groups that are stuck apart in the difference.
+
+    Args:
+        above: shape (chains, samples), at least two chains.
+        below: shape (chains, samples), at least two chains.
+
+    Raises:
+        UsageError: fewer than two chains in a group.
+
+    >>> two_starts([[1.0, 3.0], [2.0, 4.0]], [[2.0, 2.0], [3.0, 3.0]])
+    (0.0, 0.70710...)
+    """
+    means = [np.atleast_2d(np.asarray(x, dtype=np.float64)).mean(1) for x in (above, below)]
+    for name, m in zip(("above", "below"), means, strict=True):
+        require(len(m) >= 2, name, f"{len(m)} chains", "needs at least 2 for an error bar")
+    variance = sum(m.var(ddof=1) / len(m) for m in means)
+    return float(means[0].mean() - means[1].mean()), float(variance**0.5)
+
+
+def gelman_rubin(x: ArrayLike) -> float:
+    """Return R-hat of chains cut in halves: 1 where all have found the same law, more before.
+
+        R-hat^2 = (n - 1)/n + B/W
+
+    with W the mean variance within the 2 m half chains of n samples and B the variance of their
+    means. Cutting in halves makes a drift common to all chains count as well. Near equilibrium
+    R-hat^2 - 1 is about (2 tau - 1)/n for samples with the autocorrelation time tau: it falls as
+    the run grows, to any threshold (1.01 is a common one).
+
+    Args:
+        x: shape (chains, samples), at least four samples.
+
+    Raises:
+        UsageError: fewer than four samples.
+
+    Source: Gelman, Carlin, Stern, Dunson, Vehtari, Rubin, Bayesian Data Analysis, 3rd ed.,
+    section 11.4.
+
+    >>> round(gelman_rubin([[0.0, 1.0, 0.0, 1.0], [0.0, 1.0, 0.0, 1.0]]), 3)  # sqrt(1/2)
+    0.707
+    """
+    values = np.atleast_2d(np.asarray(x, dtype=np.float64))
+    n = values.shape[1] // 2
+    require(n >= 2, "x", f"{values.shape[1]} samples", "needs at least 4 of each chain")
+    halves: NDArray[np.float64] = np.concatenate([values[:, :n], values[:, -n:]])
+    within = halves.var(axis=1, ddof=1).mean()
+    between = halves.mean(axis=1).var(ddof=1)
+    return float(np.sqrt((n - 1) / n + between / within)) if within > 0 else float("nan")
