@@ -51,8 +51,8 @@ def _decay_rows(dataset: Dataset) -> Iterator[Row]:
         ("slope", "slope_error", "b of a - b ln t", law.logarithmic),
     ):
         known = np.nan if exact is None else getattr(exact, name)
-        quantity = f"{how}, {at}, χ²/dof = {quality:.2g}"
-        yield Row(quantity, getattr(law, name), getattr(law, error), known)
+        note = f"{at}, χ²/dof = {quality:.2g}"
+        yield Row(how, getattr(law, name), getattr(law, error), known, note=note)
 
 
 def aging_rows(dataset: Dataset) -> Iterator[Row]:
@@ -79,8 +79,8 @@ def _collapse_rows(dataset: Dataset) -> Iterator[Row]:
     exact = np.nan
     if "MSD_exact" in aged:
         exact = _exponent(aged["MSD_exact"].where(aged["MSD"].notnull().all("replica")), aged)
-    quantity = f"μ of Δ(t / tw^μ), quality {found.quality:.2g}"
-    yield Row(quantity, found.exponent, found.error, exact)
+    note = f"quality {found.quality:.2g}"
+    yield Row("μ of Δ(t / tw^μ)", found.exponent, found.error, exact, note=note)
 
 
 def _exponent(MSD: DataArray, dataset: Dataset) -> float:

@@ -41,8 +41,8 @@ def relaxation_rows(dataset: Dataset) -> Iterator[Row]:
         if some.sizes["replica"] > 2:
             chi, errors = susceptibility(some["C"], dataset.attrs["N"])
             k = int(chi.argmax())
-            at = f"t = {float(some['t'][k]):.3g}"
-            yield Row(f"largest χ₄(T = {T:g}), {at}", chi[k], errors[k])
+            note = f"t = {float(some['t'][k]):.3g}"
+            yield Row(f"largest χ₄(T = {T:g})", chi[k], errors[k], note=note)
     aged = dataset.sel(tw=dataset["tw"] > 0)
     if aged.sizes["tw"] > 1:
         yield from _onset_rows(aged)
@@ -55,11 +55,10 @@ def _onset_rows(dataset: Dataset) -> Iterator[Row]:
     except UsageError:  # not yet two waiting times with enough points
         return
     for (T, _), at in zip(groups, found, strict=True):
-        quantity = f"μ(T = {T:g}) of Δ(t / tw^μ), quality {at.quality:.2g}"
-        yield Row(quantity, at.exponent, at.error)
+        note = f"quality {at.quality:.2g}"
+        yield Row(f"μ(T = {T:g}) of Δ(t / tw^μ)", at.exponent, at.error, note=note)
     onset = aging_onset([T for T, _ in groups], found)
     if onset is not None:
         low, high = onset
-        yield Row(
-            f"T at which aging sets in, {low:g} … {high:g}", (low + high) / 2, (high - low) / 2
-        )
+        note = f"{low:g} … {high:g}"
+        yield Row("T at which aging sets in", (low + high) / 2, (high - low) / 2, note=note)

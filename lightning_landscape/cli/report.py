@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_landscape import __version__, records
 from lightning_landscape.callbacks import figures
+from lightning_landscape.cli import comparison
 from lightning_landscape.cli.results import rows
 from lightning_landscape.cli.table import HEADER, Row
 from lightning_landscape.errors import UsageError, require
@@ -80,8 +81,30 @@ def page(runs: list[Path]) -> str:
         f"<!doctype html><html lang='en'><head><meta charset='utf-8'>"
         f"<meta name='viewport' content='width=device-width'><title>Landscape report</title>"
         f"<style>{_STYLE}</style></head><body><h1>Landscape report: {len(runs)} runs</h1>"
-        f"{_note()}{''.join(sections)}{_configurations(runs)}</body></html>"
+        f"{_note()}{_comparison(datasets)}{''.join(sections)}{_configurations(runs)}</body></html>"
     )
+
+
+def _comparison(datasets: dict[Path, dict[str, Dataset]]) -> str:
+    """The runs beside each other: a figure, and what at least two of them have measured."""
+    if len(datasets) < 2:
+        return ""
+    columns = list(datasets.values())
+    names = "".join(f"<th class='path'>{html.escape(str(run))}</th>" for run in datasets)
+    lines = "".join(
+        f"<tr><td>{html.escape(quantity)}</td>{''.join(map(_compared, cells))}</tr>"
+        for quantity, cells in comparison.table(columns)
+    )
+    both = f"<table><tr><th>quantity</th>{names}</tr>{lines}</table>" if lines else ""
+    return f"<h2>Side by side</h2>{_picture(comparison.draw(columns))}{both}"
+
+
+def _compared(row: Row | None) -> str:
+    if row is None:
+        return "<td></td>"
+    _, measured, exact, _ = row.cells()
+    known = f" <span class='note'>({html.escape(exact)})</span>" if exact else ""
+    return f"<td>{html.escape(measured)}{known}</td>"
 
 
 def _note() -> str:

@@ -28,6 +28,7 @@ class Row:
         error: its standard error; nan where none is known.
         exact: the exact or the published value; nan where none is known.
         source: where a published value is from, in a few words; empty for an exact one.
+        note: how this measurement was made: a window, the quality of a fit.
     """
 
     quantity: str
@@ -35,6 +36,7 @@ class Row:
     error: float
     exact: float = math.nan
     source: str = ""
+    note: str = ""
 
     @property
     def deviation(self) -> float:
@@ -52,7 +54,8 @@ class Row:
         )
         exact += f" ({self.source})" if self.source and exact else ""
         deviation = "" if math.isnan(self.deviation) else f"{self.deviation:+.1f}"
-        return [self.quantity, with_error(self.measured, self.error), exact, deviation]
+        quantity = f"{self.quantity}, {self.note}" if self.note else self.quantity
+        return [quantity, with_error(self.measured, self.error), exact, deviation]
 
 
 def with_error(value: float, error: float) -> str:

@@ -91,7 +91,7 @@ def test_a_decay_and_a_collapse_stand_beside_their_exact_exponents():
         attrs={"probe": "EnergyRelaxation", "temperature": 0.0},
     )
     (alpha,) = [row for row in rows(decaying) if row.quantity.startswith("α")]
-    assert "t = 6.32 … 200" in alpha.quantity
+    assert "t = 6.32 … 200, χ²/dof" in alpha.cells()[0]
     assert alpha.exact == pytest.approx(0.5, abs=1e-3)
     assert abs(alpha.deviation) < 4
     tw = np.array([0.0, 3.0, 30.0])
