@@ -32,8 +32,8 @@ class ResNet18(Stacked):
     that are evaluated. ``group`` normalises every sample by itself, over 16 channels at a time
     (all, where 16 do not divide them), and has as many parameters.
 
-    N = 11 173 962 with 10 outputs. One replica keeps about 2.4 million activations of a sample of
-    32 x 32 pixels, 10 MB.
+    N = 11 173 962 with 10 outputs. One replica keeps about 2 million activations of a sample of
+    32 x 32 pixels, 8 MB.
 
     Source: He, Zhang, Ren & Sun 2016, arXiv:1512.03385, sections 3.3 and 4.2; Wu & He 2018,
     arXiv:1803.08494, table 3 (16 channels a group).
