@@ -23,6 +23,7 @@ _HOMES = {
     "Probe": "callbacks",
     "Quadratic": "energies",
     "SphericalPSpin": "energies",
+    "TemperatureFluctuations": "callbacks",
 }
 
 __all__ = ["__version__", *_HOMES]

@@ -11,6 +11,7 @@ from lightning_landscape.callbacks.jamming import JammingHessian
 from lightning_landscape.callbacks.noise_spectrum import NoiseSpectrum
 from lightning_landscape.callbacks.probe import Probe
 from lightning_landscape.callbacks.response import FieldResponse, LinearResponse
+from lightning_landscape.callbacks.temperature import TemperatureFluctuations
 
 __all__ = [
     "AgingCorrelation",
@@ -25,4 +26,5 @@ __all__ = [
     "LinearResponse",
     "NoiseSpectrum",
     "Probe",
+    "TemperatureFluctuations",
 ]

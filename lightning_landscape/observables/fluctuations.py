@@ -4,47 +4,65 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
-from lightning_landscape.sphere import Sphere
+from lightning_landscape.observables.statistics import Array, jackknife
 
-__all__ = ["displacement_along", "gradient_square", "near_boundary", "orthogonal_directions"]
+__all__ = [
+    "displacement_along",
+    "gradient_of",
+    "ito_ratio",
+    "near_boundary",
+    "orthogonal_directions",
+]
 
 
-def gradient_square(
-    energy: Callable[[], Tensor],
-    parameters: Sequence[Tensor],
-    replicas: int = 1,
-    constraint: Sphere | None = None,
+def gradient_of(
+    energy: Callable[[], Tensor], parameters: Sequence[Tensor], replicas: int = 1
 ) -> Tensor:
-    r"""Return :math:`|\nabla U|^2`, (R,), float64; on a sphere, of the tangent gradient.
-
-    In the stationary state of dx = -grad U dt + sqrt(2T) dW, whatever U is,
-    <|grad U|^2> = T <tr H> (the mean of dU by Ito's formula is zero). A step of length lr changes
-    the left side to first order, by the factor 1/(1 - lr lambda/2) in a quadratic valley, so that
-    the ratio tells whether the step size has invalidated the sampler.
+    """Return the gradients of energies, (R, N), float64; zero where one does not depend.
 
     Args:
         energy: returns energies, a scalar or (R,).
-        parameters: what it depends on; with R > 1 the replica axis first.
+        parameters: what to differentiate by; with R > 1 the replica axis first.
         replicas: R.
-        constraint: the sphere on which the configurations live, if any.
-
-    Cost: one gradient.
 
     >>> x = torch.tensor([[3.0, 4.0]], requires_grad=True)
-    >>> gradient_square(lambda: x.square().sum() / 2, [x])
-    tensor([25.], dtype=torch.float64)
+    >>> gradient_of(lambda: x.square().sum() / 2, [x])
+    tensor([[3., 4.]], dtype=torch.float64)
     """
-    total = energy().sum()
-    gradient = torch.autograd.grad(total, list(parameters), allow_unused=True)
-    present = [(g, p) for g, p in zip(gradient, parameters, strict=True) if g is not None]
-    flat = torch.cat([g.reshape(replicas, -1).double() for g, _ in present], 1)
-    if constraint is not None:
-        x = torch.cat([p.detach().reshape(replicas, -1).double() for _, p in present], 1)
-        flat = constraint.project_(flat, x)
-    return flat.square().sum(1).cpu()
+    total, inputs = energy().sum(), list(parameters)
+    gradient = torch.autograd.grad(total, inputs, materialize_grads=True)
+    return torch.cat([g.reshape(replicas, -1).double() for g in gradient], 1)
+
+
+def ito_ratio(squares: ArrayLike, traces: ArrayLike, temperature: float) -> tuple[float, float]:
+    r"""Return <|grad U|^2> / (T <tr H>) and its standard error, from n looks at a run.
+
+    It is 1 in any stationary state of dx = -grad U dt + sqrt(2T) dW, whatever U is: the mean of
+    dU by Ito's formula is zero (on a sphere, with tangent gradient and trace). A step of length lr
+    raises it, to 1/(1 - lr lambda/2) in a quadratic valley, so that it tells whether the step size
+    has invalidated the sampler; so does U that still falls, and noise of mini-batches.
+
+    Args:
+        squares: |grad U|^2, shape (n,).
+        traces: tr H at the same moments.
+        temperature: T > 0.
+
+    >>> ito_ratio([1.0, 3.0], [20.0, 20.0], temperature=0.1)
+    (1.0, 0.5)
+    """
+    both = np.stack([np.ravel(np.asarray(squares)), np.ravel(np.asarray(traces))])
+
+    def ratio(some: Array) -> Array:
+        gradient, trace = some.mean(-1)
+        return np.asarray(gradient / (temperature * trace))
+
+    value, error = jackknife(ratio, both)
+    return float(value), float(error)
 
 
 def orthogonal_directions(directions: Tensor, random: Tensor) -> Tensor:

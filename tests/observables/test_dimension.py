@@ -12,11 +12,11 @@ from lightning_landscape.observables.dimension import (
 )
 from lightning_landscape.observables.fluctuations import (
     displacement_along,
-    gradient_square,
+    gradient_of,
+    ito_ratio,
     near_boundary,
     orthogonal_directions,
 )
-from lightning_landscape.sphere import Sphere
 
 
 def test_three_dimensions_of_a_gamma_law():
@@ -84,17 +84,25 @@ def test_a_sketch_keeps_lengths_and_is_the_same_at_each_call():
     assert sketch(torch.eye(3000)[:1]).unique().numel() == 200
 
 
-def test_gradient_square_on_the_sphere_has_no_radial_part():
-    x = torch.nn.Parameter(Sphere(4).retract_(torch.randn(3, 4, dtype=torch.float64)))
-    a = torch.arange(4.0).double()
+def test_the_gradient_of_each_replica():
+    x = torch.nn.Parameter(torch.randn(3, 4, dtype=torch.float64))
+    unused = torch.nn.Parameter(torch.randn(3, 2))
+    gradient = gradient_of(lambda: x.pow(3).sum(1), [x, unused], 3)
+    assert gradient[:, :4].allclose(3 * x.detach() ** 2)
+    assert gradient.shape == (3, 6) and not gradient[:, 4:].any()
 
-    def energy():
-        return (a * x).sum(1)
 
-    tangent = a - (x.detach() @ a)[:, None] * x.detach() / 4
-    expected = tangent.square().sum(1)
-    assert gradient_square(energy, [x], 3, Sphere(4)).allclose(expected)
-    assert gradient_square(energy, [x], 3).allclose(a.square().sum().expand(3))
+def test_ito_ratio_of_a_discretised_valley():
+    """n = 3 curvatures at a large step: 1/(1 - lr lambda/2) averaged, within 4 errors; and the
+    jackknife error is that of many repetitions."""
+    lam, T, lr = np.array([0.5, 1.0, 4.0]), 0.1, 0.3
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 50, 3)) * np.sqrt(T / (lam * (1 - lr * lam / 2)))
+    exact = (lam / (1 - lr * lam / 2)).sum() / lam.sum()
+    got = np.array([ito_ratio(((lam * y) ** 2).sum(1), np.full(50, lam.sum()), T) for y in x])
+    assert exact > 1.9
+    assert abs(got[:, 0].mean() - exact) < 4 * got[:, 0].std() / 300**0.5
+    assert got[:, 1].mean() == pytest.approx(got[:, 0].std(), rel=0.15)
 
 
 def test_displacement_along_directions():

@@ -1,0 +1,180 @@
+"""The record of TemperatureFluctuations: by replica what was measured, by rung what follows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lightning_landscape.observables.dimension import (
+    from_mean,
+    from_specific_heat,
+    from_variance,
+    participation_ratio,
+)
+from lightning_landscape.observables.fluctuations import ito_ratio
+
+if TYPE_CHECKING:
+    from xarray import Dataset
+
+__all__ = ["fluctuation_record", "invalid_rungs"]
+
+Array = NDArray[np.float64]
+Variables = dict[str, Any]
+
+_REPLICA = [
+    "temperature", "samples", "lost", "least",
+    *[f"{name}{of}" for name in ("mean", "variance", "skewness", "kurtosis", "tau", "drift")
+      for of in ("", "_error")],
+]  # fmt: skip
+_DIMS = {
+    **dict.fromkeys(_REPLICA, ("replica",)),
+    **dict.fromkeys(("power", "power_error"), ("frequency", "replica")),
+    **dict.fromkeys(("gradient_square", "trace", "trace_error"), ("t", "replica")),
+    **dict.fromkeys(("near_boundary",), ("t", "replica")),
+    **dict.fromkeys(("msd_stiff", "msd_flat"), ("lag", "replica")),
+    "block_means": ("block", "replica"),
+    "counts": ("bin", "replica"),
+    "edges": ("edge",),
+    "eigenvalues": ("t", "replica", "rank"),
+    "curvatures": ("replica", "rank"),
+}
+
+_TIME = {"units": "step size x steps"}
+
+
+def fluctuation_record(
+    tables: dict[str, Tensor], attributes: dict[str, Any], lowest_energy: float
+) -> Dataset:
+    """Return the tables as a labelled dataset, with the numbers of each temperature (rung).
+
+    A rung's value is the mean over its replicas; its error is their scatter over sqrt(R), or that
+    of the estimates themselves where this is larger. ``N_heat`` lies between rungs, at ``T_heat``.
+    """
+    from xarray import Dataset
+
+    time_step = attributes["time_step"]
+    variables = {k: (_DIMS[k], v.numpy()) for k, v in tables.items() if k in _DIMS}
+    coords = {
+        "t": ("t", tables.get("step", torch.empty(0)).numpy() * time_step, _TIME),
+    }
+    if "energy" in tables:
+        variables["full_energy"] = (("t", "replica"), tables["energy"].numpy())
+    if "temperature" in tables:
+        variables |= _rungs(tables, attributes["N"], lowest_energy)
+        for name in ("power", "power_error"):
+            variables[name] = (("frequency", "replica"), variables[name][1] * time_step)
+        coords["T"] = ("rung", np.unique(tables["temperature"].numpy()))
+        f = torch.arange(len(tables["power"])) / (2 * (len(tables["power"]) - 1) * time_step)
+        coords["frequency"] = ("frequency", f.numpy(), {"units": "1 / (step size x steps)"})
+    if "msd_stiff" in tables:
+        since = tables["lag_step"].numpy() - int(tables["lag_step"][0]) + 1
+        coords["lag"] = ("lag", since * time_step, _TIME)
+    return Dataset(
+        variables,
+        coords=coords,
+        attrs={"reference": "Jules et al. 2023, arXiv:2304.01335", "lowest_energy": lowest_energy},
+    )
+
+
+def _rungs(tables: dict[str, Tensor], N: int, lowest_energy: float) -> Variables:
+    T_of_replica = tables["temperature"].numpy()
+    groups = [np.flatnonzero(T_of_replica == T) for T in np.unique(T_of_replica)]
+    T = np.unique(T_of_replica)
+    found: Variables = {}
+
+    def pool(name: str, values: Tensor, errors: Tensor | None = None) -> None:
+        pooled = [_pooled(values.numpy(), None if errors is None else errors.numpy(), g)
+                  for g in groups]  # fmt: skip
+        found[name], found[f"{name}_error"] = np.array(pooled, dtype=float).T
+
+    pool("U", tables["mean"], tables["mean_error"])
+    pool("U_variance", tables["variance"], tables["variance_error"])
+    pool("U_drift", tables["drift"], tables["drift_error"])
+    pool("U_tau", tables["tau"], tables["tau_error"])
+    if "trace" in tables:
+        pool("full_U", tables["energy"].mean(0))
+        pool("tr_H", tables["trace"].mean(0), _mean_error(tables["trace_error"]))
+        pool("highest", tables["eigenvalues"][..., 0].mean(0))
+        squares, traces = tables["gradient_square"], tables["trace"]
+        ratios = [_ito(squares[:, g], traces[:, g], t) for g, t in zip(groups, T, strict=True)]
+        found["ito_ratio"], found["ito_ratio_error"] = np.array(ratios).T
+    if "near_boundary" in tables:
+        pool("data_near_boundary", tables["near_boundary"].mean(0))
+    if "sketch" in tables and len(tables["sketch"]) >= 4:
+        size = tables["sketch"].shape[-1]
+        pool("N_participation", participation_ratio(tables["sketch"], size if size < N else None))
+    rungs = {name: (("rung",), value) for name, value in found.items()}
+    return rungs | _dimensions(found, T, lowest_energy) | _densities(tables, groups)
+
+
+def _mean_error(errors: Tensor) -> Tensor:
+    return errors.square().sum(0).sqrt() / len(errors)
+
+
+def _pooled(values: Array, errors: Array | None, group: NDArray[np.intp]) -> tuple[float, float]:
+    """Return the mean over replicas and its error; nan where neither scatter nor error is known."""
+    some, n = values[group], len(group)
+    scatter = some.std(ddof=1) / n**0.5 if n > 1 else np.nan
+    own = np.nan if errors is None else float(np.sqrt((errors[group] ** 2).sum()) / n)
+    known = [e for e in (scatter, own) if np.isfinite(e)]
+    return float(some.mean()), max(known, default=np.nan)
+
+
+def _ito(squares: Tensor, traces: Tensor, temperature: float) -> tuple[float, float]:
+    """Pool a rung: the error is over replicas where there are three, else over looks."""
+    if temperature == 0:
+        return np.nan, np.nan
+    over_replicas = squares.shape[1] >= 3
+    both = (x.mean(0) if over_replicas else x.mean(1) for x in (squares, traces))
+    return ito_ratio(*both, temperature)
+
+
+def _dimensions(found: dict[str, Array], T: Array, lowest_energy: float) -> Variables:
+    hot = np.where(T > 0, T, np.nan)
+    numbers = {
+        "N_mean": from_mean(found["U"], hot, lowest_energy),
+        "N_mean_error": from_mean(found["U_error"], hot),
+        "N_var": from_variance(found["U_variance"], hot),
+        "N_var_error": from_variance(found["U_variance_error"], hot),
+    }
+    variables: Variables = {name: (("rung",), value) for name, value in numbers.items()}
+    if len(T) > 1:
+        heat = from_specific_heat(found["U"], found["U_error"], T)
+        names = ("T_heat", "N_heat", "N_heat_error")
+        variables |= {name: (("interval",), value) for name, value in zip(names, heat, strict=True)}
+    return variables
+
+
+def _densities(tables: dict[str, Tensor], groups: list[NDArray[np.intp]]) -> Variables:
+    """The density of U/T of each rung; the error is the scatter of its replicas."""
+    counts, edges = tables["counts"].double().numpy(), tables["edges"].numpy()
+    if counts.sum() == 0:
+        return {}
+    per_replica = counts / counts.sum(0) / np.diff(edges)[:, None]
+    density = np.stack([per_replica[:, g].mean(1) for g in groups], 1)
+    with np.errstate(invalid="ignore"):
+        error = [
+            per_replica[:, g].std(1, ddof=1) / len(g) ** 0.5
+            if len(g) > 1
+            else np.full(len(counts), np.nan)
+            for g in groups
+        ]
+    return {
+        "density": (("bin", "rung"), density),
+        "density_error": (("bin", "rung"), np.stack(error, 1)),
+    }
+
+
+def invalid_rungs(record: Dataset) -> Iterator[tuple[float, float, float]]:
+    """Yield T, Ito ratio and its error where it is off 1 by more than 10 % and three errors."""
+    if "ito_ratio" not in record:
+        return
+    ratios, errors = record["ito_ratio"].to_numpy(), record["ito_ratio_error"].to_numpy()
+    for T, ratio, error in zip(record["T"].to_numpy(), ratios, errors, strict=True):
+        if abs(ratio - 1) > max(0.1, 3 * error):
+            yield float(T), float(ratio), float(error)

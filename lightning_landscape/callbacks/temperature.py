@@ -1,0 +1,327 @@
+"""TemperatureFluctuations: the energy at every step, and the curvature where it goes."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightning_landscape.callbacks._fluctuation_record import fluctuation_record, invalid_rungs
+from lightning_landscape.callbacks.probe import Probe
+from lightning_landscape.callbacks.view import LossFn, View
+from lightning_landscape.clock import log_times
+from lightning_landscape.errors import UsageError, require
+from lightning_landscape.observables.curvature.composed import MeanOverRanks
+from lightning_landscape.observables.curvature.kept_graph import HessianOperator
+from lightning_landscape.observables.curvature.lanczos import lanczos
+from lightning_landscape.observables.curvature.of_energy import hessian_of
+from lightning_landscape.observables.curvature.operator import CurvatureOperator
+from lightning_landscape.observables.curvature.trace import hutchinson
+from lightning_landscape.observables.dimension import Sketch
+from lightning_landscape.observables.fluctuations import (
+    displacement_along,
+    gradient_of,
+    near_boundary,
+    orthogonal_directions,
+)
+from lightning_landscape.observables.series import EnergySeries
+from lightning_landscape.rng import Stream
+
+if TYPE_CHECKING:
+    from xarray import Dataset
+
+__all__ = ["TemperatureFluctuations"]
+
+_PRODUCTS = 20  # a leading eigenvector, at most
+_SERIES = "series."
+
+logger = logging.getLogger(__name__)
+
+
+class TemperatureFluctuations(Probe):
+    r"""Measure how U fluctuates at temperature T, and the curvature of where it goes.
+
+    From ``equilibration`` to ``last`` it takes in the energy of every step: moments, histogram of
+    U/T, power spectrum, autocorrelation time and drift over the window, see `EnergySeries`, and
+    with them the dimensions 2 <U - U_min>/T, 2 Var U/T^2 and 2 d<U>/dT. At evenly spaced times of
+    the window: the whole <U>, |grad U|^2, tr H, the leading eigenvalues, how many data are near
+    the boundary, and a sketch of the weights for the participation ratio of their covariance. At
+    logarithmic lags: the displacement since ``equilibration`` along the k stiffest directions
+    there and along k random ones orthogonal to them.
+
+    The guard: <|grad U|^2> = T <tr H> in any equilibrium, see `ito_ratio`. Where it is off by more
+    than 10 % and three errors, a warning says that the step size has invalidated the sampler. T is
+    that of the dynamics, a number or one for each replica; replicas of equal T are averaged.
+
+    With mini-batches the energy of a step is that of its batch. In a foreign project it is the
+    loss of the step; where ``training_step`` returns none, or with a ``loss_fn``, the energy of
+    `View` on the current batch after the step.
+
+    Cost: of a step, 3 us for one replica and 5 us for 64. Of a measurement, ``probes`` + 20 k
+    products at most, 1.5 gradients each. Memory: 2 k + 1 configurations and 10 000 numbers, a
+    replica.
+
+    Args:
+        equilibration: when the window begins (the step size times the number of steps; in
+            a foreign project, or where replicas differ in step size, the number of steps).
+        last: when it ends.
+        measurements: how many looks at the curvature; at least 4 for a participation ratio.
+        k: leading eigenvalues.
+        probes: random vectors of the trace, at least 2.
+        segment: of the power spectrum, in steps, even.
+        lowest_energy: U_min: 0 for a loss that the network can fit, see `dimension.from_mean`.
+        boundary: data within this margin of the decision boundary are counted.
+        temperature: T, where the module does not say.
+        loss_fn: the energy of a foreign module, ``loss_fn(pl_module, batch)``; see `View`.
+
+    Raises:
+        UsageError: an argument is out of range, or the temperature changes within the window.
+
+    Source: Jules et al. 2023, arXiv:2304.01335.
+    """
+
+    def __init__(
+        self,
+        equilibration: float = 1_000,
+        last: float = 10_000,
+        measurements: int = 20,
+        k: int = 3,
+        probes: int = 10,
+        segment: int = 1024,
+        lowest_energy: float = 0.0,
+        boundary: float = 1.0,
+        temperature: float | None = None,
+        loss_fn: LossFn | None = None,
+    ) -> None:
+        super().__init__(loss_fn)
+        require(equilibration >= 0, "equilibration", equilibration, "must be 0 or later")
+        later = f"must be later than equilibration = {equilibration}"
+        require(last > equilibration, "last", last, later)
+        require(measurements >= 1, "measurements", measurements, "must be at least 1")
+        require(k >= 1, "k", k, "must be at least 1")
+        require(probes >= 2, "probes", probes, "must be at least 2, for error bars")
+        even = segment >= 4 and segment % 2 == 0
+        require(even, "segment", segment, "must be even and at least 4")
+        require(boundary > 0, "boundary", boundary, "must be greater than 0")
+        self.equilibration, self.last, self.measurements = equilibration, last, measurements
+        self.k, self.probes, self.segment = k, probes, segment
+        self.lowest_energy, self.boundary = lowest_energy, boundary
+        self.temperature = temperature
+        self.series: EnergySeries | None = None
+        self._losses: list[float] = []  # of the batches that make up the current step
+
+    # when
+
+    def events(self, time_step: float) -> list[int]:
+        """Return the steps of looks and of lags."""
+        begin, end = round(self.equilibration / time_step), round(self.last / time_step)
+        require(end > begin, "last", self.last, "must be at least a step after equilibration")
+        self._window = range(begin, end)
+        self._looks = {int(s) for s in np.linspace(begin, end, self.measurements + 1).round()[1:]}
+        self._lags = {begin + round(lag) for lag in log_times(1, end - begin, per_decade=8)}
+        return sorted({begin} | self._looks | self._lags)
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Count the window in steps, and go on with the series of a checkpoint."""
+        super().on_train_start(trainer, pl_module)
+        self._seen_step = trainer.global_step
+        state = {
+            name.removeprefix(_SERIES): value
+            for name, value in self.results.items()
+            if name.startswith(_SERIES)
+        }
+        self.series = EnergySeries(self._units(), self.segment, state) if state else None
+
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Take in the energies of the steps since the last batch, and measure where it is due."""
+        view = View(pl_module, batch, trainer.global_step, self.loss_fn)
+        values = self._energies(view, trainer, outputs)
+        if values is not None:
+            first = view.step - len(values)
+            begin = max(self._window.start - first, 0)
+            inside = values[begin : max(self._window.stop - first, 0)]
+            if len(inside):
+                self._watch(view, trainer, inside)
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def _energies(self, view: View, trainer: Any, outputs: Any) -> Tensor | None:
+        """Return the energies of the steps since the last batch, (steps, R), or None."""
+        if view.landscape is not None and self.loss_fn is None:
+            return view.energies_of_block
+        loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
+        accumulates = trainer.accumulate_grad_batches
+        if isinstance(loss, Tensor) and self.loss_fn is None:
+            self._losses.append(loss.item() * accumulates)
+        if view.step == self._seen_step:
+            return None
+        self._seen_step = view.step
+        losses, self._losses = self._losses, []
+        if losses:
+            return torch.tensor([[sum(losses) / len(losses)]], dtype=torch.float64)
+        if view.step - 1 not in self._window:
+            return None
+        with view.measuring(), torch.no_grad():
+            return view.energy()[None]
+
+    def _watch(self, view: View, trainer: Any, values: Tensor) -> None:
+        if self.series is None:
+            self.results["temperature"] = self._temperatures(view)
+            self.series = EnergySeries(self._units(), self.segment)
+            self.results |= {_SERIES + name: x for name, x in self.series.state.items()}
+        if trainer.world_size > 1:
+            values = values.to(view.parameters()[0].device, torch.float64)
+            torch.distributed.all_reduce(values)
+            values = values / trainer.world_size
+        self.series.add(values.double().cpu())
+
+    def _temperatures(self, view: View) -> Tensor:
+        T = view.temperature if self.temperature is None else self.temperature
+        return torch.as_tensor(T).double().cpu().expand(view.shape[0]).clone()
+
+    def _units(self) -> Tensor:
+        T = self.results["temperature"]
+        return torch.where(T > 0, T, 1.0)
+
+    # what
+
+    def prepare(self, view: View) -> str:
+        """Start empty tables, and say what a measurement costs."""
+        R, N = view.shape
+        require(self.k <= N, "k", self.k, f"must be at most N = {N}")
+        self.results = {name: torch.empty(0, dtype=torch.int64) for name in ("step", "lag_step")}
+        products = self.probes + _PRODUCTS * self.k
+        kept = (2 * self.k + 1) * R * N * view.parameters()[0].element_size()
+        return (
+            f"at most {self.measurements} times {products} products; {kept / 1e6:.3g} MB of "
+            "directions in each checkpoint"
+        )
+
+    def measure(self, view: View, due: list[int]) -> dict[str, float]:
+        """Look at the curvature and at the displacement, as far as they are due."""
+        self._require_one_temperature(view)
+        if not view.configuration().isfinite().all():
+            logger.warning("%s: step %d: a parameter is not finite", self.name, view.step)
+            return {}
+        scalars = {}
+        if "origin" not in self.results:
+            self._begin(view)
+        elif self._lags & set(due):
+            self._append(self._displacements(view) | {"lag_step": torch.tensor(view.step)})
+        if self._looks & set(due):
+            row = self._look(view)
+            self._append(row | {"step": torch.tensor(view.step)})
+            scalars = {f"fluctuations/{k}": v.mean().item() for k, v in row.items() if v.ndim == 1}
+        return scalars
+
+    def _require_one_temperature(self, view: View) -> None:
+        before = self.results.get("temperature")
+        if before is not None and not torch.equal(before, self._temperatures(view)):
+            raise UsageError(
+                f"equilibration = {self.equilibration}: the temperature still changes after it, so "
+                "there is no equilibrium to measure; let the window begin when it is constant"
+            )
+
+    def _begin(self, view: View) -> None:
+        """Remember where the window begins, and which directions are stiff there."""
+        x = view.configuration()
+        with view.measuring():
+            operator = self._operator(view)
+            pairs = lanczos(operator, self.k, "highest", max_products=2 * _PRODUCTS * self.k)
+            stiff = operator.lift(pairs.eigenvectors)
+        random = Stream(0, "flat").normal_(torch.empty(stiff.shape[1:]), step=0)
+        flat = orthogonal_directions(stiff, random.expand(stiff.shape))
+        curvatures = pairs.eigenvalues
+        self.results |= {"origin": x, "stiff": stiff, "flat": flat, "curvatures": curvatures}
+
+    def _displacements(self, view: View) -> dict[str, Tensor]:
+        x, origin = view.configuration(), self.results["origin"]
+        return {
+            f"msd_{name}": displacement_along(x, origin, self.results[name])
+            for name in ("stiff", "flat")
+        }
+
+    def _look(self, view: View) -> dict[str, Tensor]:
+        with view.measuring():
+            # every look has its own random vectors, and dropout masks are functions of the step
+            seed = Stream(0, "look").key(view.step) % 2**31
+            torch.manual_seed(seed)
+            operator = self._operator(view)
+            pairs = lanczos(
+                operator, self.k, "highest", tolerance=0.01, max_products=_PRODUCTS * self.k
+            )
+            deflate = pairs if operator.N > self.k else None
+            trace = hutchinson(operator, self.probes, deflate=deflate, seed=seed).trace
+            torch.manual_seed(seed)
+            gradient = self._gradient(view)
+            with torch.no_grad():
+                energy = view.energy().double().cpu()
+                row = self._counts(view)
+        sketch = Sketch(view.shape[1])
+        return row | {
+            "energy": energy,
+            "gradient_square": gradient.square().sum(1).cpu(),
+            "trace": trace.value,
+            "trace_error": trace.error,
+            "eigenvalues": pairs.eigenvalues,
+            "sketch": sketch(view.configuration()),
+        }
+
+    def _counts(self, view: View) -> dict[str, Tensor]:
+        if not hasattr(view.landscape, "gaps"):
+            return {}
+        margin: float = getattr(view.landscape, "margin", 0.0)
+        return {"near_boundary": near_boundary(view.gaps() - margin, self.boundary)}
+
+    def _gradient(self, view: View) -> Tensor:
+        """Return the gradient, (R, N), float64; on a sphere its tangent part."""
+        gradient = gradient_of(view.energy, view.parameters(), view.shape[0])
+        if view.landscape is not None and view.landscape.constraint is not None:
+            x = view.configuration().double()
+            return view.landscape.constraint.project_(gradient, x)
+        if view.landscape is None and _distributed():
+            torch.distributed.all_reduce(gradient)
+            gradient /= torch.distributed.get_world_size()
+        return gradient
+
+    def _operator(self, view: View) -> CurvatureOperator:
+        if view.landscape is not None and self.loss_fn is None:
+            return hessian_of(view.landscape)
+        operator = HessianOperator(view.energy, view.parameters())
+        return MeanOverRanks(operator) if _distributed() else operator
+
+    def _append(self, row: dict[str, Tensor]) -> None:
+        for name, value in row.items():
+            before = self.results.get(name, value[None][:0])
+            self.results[name] = torch.cat([before, value[None]])
+
+    # where
+
+    def dataset(self) -> Dataset:
+        """Return what was measured, by replica, and the numbers of each temperature (rung)."""
+        tables = {k: v for k, v in self.results.items() if not k.startswith(_SERIES)}
+        tables |= self.series.results() if self.series is not None else {}
+        return fluctuation_record(tables, self.attributes, self.lowest_energy)
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        """Write the final record, and warn where the step size has invalidated the sampler."""
+        super().on_train_end(trainer, pl_module)
+        if trainer.is_global_zero:
+            for T, ratio, error in invalid_rungs(self.dataset()):
+                logger.warning(
+                    "%s: T = %g: <|grad U|^2> is %.3g +- %.2g times T <tr H>, so this is not the "
+                    "state exp(-U/T): lower lr, wait longer, or use larger batches",
+                    self.name,
+                    T,
+                    ratio,
+                    error,
+                )
+
+
+def _distributed() -> bool:
+    distributed = torch.distributed
+    return distributed.is_available() and distributed.is_initialized()
