@@ -84,8 +84,8 @@ def test_the_trace_of_Hp_does_not_vanish_for_tanh():
         ("linear", (6, 1), 0),  # all of it: 6 weights and a bias
         ("linear", (6, 4, 1), 4 * 7 + 5 - 7),  # a linear function of 6 inputs and 1
         ("relu", (6, 7, 1), 7),
-        ("relu", (6, 16, 12, 1), 28),  # wide enough that no neuron is always on or off
-        ("relu", (6, 16, 12, 3), 28),
+        ("relu", (12, 12, 12, 1), 24),  # wide enough that no neuron is always on or off
+        ("relu", (12, 12, 12, 3), 24),
         ("tanh", (6, 7, 1), 0),
     ],
 )
@@ -93,7 +93,7 @@ def test_effective_parameters_are_those_that_move_the_function(activation, width
     """Known for linear networks; for ReLU one is lost with each hidden neuron."""
     architecture = FullyConnected(list(widths), activation, replicas=2, dtype="float64")
     N = sum(p[0].numel() for p in architecture.parameters())
-    assert effective_parameters(architecture, [6]).tolist() == [N - lost] * 2
+    assert effective_parameters(architecture, widths[:1]).tolist() == [N - lost] * 2
 
 
 def test_a_dead_neuron_is_of_no_effect():
