@@ -18,7 +18,9 @@ __all__ = ["avalanches", "distribution", "unsatisfied"]
 def unsatisfied(dataset: Dataset, axes: Axes) -> None:
     """N_Delta / N in time, and the fraction of replicas that fit their data."""
     later = dataset.sel(t=dataset["t"] > 0)
-    mean, error = mean_and_error(later["unsatisfied"] / dataset.attrs["weights"])
+    # where the loss vanishes gaps approach 0 from above, and counting them says nothing
+    N_Delta = later["unsatisfied"].where(later["satisfied"] == 0, 0)
+    mean, error = mean_and_error(N_Delta / dataset.attrs["weights"])
     axes.errorbar(later["t"], mean, error, fmt="o", markersize=3, label=r"$N_\Delta / N$")
     fit = later["satisfied"].mean("replica")
     axes.plot(later["t"], fit, color="gray", drawstyle="steps-mid", label="fraction that fits")
