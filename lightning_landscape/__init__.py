@@ -22,6 +22,8 @@ _HOMES = {
     "NetworkEnergy": "energies",
     "Probe": "callbacks",
     "Quadratic": "energies",
+    "ResNet18": "energies",
+    "SmallConvNet": "energies",
     "SphericalPSpin": "energies",
     "TemperatureFluctuations": "callbacks",
 }
