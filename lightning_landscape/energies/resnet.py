@@ -29,8 +29,9 @@ class ResNet18(Stacked):
 
     ``batch`` normalises every channel over the samples of a group (see `Stacked`) and has no
     running averages: training, evaluation and held-out data each use the statistics of the samples
-    that are evaluated, every rank of a distributed run those of its part of a batch. ``group`` normalises every sample by itself, over 16 channels at a time
-    (all, where 16 do not divide them), and has as many parameters.
+    that are evaluated, and every rank of a distributed run those of its part of a batch. ``group``
+    normalises every sample by itself, over 16 channels at a time (all, where 16 do not divide
+    them), and has as many parameters.
 
     N = 11 173 962 with 10 outputs. One replica keeps about 2 million activations of a sample of
     32 x 32 pixels, 8 MB.
