@@ -40,8 +40,9 @@ def tau(dataset: Dataset, axes: Axes) -> None:
         exact = [relaxation_time(x["t"], x["C_exact"][:, :1])[0] for _, x in groups]
         axes.plot(T, exact, color="black", linewidth=1, label="exact")
     axes.errorbar(T, times, errors, fmt="o", markersize=3, label="measured")
-    wide = "log" if T[-1] > 10 * T[0] > 0 else "linear"
-    axes.set(xscale=wide, yscale="log", xlabel="T", ylabel="τ: C(τ) = 1/e")
+    axes.set(xlabel="T", ylabel="τ: C(τ) = 1/e")
+    if np.isfinite(times).any():  # a logarithmic axis of nothing cannot be drawn
+        axes.set(xscale="log" if T[-1] > 10 * T[0] > 0 else "linear", yscale="log")
     axes.legend(frameon=False)
 
 
@@ -65,7 +66,9 @@ def collapse_exponent(dataset: Dataset, axes: Axes) -> None:
     for T, at in found:
         axes.errorbar(T, at.exponent, at.error, fmt="o", markersize=3, color="C0")
     axes.axhline(0, color="gray", linewidth=0.5)
-    axes.set(xscale="log", xlabel="T", ylabel=r"$\mu$ of $\Delta(t / t_w^\mu)$")
+    axes.set(
+        xscale="log" if found else "linear", xlabel="T", ylabel=r"$\mu$ of $\Delta(t / t_w^\mu)$"
+    )
 
 
 def _curves(dataset: Dataset, axes: Axes, name: str) -> None:

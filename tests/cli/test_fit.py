@@ -201,7 +201,14 @@ def test_every_configuration_says_its_question_and_runs(path, tmp_path, monkeypa
     head = path.read_text()
     for word in ("# Question:", "# Expected:", "# Run time:", "# Reference:"):
         assert word in head
-    assert main(["fit", "--config", str(path), "--trainer.max_steps=10"]) == 0
+    (run_time,) = (line for line in head.splitlines() if line.startswith("# Run time:"))
+    verb = "jamming" if "jamming" in yaml.safe_load(head) else "fit"
+    if verb == "jamming" or "GPU" in run_time:  # too long for here: it is read, and classes known
+        with pytest.raises(SystemExit) as stopped:
+            main([verb, "--config", str(path), "--print_config"])
+        assert stopped.value.code in (0, None)
+    else:
+        assert main(["fit", "--config", str(path), "--trainer.max_steps=10"]) == 0
 
 
 def test_the_configurations_of_an_installed_package_are_found(tmp_path, monkeypatch):
