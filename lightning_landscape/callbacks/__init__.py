@@ -8,9 +8,11 @@ from lightning_landscape.callbacks.gaps import GapDistribution
 from lightning_landscape.callbacks.gradient_noise import GradientNoise
 from lightning_landscape.callbacks.hessian import HessianSpectrum
 from lightning_landscape.callbacks.jamming import JammingHessian
+from lightning_landscape.callbacks.learning_coefficient import LearningCoefficient
 from lightning_landscape.callbacks.noise_spectrum import NoiseSpectrum
 from lightning_landscape.callbacks.probe import Probe
 from lightning_landscape.callbacks.response import FieldResponse, LinearResponse
+from lightning_landscape.callbacks.stationarity import Stationarity
 from lightning_landscape.callbacks.temperature import TemperatureFluctuations
 
 __all__ = [
@@ -23,8 +25,10 @@ __all__ = [
     "GradientNoise",
     "HessianSpectrum",
     "JammingHessian",
+    "LearningCoefficient",
     "LinearResponse",
     "NoiseSpectrum",
     "Probe",
+    "Stationarity",
     "TemperatureFluctuations",
 ]

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lightning_landscape.callbacks import _aging_panels as aging
-from lightning_landscape.callbacks import _equilibration_panels as equilibration
+from lightning_landscape.callbacks import _fluctuation_panels as fluctuation
 from lightning_landscape.callbacks import _gap_panels as gaps
 from lightning_landscape.callbacks import _jamming_panels as jamming
 from lightning_landscape.callbacks import _ladder_panels as ladder
 from lightning_landscape.callbacks import _noise_panels as noise
 from lightning_landscape.callbacks import _parts_panels as parts
 from lightning_landscape.callbacks import _response_panels as response
+from lightning_landscape.callbacks import _sampling_panels as sampling
 from lightning_landscape.callbacks import _spectrum_panels as spectrum
+from lightning_landscape.callbacks import _stationarity_panels as stationarity
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -85,7 +87,7 @@ def _panels(dataset: Dataset) -> list[Callable[[Dataset, Axes], None]]:
         response.temperatures,
     ]
     measures_rates = any(str(name).endswith("_rate") for name in dataset)
-    of_rates = [equilibration.rates] if measures_rates else []
+    of_rates = [sampling.rates] if measures_rates else []
     known: dict[str, list[Callable[[Dataset, Axes], None]]] = {
         "EnergyRelaxation": [aging.relaxation],
         "AgingCorrelation": [
@@ -102,7 +104,10 @@ def _panels(dataset: Dataset) -> list[Callable[[Dataset, Axes], None]]:
         "LinearResponse": of_response,
         "FieldResponse": of_response,
         "DamageSpreading": [response.damage],
-        "Equilibration": [equilibration.starts, *of_rates],
+        "TemperatureFluctuations": fluctuation.panels(dataset) if "rung" in dataset.dims else [],
+        "Equilibration": [sampling.starts, *of_rates],
+        "LearningCoefficient": [sampling.learning_coefficient],
+        "Stationarity": [stationarity.sides, stationarity.ratios],
         "NoiseSpectrum": [noise.eigenvalues, noise.overlap, noise.cosine],
     }
     return known.get(dataset.attrs.get("probe", ""), [])

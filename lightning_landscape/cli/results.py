@@ -12,12 +12,13 @@ import numpy as np
 from lightning_landscape import records
 from lightning_landscape.cli import _aging_rows as aging
 from lightning_landscape.cli import _ladder_rows as ladder
-from lightning_landscape.cli._equilibration_rows import equilibration_rows
 from lightning_landscape.cli._gap_rows import gap_rows, jamming_rows
 from lightning_landscape.cli._jamming_rows import scan_rows, transition_rows
 from lightning_landscape.cli._noise_rows import noise_rows, noise_spectrum_rows
 from lightning_landscape.cli._response_rows import damage_rows, response_rows
+from lightning_landscape.cli._sampling_rows import equilibration_rows, learning_rows
 from lightning_landscape.cli._spectrum_rows import spectrum_rows
+from lightning_landscape.cli._stationarity_rows import stationarity_rows
 from lightning_landscape.cli.table import Row, markdown
 
 if TYPE_CHECKING:
@@ -44,9 +45,12 @@ def rows(dataset: Dataset) -> Iterator[Row]:
         "JammingHessian": jamming_rows,
         "LinearResponse": response_rows,
         "NoiseSpectrum": noise_spectrum_rows,
+        "Stationarity": stationarity_rows,
         "FieldResponse": response_rows,
         "DamageSpreading": damage_rows,
+        "TemperatureFluctuations": fluctuation_rows,
         "Equilibration": equilibration_rows,
+        "LearningCoefficient": learning_rows,
     }
     if np.ptp(dataset.attrs.get("temperature", 0)) > 0:
         known |= {

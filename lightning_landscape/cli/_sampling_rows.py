@@ -1,4 +1,4 @@
-"""Rows of `Equilibration`: for each temperature, how far the two starts are apart."""
+"""Rows of what samplers find: how far two starts are apart, and the learning coefficient."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lightning_landscape.cli.table import Row
+from lightning_landscape.cli.table import Row, estimate, spread
 from lightning_landscape.observables.equilibration import gelman_rubin, two_starts
 
 if TYPE_CHECKING:
     from xarray import Dataset
 
-__all__ = ["equilibration_rows"]
+__all__ = ["equilibration_rows", "learning_rows"]
 
 
 def equilibration_rows(dataset: Dataset) -> Iterator[Row]:
@@ -36,3 +36,11 @@ def equilibration_rows(dataset: Dataset) -> Iterator[Row]:
                 rate = dataset[name].to_numpy()[here]
                 error = rate.std(ddof=1) / len(rate) ** 0.5 if len(rate) > 1 else np.nan
                 yield Row(f"{name.replace('_', ' ')}, T = {rung:.3g}", rate.mean(), error)
+
+
+def learning_rows(dataset: Dataset) -> Iterator[Row]:
+    """Return the learning coefficient at a few times."""
+    for k in spread(dataset.sizes["t"], 5):
+        at = dataset.isel(t=k)
+        what = f"learning coefficient(t = {float(at['t']):.4g})"
+        yield estimate(what, at["learning_coefficient"], at["error"])

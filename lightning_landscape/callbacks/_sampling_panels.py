@@ -1,4 +1,4 @@
-"""Panels of `Equilibration`: both starts of every temperature, and the rates of the sampler."""
+"""Panels of what samplers find: two starts and rates, and the local learning coefficient."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lightning_landscape.observables.statistics import mean_and_error
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from xarray import Dataset
 
-__all__ = ["rates", "starts"]
+__all__ = ["learning_coefficient", "rates", "starts"]
 
 _SIDES = {1: ("-", "from above"), -1: (":", "from below"), 0: ("-", "one start")}
 
@@ -43,4 +45,15 @@ def rates(dataset: Dataset, axes: Axes) -> None:
             rate = dataset[name].groupby(T.rename("T")).mean()
             axes.plot(rate["T"], rate, "o-", markersize=3, label=name.replace("_", " "))
     axes.set(xscale="log", xlabel="T", ylabel="rate", ylim=(0, 1))
+    axes.legend(frameon=False)
+
+
+def learning_coefficient(dataset: Dataset, axes: Axes) -> None:
+    """The local learning coefficient against time, with half the number of parameters."""
+    mean, error = mean_and_error(dataset["learning_coefficient"])
+    own = (dataset["error"] ** 2).sum("replica") ** 0.5 / dataset.sizes["replica"]
+    axes.errorbar(dataset["t"], mean, np.fmax(error, own), fmt="o", markersize=3)
+    axes.axhline(dataset.attrs["N"] / 2, color="gray", linewidth=0.5, label="N/2")
+    axes.set(xlabel="t", ylabel=r"learning coefficient $\hat\lambda$", xscale="symlog")
+    axes.set_yscale("log" if bool((mean > 0).all()) else "linear")
     axes.legend(frameon=False)
