@@ -15,7 +15,7 @@ from lightning_landscape.clock import log_times, to_steps
 from lightning_landscape.errors import require
 from lightning_landscape.observables.curvature.composed import MeanOverRanks
 from lightning_landscape.observables.curvature.kept_graph import HessianOperator
-from lightning_landscape.observables.curvature.of_energy import hessian_of
+from lightning_landscape.observables.curvature.of_energy import hessian_of, product_cost
 from lightning_landscape.observables.curvature.operator import CurvatureOperator
 from lightning_landscape.observables.curvature.parameters import blocks
 from lightning_landscape.observables.curvature.peer import survey_by_pyhessian
@@ -65,11 +65,11 @@ class HessianSpectrum(Probe):
     the mean over the ranks' batches.
 
     A measurement costs at most ``max_products`` + ``probes`` x ``steps`` products, 1.5 gradients
-    each, or N products where that is less; an analytic Hessian counts as 10 gradients. If all of
-    them together would exceed ``max_share`` of the gradients of the run, some times are left out,
-    spread evenly and never the last. The cost is counted, not timed, so that a resumed run
-    measures at the same times. At least one measurement is made; the cost is said before the
-    first step, and what it was after the last.
+    each (2.5 where the data are too many for one graph), or N products where that is less; an
+    analytic Hessian counts as 10 gradients. If all of them together would exceed ``max_share`` of
+    the gradients of the run, some times are left out, spread evenly and never the last. The cost is
+    counted, not timed, so that a resumed run measures at the same times. At least one measurement
+    is made; the cost is said before the first step, and what it was after the last.
 
     Args:
         first: first time > 0 after time 0 (the step size times the number of steps; in a foreign
@@ -146,13 +146,14 @@ class HessianSpectrum(Probe):
     def _gradients(self, view: View) -> float:
         """What a measurement costs at most, in gradients of the energy."""
         R, N = view.shape
+        each = product_cost(None if self.loss_fn else view.landscape)
         if self.backend == "pyhessian":
-            return 1 + HessianOperator.gradient_cost * R * self.effort.by_pyhessian
+            return 1 + each * R * self.effort.by_pyhessian
         known = hasattr(view.landscape, "hessian")
         products = self.effort.products(N, known)
         if products == 0:
             return _KNOWN
-        return 1 + HessianOperator.gradient_cost * products
+        return 1 + each * products
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Thin the times, and start the clock of the run."""

@@ -6,16 +6,22 @@ import torch
 from torch import Tensor
 
 from lightning_landscape.energies._glass import Glass
+from lightning_landscape.energies._slices import even_slices
 from lightning_landscape.energies.energy import Energy
+from lightning_landscape.energies.network import NetworkEnergy
 from lightning_landscape.observables.curvature.evaluation import evaluate, twice_differentiable
 from lightning_landscape.observables.curvature.kept_graph import HessianOperator
 from lightning_landscape.observables.curvature.matrices import DenseOperator
 from lightning_landscape.observables.curvature.operator import CurvatureOperator
+from lightning_landscape.observables.curvature.streaming import StreamingOperator
 from lightning_landscape.observables.curvature.tangent import TangentOperator
 
-__all__ = ["hessian_of"]
+__all__ = ["hessian_of", "product_cost"]
 
 _DENSE_BYTES = 2**30
+_GRAPH_BYTES = 2**30
+# what a kept graph holds of a sample, in units of its activations
+_COPIES = 3
 # a glass reads its couplings once for so many vectors
 _VECTORS_OF_A_GLASS = 16
 
@@ -25,8 +31,10 @@ def hessian_of(energy: Energy) -> CurvatureOperator:
 
     The matrices are taken from ``energy.hessian()`` where there is one and they fit into 1 GiB:
     for a p-spin glass all of them cost about half a gradient. Otherwise products are backward
-    passes, `HessianOperator`. On the sphere |x|^2 = N the operator acts in the tangent space, on
-    N - 1 coordinates, `TangentOperator`.
+    passes, `HessianOperator`. The graph of a network that would exceed 1 GiB is not kept: the data
+    go through in batches, each with its own graph that all vectors of a product share,
+    `StreamingOperator`; the matrix is the same. On the sphere |x|^2 = N the operator acts in the
+    tangent space, on N - 1 coordinates, `TangentOperator`.
 
     Args:
         energy: the energy, taken over all its data.
@@ -35,8 +43,7 @@ def hessian_of(energy: Energy) -> CurvatureOperator:
     >>> hessian_of(Quadratic(spectrum=[1.0, 3.0])) @ torch.ones(1, 2)
     tensor([[1., 3.]])
     """
-    chunk = _VECTORS_OF_A_GLASS if isinstance(energy, Glass) else 1
-    A = _known(energy) or HessianOperator(energy, energy.parameters(), chunk)
+    A = _known(energy) or _by_products(energy)
     if energy.constraint is None:
         return A
     gradient = A.gradient if isinstance(A, HessianOperator) else _gradient(energy)
@@ -49,6 +56,38 @@ def _known(energy: Energy) -> DenseOperator | None:
         return None
     hessian = getattr(energy, "hessian", None)
     return None if hessian is None else DenseOperator(hessian())
+
+
+def product_cost(energy: Energy | None) -> float:
+    """Return about what a product with `hessian_of` costs where no matrix is known, in gradients.
+
+    Args:
+        energy: the energy; None for any other module.
+    """
+    streamed = isinstance(energy, NetworkEnergy) and _samples_at_once(energy) < energy.samples
+    kind = StreamingOperator if streamed else HessianOperator
+    return kind.gradient_cost
+
+
+def _by_products(energy: Energy) -> CurvatureOperator:
+    parameters = list(energy.parameters())
+    if isinstance(energy, NetworkEnergy) and _samples_at_once(energy) < energy.samples:
+        rows = torch.arange(energy.samples, device=energy.inputs.device)
+        # what is normalised together stays together, or the matrix would be another
+        size = energy.architecture.samples_together or _samples_at_once(energy)
+        return StreamingOperator(
+            lambda batch: HessianOperator(lambda: energy(batch), parameters),
+            [rows[part] for part in even_slices(energy.samples, size)],
+        )
+    chunk = _VECTORS_OF_A_GLASS if isinstance(energy, Glass) else 1
+    return HessianOperator(energy, parameters, chunk)
+
+
+def _samples_at_once(energy: NetworkEnergy) -> int:
+    """How many samples the graph of all replicas may hold."""
+    shape = energy.inputs.shape[1:]
+    values = energy.replicas * energy.architecture.values_per_sample(shape) + shape.numel()
+    return max(1, _GRAPH_BYTES // (_COPIES * values * energy.inputs.element_size()))
 
 
 def _gradient(energy: Energy) -> Tensor:

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from torch import nn
 
 from lightning_landscape.data import RandomData
-from lightning_landscape.energies import FullyConnected, NetworkEnergy
+from lightning_landscape.energies import FullyConnected, NetworkEnergy, Stacked
 from lightning_landscape.energies.diluted import DilutedPSpin
 from lightning_landscape.energies.losses import LOSSES
 from lightning_landscape.energies.pspin import SphericalPSpin
@@ -18,6 +19,7 @@ from lightning_landscape.observables.curvature import (
     of_energy,
     split_hessian,
 )
+from lightning_landscape.observables.curvature.of_energy import product_cost
 
 
 def test_a_quadratic_energy_knows_its_matrix():
@@ -104,6 +106,39 @@ def test_a_network_energy_is_streamed_by_the_indices_of_its_samples():
         torch.arange(25).split(10),
     )
     torch.testing.assert_close(H.dense(), hessian_of(energy).dense())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_data_that_exceed_one_graph_are_streamed_to_the_same_matrix(dtype, monkeypatch):
+    """3 replicas of 5 + 1 activations, 4 components, three times: 8 samples in (66 x 8) numbers."""
+    data = RandomData(samples=25, dimension=4)
+    nets = FullyConnected([4, 5, 1], "tanh", replicas=3, dtype=dtype)
+    energy = NetworkEnergy(nets, data, "cross_entropy")
+    whole = hessian_of(energy)
+    assert isinstance(whole, HessianOperator) and product_cost(energy) == 1.5
+    monkeypatch.setattr(of_energy, "_GRAPH_BYTES", 66 * 8 * whole.dtype.itemsize)
+    seen, forward = [], energy.forward
+    monkeypatch.setattr(energy, "forward", lambda rows: seen.append(len(rows)) or forward(rows))
+    streamed = hessian_of(energy)
+    assert isinstance(streamed, StreamingOperator) and product_cost(energy) == 2.5
+    torch.testing.assert_close(streamed.dense(), whole.dense(), rtol=1e-6, atol=1e-6)
+    assert set(seen) == {6, 7}
+
+
+def test_samples_that_are_normalised_together_are_streamed_together(monkeypatch):
+    """25 samples, at most 10 together, are groups of 9, 9 and 7, whatever fits into memory."""
+
+    def module():
+        norm = nn.BatchNorm1d(5, track_running_stats=False)
+        return nn.Sequential(nn.Linear(4, 5), norm, nn.Tanh(), nn.Linear(5, 2)).double()
+
+    data = RandomData(samples=25, dimension=4)
+    energy = NetworkEnergy(Stacked(module, 2, samples_together=10), data)
+    whole = hessian_of(energy)
+    monkeypatch.setattr(of_energy, "_GRAPH_BYTES", 1)
+    streamed = hessian_of(energy)
+    assert isinstance(streamed, StreamingOperator)
+    torch.testing.assert_close(streamed.dense(), whole.dense(), rtol=1e-6, atol=1e-9)
 
 
 def test_the_two_parts_of_a_network_energy_add_up():
