@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -37,15 +38,15 @@ def gap_rows(dataset: Dataset) -> Iterator[Row]:
 
 
 def jamming_rows(dataset: Dataset) -> Iterator[Row]:
-    """Yield N_Delta, the rank of H0, negative modes and the trace of Hp at the last time."""
+    """Yield N_Delta, N_eff, the rank of H0, negative modes and the trace of Hp at the last time."""
     if not dataset.sizes["t"]:
         return
     last, N = dataset.isel(t=-1), dataset.sizes["eigenvalue"]
-    yield row("N_Δ/N", last["unsatisfied"] / N)
-    yield row("N_eff/N", last["effective_parameters"] / N)
-    yield row("rank of H0/N", 1 - last["zero"].sel(part="H0") / N)
+    yield row("N_Δ", last["unsatisfied"].astype(float))
+    yield row(f"N_eff of {N} parameters", last["effective_parameters"].astype(float))
+    yield row("rank of H0", N - last["zero"].sel(part="H0").astype(float))
     for part in ("Hp", "H"):
-        yield row(f"negative modes of {part}/N", last["negative"].sel(part=part) / N)
+        yield row(f"negative modes of {part}", last["negative"].sel(part=part).astype(float))
     Hp = last["eigenvalues"].sel(part="Hp")
-    size = abs(Hp).sum("eigenvalue")
-    yield row("tr Hp/tr |Hp|", Hp.sum("eigenvalue") / size.where(size > 0))
+    trace, size = abs(Hp.sum("eigenvalue")), abs(Hp).sum("eigenvalue")
+    yield Row("largest |tr Hp|/tr|Hp|", float((trace / size.where(size > 0)).max()), math.nan)
