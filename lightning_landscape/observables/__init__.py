@@ -7,16 +7,26 @@ from lightning_landscape.observables.exponents import fit_power_law, fit_size_la
 from lightning_landscape.observables.gaps import classification_gaps
 from lightning_landscape.observables.gradient_noise import *  # noqa: F403
 from lightning_landscape.observables.gradient_noise import __all__ as _gradient_noise
+from lightning_landscape.observables.stationarity import (
+    Balance,
+    balance,
+    first_relation,
+    second_relation,
+)
 from lightning_landscape.observables.statistics import mean_and_error
 
 __all__ = [
+    "Balance",
+    "balance",
     "classification_gaps",
     "displacement",
+    "first_relation",
     "fit_power_law",
     "fit_size_law",
     "mean_and_error",
     "overlap",
     "replica_overlaps",
+    "second_relation",
     *_curvature,
     *_gradient_noise,
 ]

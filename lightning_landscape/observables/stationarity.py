@@ -1,0 +1,140 @@
+"""Relations that hold in every steady state, and whether a series of them does."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lightning_landscape.errors import require
+
+__all__ = ["Balance", "balance", "first_relation", "second_relation"]
+
+_LEAST_BLOCKS = 16
+
+
+def first_relation(x: Tensor, y: Tensor, lr: float) -> tuple[Tensor, Tensor]:
+    r"""Return both sides of the first relation, FDR1, for one step from x to y = x + Delta.
+
+        -<x . Delta> / lr = <|Delta|^2> / (2 lr),
+
+    because <|x|^2> does not change. This holds exactly for every dynamics with a steady state, at
+    any step size, with any noise. For SGD, Delta = -lr g_B, it is Yaida's
+
+        <x . g_B> = (lr / 2) <|g_B|^2>;
+
+    for `Langevin`, Delta = -lr g + sqrt(2 lr T) xi, averaged over xi, the virial theorem with the
+    correction of the step,
+
+        <x . g> = T N + (lr / 2) <|g|^2>,
+
+    where g is g_B with mini-batches, whose noise so adds to T N. Momentum and Adam obey the form
+    in Delta. Without a force x diffuses, and the left side is zero: nothing is stationary.
+
+    The origin of x is free. Far from the origin x . Delta is noise for the most part, so take the
+    minimum, or a configuration that is so old that the present one has forgotten it.
+
+    Args:
+        x: configurations, shape (R, N).
+        y: configurations one step later, shape (R, N).
+        lr: a scale, the step size.
+
+    Returns:
+        Left and right side, each (R,), float64.
+
+    Source: Yaida, "Fluctuation-dissipation relations for SGD", arXiv:1810.00004, eq. FDR1.
+
+    >>> x = torch.tensor([[1.0, 2.0]])
+    >>> [side.item() for side in first_relation(x, x + torch.tensor([[0.0, -0.5]]), lr=0.5)]
+    [2.0, 0.25]
+    """
+    step = y.double() - x.double()
+    return -(x.double() * step).sum(-1) / lr, step.square().sum(-1) / (2 * lr)
+
+
+def second_relation(
+    step: Tensor, before: Tensor, after: Tensor, lr: float
+) -> tuple[Tensor, Tensor]:
+    r"""Return both sides of the second relation, FDR2, for one step Delta.
+
+        -<Delta . grad E(x)> / lr = <Delta . H Delta> / (2 lr) + O(Delta^3),
+
+    because <E> does not change; H Delta = grad E(x + Delta) - grad E(x) to this order, and exactly
+    where E is quadratic. For SGD, with g = grad E and C~ = <g_B g_B^T>, it is Yaida's
+
+        <|g|^2> = (lr / 2) <tr(H C~)>;
+
+    for `Langevin` <|g|^2> = T <tr H> + (lr / 2) <g . H g>, which for lr -> 0 is Ito's identity.
+    Where FDR1 holds and FDR2 does not, the landscape is not quadratic over the length of a step.
+
+    Args:
+        step: Delta, shape (R, N).
+        before: grad E of all the data at x, shape (R, N).
+        after: the same at x + Delta.
+        lr: a scale, the step size.
+
+    Returns:
+        Left and right side, each (R,), float64.
+
+    Source: Yaida, arXiv:1810.00004, eq. FDR2.
+    """
+    step, before, after = step.double(), before.double(), after.double()
+    curvature = (step * (after - before)).sum(-1)
+    return -(step * before).sum(-1) / lr, curvature / (2 * lr)
+
+
+class Balance(NamedTuple):
+    """Whether the two sides of a relation agree.
+
+    Attributes:
+        ratio: <left> / <right>; 1 in a steady state.
+        error: its standard error.
+        deviation: (<left> - <right>) over its standard error.
+    """
+
+    ratio: float
+    error: float
+    deviation: float
+
+    def is_stationary(self, sigmas: float = 3.0) -> bool:
+        """Whether the two sides agree within so many standard errors."""
+        return abs(self.deviation) < sigmas
+
+
+def balance(left: Tensor, right: Tensor) -> Balance:
+    """Compare two sides measured at n times in R replicas.
+
+    The error is that of the mean of left - right, from the scatter of the means of blocks of 1, 2,
+    4, … successive times, in each replica apart: the largest of them, as long as there are 16
+    blocks in all. It grows with the length of the blocks until they are longer than correlations
+    (Flyvbjerg and Petersen, J. Chem. Phys. 91, 461 (1989)); the largest is never too small by more
+    than what so few blocks can tell.
+
+    Args:
+        left: shape (n, R).
+        right: shape (n, R).
+
+    Raises:
+        UsageError: fewer than 16 numbers on a side.
+
+    >>> left = 1 + torch.randn(1000, 4, generator=torch.Generator().manual_seed(0))
+    >>> balance(left, torch.ones(1000, 4)).is_stationary()
+    True
+    """
+    residual = left.double() - right.double()
+    required = f"must be at least {_LEAST_BLOCKS}, for an error bar"
+    require(residual.numel() >= _LEAST_BLOCKS, "measurements", residual.numel(), required)
+    blocks, errors = residual, []
+    while blocks.numel() >= _LEAST_BLOCKS:
+        errors.append(blocks.std() / blocks.numel() ** 0.5)
+        if len(blocks) < 2:
+            break
+        even = len(blocks) // 2 * 2
+        blocks = (blocks[0:even:2] + blocks[1:even:2]) / 2
+    error, size = torch.stack(errors).max(), right.double().mean()
+    return Balance(
+        (left.double().mean() / size).item(),
+        (error / size.abs()).item(),
+        (residual.mean() / error).item(),
+    )

@@ -1,0 +1,108 @@
+"""Stationarity as a probe: in runs of ours and of others."""
+
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from lightning_landscape import records
+from lightning_landscape.callbacks import Stationarity
+from lightning_landscape.cli.results import rows
+from lightning_landscape.data import Batches, RandomData
+from lightning_landscape.dynamics import Langevin
+from lightning_landscape.energies import FullyConnected, NetworkEnergy, Quadratic, SphericalPSpin
+from lightning_landscape.errors import UsageError
+from lightning_landscape.modules import LandscapeModule
+from lightning_landscape.testing.probe import Classifier, ProbeContract, train
+
+
+class TestContract(ProbeContract):
+    def make(self):
+        return Stationarity(interval=0.2, last=20)
+
+
+def fit(module, probe, steps, folder):
+    trainer = pl.Trainer(
+        callbacks=[probe],
+        max_steps=steps,
+        default_root_dir=folder,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module)
+    return records.read(folder / "probes/stationarity.nc")
+
+
+def test_sgd_on_linear_regression_becomes_stationary(tmp_path):
+    """A linear network on labels +-1, B = 5, lr = 0.05, batches of shuffled epochs.
+
+    Both relations hold within 3 % at the end; the first window is flagged.
+    """
+    net = FullyConnected([10, 1], replicas=128, dtype="float64", weight_variance=100.0)
+    energy = NetworkEnergy(net, RandomData(200, 10), loss="squared")
+    module = LandscapeModule(energy, lambda p: torch.optim.SGD(p, lr=0.05), Batches(5, seed=1))
+    # 40 batches are an epoch: an odd interval meets all of its phases
+    record = fit(module, Stationarity(interval=0.35, last=60), 1200, tmp_path)
+    assert record.sizes["window"] >= 3
+    last, first = record.isel(window=-1), record.isel(window=0)
+    assert last["ratio"].values == pytest.approx([1, 1], abs=0.03)
+    assert (last["ratio_error"] < 0.02).all() and (abs(last["deviation"]) < 4).all()
+    assert not first["stationary"].any()
+    assert float(last["until"]) / float(last["since"]) == pytest.approx(2, rel=0.05)
+    table = list(rows(record))
+    assert table[-1].exact == 1 and table[-1].quantity.startswith("FDR2 ratio")
+    assert "not stationary" in table[0].quantity
+
+
+def test_langevin_in_a_well(tmp_path):
+    """Left and right of FDR1 are T N / (1 - lr lam / 2) each, within 4 standard errors."""
+    T, lr, N = 0.2, 0.1, 20
+    energy = Quadratic([1.0] * N, replicas=100, dtype="float64")
+    module = LandscapeModule(energy, lambda p: Langevin(p, lr, T, seed=3))
+    record = fit(module, Stationarity(interval=1, first=10, last=100), 1000, tmp_path)
+    for side in ("left", "right"):
+        means = record[side].sel(relation="FDR1").mean("t")
+        error = float(means.std(ddof=1)) / 10
+        assert abs(float(means.mean()) - T * N / (1 - lr / 2)) < 4 * error
+    assert record["stationary"].isel(window=-1).all()
+
+
+def test_in_a_foreign_project_the_first_relation_uses_its_own_steps(tmp_path):
+    """Against configurations kept by hand, with momentum and accumulation."""
+    kept = {}
+
+    class Watched(Classifier):
+        def on_train_batch_start(self, batch, batch_idx):
+            self.keep()
+
+        def on_train_end(self):
+            self.keep()
+
+        def keep(self):
+            flat = torch.cat([p.detach().flatten() for p in self.parameters()])
+            kept[self.trainer.global_step] = flat.double()
+
+    probe = Stationarity(interval=2, first=1, last=7)
+    train(Watched(), tmp_path, [probe], accumulate_grad_batches=3)
+    record = records.read(tmp_path / "probes/stationarity.nc")
+    assert record["t"].values.tolist() == [1, 3, 5, 7]
+    assert record["relation"].values.tolist() == ["FDR1"]
+    for t in (1, 3, 5, 7):
+        step = kept[t + 1] - kept[t]
+        at = record.sel(t=t, relation="FDR1")
+        assert at["left"].item() == pytest.approx(-((kept[t] - kept[1]) @ step).item(), rel=1e-6)
+        assert at["right"].item() == pytest.approx((step @ step).item() / 2, rel=1e-6)
+    assert record.sizes["window"] == 0 and not list(rows(record))
+
+
+def test_impossible_requests_are_refused(tmp_path):
+    glass = LandscapeModule(
+        SphericalPSpin(N=8, p=3), lambda p: Langevin(p, lr=0.01, temperature=0.5)
+    )
+    with pytest.raises(UsageError, match="on a sphere"):
+        fit(glass, Stationarity(), 2, tmp_path)
+    for name, value in (("interval", 0.0), ("first", 20_000.0), ("sigmas", 0.0)):
+        with pytest.raises(UsageError, match=name):
+            Stationarity(**{name: value})
