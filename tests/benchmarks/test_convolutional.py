@@ -46,7 +46,9 @@ def sequential(c, size):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("size, R, B, at_least", [(8, 8, 16, 1.3), (8, 8, 64, 0.9), (28, 4, 64, 0.9)])
+@pytest.mark.parametrize(
+    "size, R, B, at_least", [(8, 8, 16, 1.3), (8, 8, 64, 0.9), (28, 4, 64, 0.9)]
+)
 def test_replicas_of_a_small_convnet(compare, size, R, B, at_least):
     """The limit is the rate of convolutions; small ones leave the machine idle, large ones do not.
 

@@ -113,3 +113,50 @@ def test_samples_of_another_shape_are_refused(digits):
         NetworkEnergy(Stacked(lambda: nn.Linear(3, 10)), digits)
     with pytest.raises(UsageError, match=r"must return \(P, outputs\)"):
         NetworkEnergy(Stacked(lambda: nn.Conv2d(1, 2, 3)), digits)
+
+
+# samples that are normalised together
+
+
+def normalised_net():
+    norm = nn.BatchNorm1d(6, track_running_stats=False)
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 6), norm, nn.Tanh(), nn.Linear(6, 10))
+
+
+def test_batch_normalisation_over_groups_of_the_data(digits):
+    energy = NetworkEnergy(Stacked(normalised_net, replicas=2, samples_together=16), digits)
+    energies = energy()
+    for r in range(2):
+        net = normalised_net()
+        names = [name for name, _ in net.named_parameters()]
+        values = [p[r].detach() for p in energy.parameters()]
+        net.load_state_dict(dict(zip(names, values, strict=True)))
+        groups = [slice(0, 14), slice(14, 27), slice(27, 40)]  # 40 samples in three, evenly
+        f = torch.cat([net(digits.inputs[group]) for group in groups])
+        torch.testing.assert_close(energies[r], nn.functional.cross_entropy(f, digits.targets))
+
+
+@pytest.mark.parametrize(
+    "module, samples_together, words",
+    [
+        (lambda: nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)), 8, "layer 1.*track_running"),
+        (lambda: nn.Linear(2, 2), 1, "samples_together = 1: must be at least 2"),
+        (lambda: nn.Linear(2, 2), 0, "samples_together = 0"),
+    ],
+)
+def test_normalisation_that_is_no_function_of_the_weights_is_refused(
+    module, samples_together, words
+):
+    with pytest.raises(UsageError, match=words):
+        Stacked(module, samples_together=samples_together)
+
+
+def test_a_part_of_the_replicas_is_as_they_were(digits):
+    energy = NetworkEnergy(Stacked(SmallConvNet, replicas=4), digits)
+    some = energy.only(torch.tensor([2, 0]))
+    torch.testing.assert_close(some(), energy()[[2, 0]])
+
+
+def test_too_many_copies_are_refused_before_they_are_made():
+    with pytest.raises(UsageError, match=r"replicas = 1000000000: needs .* GB of memory"):
+        Stacked(lambda: nn.Linear(100, 100), replicas=10**9)
