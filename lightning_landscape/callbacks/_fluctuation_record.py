@@ -35,7 +35,7 @@ _DIMS = {
     **dict.fromkeys(_REPLICA, ("replica",)),
     **dict.fromkeys(("power", "power_error"), ("frequency", "replica")),
     **dict.fromkeys(("gradient_square", "trace", "trace_error"), ("t", "replica")),
-    **dict.fromkeys(("near_boundary",), ("t", "replica")),
+    **dict.fromkeys(("near_boundary", "active_data"), ("t", "replica")),
     **dict.fromkeys(("msd_stiff", "msd_flat"), ("lag", "replica")),
     "block_means": ("block", "replica"),
     "counts": ("bin", "replica"),
@@ -58,8 +58,8 @@ def fluctuation_record(
     from xarray import Dataset
 
     time_step = attributes["time_step"]
-    variables = {k: (_DIMS[k], v.numpy()) for k, v in tables.items() if k in _DIMS}
-    coords = {
+    variables: Variables = {k: (_DIMS[k], v.numpy()) for k, v in tables.items() if k in _DIMS}
+    coords: Variables = {
         "t": ("t", tables.get("step", torch.empty(0)).numpy() * time_step, _TIME),
     }
     if "energy" in tables:
@@ -103,8 +103,9 @@ def _rungs(tables: dict[str, Tensor], N: int, lowest_energy: float) -> Variables
         squares, traces = tables["gradient_square"], tables["trace"]
         ratios = [_ito(squares[:, g], traces[:, g], t) for g, t in zip(groups, T, strict=True)]
         found["ito_ratio"], found["ito_ratio_error"] = np.array(ratios).T
-    if "near_boundary" in tables:
-        pool("data_near_boundary", tables["near_boundary"].mean(0))
+    for name in ("near_boundary", "active_data"):
+        if name in tables:
+            pool(f"mean_{name}", tables[name].mean(0))
     if "sketch" in tables and len(tables["sketch"]) >= 4:
         size = tables["sketch"].shape[-1]
         pool("N_participation", participation_ratio(tables["sketch"], size if size < N else None))
@@ -130,8 +131,8 @@ def _ito(squares: Tensor, traces: Tensor, temperature: float) -> tuple[float, fl
     if temperature == 0:
         return np.nan, np.nan
     over_replicas = squares.shape[1] >= 3
-    both = (x.mean(0) if over_replicas else x.mean(1) for x in (squares, traces))
-    return ito_ratio(*both, temperature)
+    gradient, trace = (x.mean(0) if over_replicas else x.mean(1) for x in (squares, traces))
+    return ito_ratio(gradient, trace, temperature)
 
 
 def _dimensions(found: dict[str, Array], T: Array, lowest_energy: float) -> Variables:

@@ -29,10 +29,12 @@ def with_exact(dataset: Dataset) -> Dataset:
     Cugliandolo-Kurchan equations, N to infinity, from the same start; with a replica axis where
     the replicas differ in temperature. Other records come back as
     they are. The spectrum of a Hessian gets the semicircle around the measured multiplier, at any
-    temperature.
+    temperature; the fluctuations of U get the models that are fitted to them.
     """
     if dataset.attrs.get("theory") == "pspin" and "multiplier" in dataset:
         return _semicircle(dataset)
+    if dataset.attrs.get("probe") == "TemperatureFluctuations":
+        return _thermal(dataset)
     known = {
         "EnergyRelaxation": _exact_energy,
         "AgingCorrelation": _exact_correlation,
@@ -78,23 +80,20 @@ def _exact_correlation(dataset: Dataset) -> Dataset:
 
 
 def _exact_response(dataset: Dataset) -> Dataset:
-    if np.ndim(dataset.attrs["temperature"]) > 0:
-        return dataset
     tw, t = np.meshgrid(dataset["tw"], dataset["t"], indexing="ij")
 
     def response(solution: Solution) -> Array:
         return solution.integrated_response(tw + t, tw)
 
     chi = _each(dataset, (tw + t).max(), response)
-    measured = dataset["chi"].notnull().any("replica").to_numpy()
-    chi_exact = (("tw", "t"), np.where(measured, chi, np.nan))
-    return _exact_correlation(dataset).assign(chi_exact=chi_exact)
+    chi[dataset["chi"].isnull().all("replica").to_numpy()] = np.nan
+    return _exact_correlation(dataset).assign(chi_exact=(("tw", "t", "replica")[: chi.ndim], chi))
 
 
 def _exact_damage(dataset: Dataset) -> Dataset:
     """In equilibrium two paths from one start are one path of twice the length."""
     T, T0 = dataset.attrs["temperature"], dataset.attrs["start_temperature"]
-    if np.ndim(T) > 0 or T != T0:
+    if np.ndim(T) > 0 or np.ndim(T0) > 0 or not np.isclose(T, T0):
         return dataset
     t = dataset["t"].to_numpy()
     C = _each(dataset, 2 * t.max(), lambda solution: solution.correlation(2 * t, 0.0))
@@ -138,3 +137,72 @@ def _semicircle(dataset: Dataset) -> Dataset:
         trace_of_square_exact=("t", (dataset.attrs["N"] - 1) * (mu**2 + radius**2 / 4)),
         negative_exact=("t", (np.arccos(x) - x * np.sqrt(1 - x**2)) / np.pi),
     ).assign_attrs(theory_reference="Cavagna, Giardina, Parisi 1998, PRB 57, 11251; N to infinity")
+
+
+def _thermal(dataset: Dataset) -> Dataset:
+    """Add the Gamma law of the same mean, harmonic displacements and, for a ladder, walls."""
+    from lightning_landscape.theory.thermal import QuadraticValley
+
+    if "density" in dataset:
+        centres = (dataset["edges"].to_numpy()[1:] + dataset["edges"].to_numpy()[:-1]) / 2
+        least = dataset.attrs["lowest_energy"] / dataset["T"].where(dataset["T"] > 0, 1)
+        laws = [
+            QuadraticValley(float(N)).density(centres - float(u), 1.0) if N > 0 else 0 * centres
+            for N, u in zip(dataset["N_mean"], least, strict=True)
+        ]
+        dataset = dataset.assign(density_gamma=(("bin", "rung"), np.stack(laws, 1)))
+    if "msd_stiff" in dataset and "lr" in dataset.attrs:
+        dataset = _harmonic(dataset)
+    known = dataset.sizes.keys() >= {"rung", "interval"} and (dataset["T"] > 0).all()
+    if known and (dataset[["U_error", "U_variance_error"]].to_array() > 0).all():
+        return _walls(dataset)
+    return dataset
+
+
+def _harmonic(dataset: Dataset) -> Dataset:
+    """Add displacements of steps in quadratic valleys of the measured curvatures, and free ones."""
+    from lightning_landscape.theory.harmonic import mean_square_displacement
+
+    R = dataset.sizes["replica"]
+    steps = np.rint(dataset["lag"].to_numpy() / dataset.attrs["time_step"])
+    lr, T = np.broadcast_to(dataset.attrs["lr"], R), dataset["temperature"].to_numpy()
+
+    def moved(replica: int, curvature: float) -> np.ndarray:
+        # a step beyond the stability of the valley has no stationary law
+        if not 0 <= lr[replica] * curvature < 2:
+            return np.full(len(steps), np.nan)
+        return mean_square_displacement(steps * lr[replica], curvature, T[replica], lr[replica])
+
+    curvatures = dataset["curvatures"].to_numpy()
+    stiff = [np.mean([moved(r, c) for c in curvatures[r]], axis=0) for r in range(R)]
+    return dataset.assign(
+        msd_stiff_harmonic=(("lag", "replica"), np.stack(stiff, 1)),
+        msd_flat_harmonic=(("lag", "replica"), np.stack([moved(r, 0.0) for r in range(R)], 1)),
+    )
+
+
+def _walls(dataset: Dataset) -> Dataset:
+    """Add the exponential walls that fit 2 <U>/T and 2 Var U/T^2, and their curvature."""
+    from lightning_landscape.theory.boundary_fit import fit_walls
+
+    T, U = dataset["T"].to_numpy(), dataset["U"]
+    pairs = [
+        (dataset[name].to_numpy(), dataset[f"{name}_error"].to_numpy())
+        for name in ("N_mean", "N_var")
+    ]
+    stiffness = float((dataset["tr_H"] / U).mean()) if "tr_H" in dataset else 1.0
+    if stiffness <= 0:
+        return dataset
+    walls = fit_walls(T, pairs[0], pairs[1], stiffness)
+    N_mean, N_var, _ = walls.dimensions(T)
+    curves = {
+        "U_walls": walls.mean(T),
+        "U_variance_walls": walls.variance(T),
+        "N_mean_walls": N_mean,
+        "N_var_walls": N_var,
+        "tr_H_walls": walls.curvature(T),
+    }
+    lowest = np.exp(-walls.steepness * walls.length)
+    return dataset.assign({name: ("rung", curve) for name, curve in curves.items()}).assign_attrs(
+        walls=f"M = {walls.number:.4g} walls down to u = {lowest:.3g}, kappa^2 = {stiffness:.4g}"
+    )

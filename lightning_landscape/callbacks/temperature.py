@@ -22,6 +22,7 @@ from lightning_landscape.observables.curvature.operator import CurvatureOperator
 from lightning_landscape.observables.curvature.trace import hutchinson
 from lightning_landscape.observables.dimension import Sketch
 from lightning_landscape.observables.fluctuations import (
+    active_data,
     displacement_along,
     gradient_of,
     near_boundary,
@@ -48,9 +49,10 @@ class TemperatureFluctuations(Probe):
     U/T, power spectrum, autocorrelation time and drift over the window, see `EnergySeries`, and
     with them the dimensions 2 <U - U_min>/T, 2 Var U/T^2 and 2 d<U>/dT. At evenly spaced times of
     the window: the whole <U>, |grad U|^2, tr H, the leading eigenvalues, how many data are near
-    the boundary, and a sketch of the weights for the participation ratio of their covariance. At
-    logarithmic lags: the displacement since ``equilibration`` along the k stiffest directions
-    there and along k random ones orthogonal to them.
+    the boundary and how many carry the energy, see `active_data`, and a sketch of the weights for
+    the participation ratio of their covariance. At logarithmic lags: the displacement since
+    ``equilibration`` along the k stiffest directions there and along k random ones orthogonal to
+    them.
 
     The guard: <|grad U|^2> = T <tr H> in any equilibrium, see `ito_ratio`. Where it is off by more
     than 10 % and three errors, a warning says that the step size has invalidated the sampler. T is
@@ -189,6 +191,11 @@ class TemperatureFluctuations(Probe):
 
     # what
 
+    def _describe(self, view: View) -> dict[str, Any]:
+        rates = view.step_sizes
+        known = {} if rates is None else {"lr": torch.as_tensor(rates).double().tolist()}
+        return super()._describe(view) | known
+
     def prepare(self, view: View) -> str:
         """Start empty tables, and say what a measurement costs."""
         R, N = view.shape
@@ -275,7 +282,11 @@ class TemperatureFluctuations(Probe):
         if not hasattr(view.landscape, "gaps"):
             return {}
         margin: float = getattr(view.landscape, "margin", 0.0)
-        return {"near_boundary": near_boundary(view.gaps() - margin, self.boundary)}
+        gaps = view.gaps() - margin
+        return {
+            "near_boundary": near_boundary(gaps, self.boundary),
+            "active_data": active_data(gaps),
+        }
 
     def _gradient(self, view: View) -> Tensor:
         """Return the gradient, (R, N), float64; on a sphere its tangent part."""

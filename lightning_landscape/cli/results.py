@@ -12,6 +12,7 @@ import numpy as np
 from lightning_landscape import records
 from lightning_landscape.cli import _aging_rows as aging
 from lightning_landscape.cli import _ladder_rows as ladder
+from lightning_landscape.cli._fluctuation_rows import fluctuation_rows
 from lightning_landscape.cli._gap_rows import gap_rows, jamming_rows
 from lightning_landscape.cli._jamming_rows import scan_rows, transition_rows
 from lightning_landscape.cli._noise_rows import noise_rows, noise_spectrum_rows

@@ -12,6 +12,7 @@ from torch import Tensor
 from lightning_landscape.observables.statistics import Array, jackknife
 
 __all__ = [
+    "active_data",
     "displacement_along",
     "gradient_of",
     "ito_ratio",
@@ -100,3 +101,20 @@ def near_boundary(gaps: Tensor, margin: float) -> Tensor:
     tensor([2.], dtype=torch.float64)
     """
     return (gaps.abs() <= margin).sum(1).double().cpu()
+
+
+def active_data(gaps: Tensor) -> Tensor:
+    r"""Return how many data carry the energy: the participation ratio of their log-losses, (R,).
+
+    :math:`(\sum_\mu l_\mu)^2 / \sum_\mu l_\mu^2` with :math:`l = \ln(1 + e^\Delta)`: P where all
+    lie equally far from the boundary, 1 where one is much nearer than the others. No margin has to
+    be chosen, which would have to change with T.
+
+    Args:
+        gaps: as in `near_boundary`.
+
+    >>> active_data(torch.tensor([[-9.0, -9.0, -9.0, -30.0]])).round(decimals=3)
+    tensor([3.], dtype=torch.float64)
+    """
+    losses = torch.nn.functional.softplus(gaps.double())
+    return (losses.sum(1).square() / losses.square().sum(1)).cpu()
