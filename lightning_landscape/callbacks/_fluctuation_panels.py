@@ -141,21 +141,28 @@ def _displacement(dataset: Dataset, axes: Axes) -> None:
     """Squared displacement over 2T along stiff and flat directions, with the harmonic ones."""
     for rung, color in _colors(dataset):
         T = float(dataset["T"][rung])
-        of_rung = dataset.isel(replica=np.flatnonzero(dataset["temperature"] == T))
-        for name, marker in (("msd_stiff", "o"), ("msd_flat", "s")):
+        members = np.flatnonzero(dataset["temperature"] == T)
+        of_rung, t = dataset.isel(replica=members), _physical_lag(dataset, members[0])
+        for name, marker, filled in (("msd_stiff", "o", color), ("msd_flat", "s", "none")):
             mean, error = mean_and_error(of_rung[name] / (2 * T or 1))
-            label = f"{T:.3g}" if name == "msd_stiff" else None
             below = np.minimum(error, 0.9 * mean)  # a log axis has no zero
-            axes.errorbar(
-                mean["lag"], mean, [below, error], fmt=marker, markersize=3, color=color,
-                label=label,
-            )  # fmt: skip
+            look = {"markersize": 3, "color": color, "markerfacecolor": filled}
+            label = f"{T:.3g}" if name == "msd_stiff" else None
+            axes.errorbar(t, mean, [below, error], fmt=marker, label=label, **look)
             if f"{name}_harmonic" in of_rung:
                 harmonic = of_rung[f"{name}_harmonic"].mean("replica") / (2 * T or 1)
-                axes.plot(mean["lag"], harmonic, color=color, linewidth=1)
+                style = "-" if name == "msd_stiff" else ":"
+                axes.plot(t, harmonic, style, color=color, linewidth=1)
     axes.set(xscale="log", yscale="log", xlabel="t since equilibration")
-    axes.set_ylabel(r"$\langle\Delta x^2\rangle / 2T$: stiff ●, flat ■, line: harmonic")
+    axes.set_ylabel(r"$\langle\Delta x^2\rangle / 2T$: stiff ●, flat □; lines: harmonic, free")
     axes.legend(title="T", frameon=False, fontsize="small")
+
+
+def _physical_lag(dataset: Dataset, replica: int) -> np.ndarray:
+    """The lags of a replica in its own time, where replicas differ in their step size."""
+    lag = dataset["lag"].to_numpy()
+    rates = np.atleast_1d(dataset.attrs.get("lr", 1.0))
+    return lag if len(rates) == 1 else lag / dataset.attrs["time_step"] * rates[replica]
 
 
 def _colors(dataset: Dataset) -> list[tuple[int, Any]]:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["draw", "log"]
 
+_MOST_ACROSS = 4  # panels in a row
+
 
 def draw(dataset: Dataset) -> Figure | None:
     """Return the figure of a record, or None if no drawing is known for its probe.
@@ -37,8 +39,13 @@ def draw(dataset: Dataset) -> Figure | None:
     panels = _panels(dataset)
     if not panels:
         return None
-    figure = Figure(figsize=(5.2 * len(panels), 3.9), layout="constrained")
-    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+    across = min(len(panels), _MOST_ACROSS)
+    down = -(-len(panels) // across)
+    figure = Figure(figsize=(5.2 * across, 3.9 * down), layout="constrained")
+    grid = figure.subplots(down, across, squeeze=False).flat
+    for empty in grid[len(panels) :]:
+        empty.remove()
+    for axes, panel in zip(grid[: len(panels)], panels, strict=True):
         panel(dataset, axes)
         axes.grid(alpha=0.25, linewidth=0.5)
     exact = any(str(name).endswith("_exact") for name in dataset)
