@@ -1,4 +1,14 @@
-"""Data sets as tensors, what makes other data sets of them, and streams of mini-batches."""
+"""Data sets as tensors, what makes other data sets of them, and streams of mini-batches.
+
+They nest, in Python and, with ``class_path`` and ``init_args``, in a configuration. The digits as
+Geiger et al. 2019, arXiv:1809.09349, take MNIST: parity, balanced, ten whitened components, on a
+sphere:
+
+>>> data = Subset(Parity(Digits()), samples=1000, class_fractions="equal")
+>>> data = OnSphere(PrincipalComponents(data, components=10))
+>>> data.inputs.shape, data.targets[:4].tolist(), round(data.inputs[0].norm().item() ** 2, 4)
+(torch.Size([1000, 10]), [0, 1, 0, 1], 10.0)
+"""
 
 from lightning_landscape.data.batches import Batches
 from lightning_landscape.data.dataset import Dataset

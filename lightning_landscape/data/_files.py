@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import math
+import os
 import pickle
 import zlib
 from pathlib import Path
@@ -114,7 +115,7 @@ def _listed_checksums(folder: Path) -> dict[str, str]:
 def _write(path: Path, content: bytes) -> None:
     """Write to a temporary file and rename it: what has the name is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.unfinished")
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
     unfinished.write_bytes(content)
     unfinished.replace(path)
 

@@ -223,3 +223,19 @@ def test_bad_arguments_give_one_sentence(arguments, words):
 def test_images_of_other_colours_are_refused():
     with pytest.raises(UsageError, match=r"does not take samples of shape \(1, 8, 8\)"):
         NetworkEnergy(ResNet18(width=4), digits())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("kind", KINDS)
+def test_device_changes_nothing_but_rounding(kind):
+    energy = make(kind)
+    directions = [torch.randn_like(p) for p in energy.parameters()]
+    results = []
+    for device in ("cpu", "cuda"):
+        energy.to(device)
+        g = torch.autograd.grad(energy().sum(), tuple(energy.parameters()), create_graph=True)
+        along = [v.to(device) for v in directions]
+        Hv = torch.autograd.grad(g, tuple(energy.parameters()), along)
+        results.append([t.detach().cpu() for t in (energy(), *g, *Hv)])
+    torch.testing.assert_close(*results, rtol=1e-7, atol=1e-8)
