@@ -7,6 +7,7 @@ from lightning_landscape.energies.diluted import DilutedPSpin
 from lightning_landscape.energies.energy import Energy
 from lightning_landscape.energies.field import WithField
 from lightning_landscape.energies.network import NetworkEnergy
+from lightning_landscape.energies.perceptron import SphericalPerceptron
 from lightning_landscape.energies.pspin import SphericalPSpin
 from lightning_landscape.energies.quadratic import Quadratic
 from lightning_landscape.energies.resnet import ResNet18
@@ -23,6 +24,7 @@ __all__ = [
     "ResNet18",
     "SmallConvNet",
     "SphericalPSpin",
+    "SphericalPerceptron",
     "Stacked",
     "WithField",
 ]
