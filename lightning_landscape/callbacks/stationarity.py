@@ -36,16 +36,16 @@ class Stationarity(Probe):
     `first_relation` and `second_relation`. As the steps are the run's own, they hold for every
     optimizer, momentum and Adam included, and for batches of shuffled epochs.
 
-    Here x counts from the configuration of the first measurement, because far from the origin
-    x . Delta is mostly noise: FDR1 holds once that configuration is forgotten, and says whether
-    |x(t) - x(first)|^2 has ceased to grow.
+    Here x counts from an earlier configuration of the run, between t/2 and t old, because far from
+    the origin x . Delta is mostly noise: FDR1 holds once that one is forgotten, and says whether
+    the distance from it has ceased to grow.
 
     The ratios are taken in windows (t/2, t] that end at the last measurement, each half as long as
     the one after it, with error bars from blocks and replicas, see `balance`. A run is stationary
     in a window where both deviate from 1 by less than ``sigmas`` errors: look at the error too,
     since a short run deviates from nothing.
 
-    Cost of a measurement: two copies of the configuration, and for FDR2 two gradients of the whole
+    A measurement costs a few copies of the configuration, and for FDR2 two gradients of the whole
     energy. In a foreign project, which has no whole energy, there is FDR1 only.
 
     Args:
@@ -111,9 +111,17 @@ class Stationarity(Probe):
             tables = {name: torch.cat([self.results[name], row[name][None]]) for name in row}
             self.results = self.results | tables
         if view.step in self._starts:
-            begun = {**now, "begun": torch.tensor(view.step)}
-            self.results = {"origin": now["x"], **self.results, **begun}
+            self._renew_origin(now["x"], view.step)
+            self.results = self.results | now | {"begun": torch.tensor(view.step)}
         return scalars
+
+    def _renew_origin(self, x: Tensor, step: int) -> None:
+        """Keep x as the next origin whenever time has doubled, and let the last one be ours."""
+        if "next_origin" not in self.results:
+            self.results |= {"origin": x, "next_origin": x, "kept": torch.tensor(max(step, 1))}
+        elif step >= 2 * self.results["kept"].item():
+            origin = self.results["next_origin"]
+            self.results |= {"origin": origin, "next_origin": x, "kept": torch.tensor(step)}
 
     def _sides(self, now: dict[str, Tensor], lr: float) -> dict[str, Tensor]:
         """Return both sides of each relation for the step that has just been done, (R,) each."""
