@@ -25,7 +25,8 @@ def panels(dataset: Dataset) -> list[Panel]:
     guard = [_ito] if "ito_ratio" in dataset and dataset["ito_ratio"].notnull().any() else []
     with_density = [_histogram] if "density" in dataset else []
     with_power = [_spectrum] if bool(dataset["power"].notnull().any()) else []
-    moved = [_displacement] if "msd_stiff" in dataset else []
+    moves = "msd_stiff" in dataset and bool((dataset["msd_stiff"] > 0).any())
+    moved = [_displacement] if moves else []
     return [_energy, *over_T, *guard, *with_density, *with_power, *moved]
 
 
@@ -102,24 +103,20 @@ def _ito(dataset: Dataset, axes: Axes) -> None:
 
 def _histogram(dataset: Dataset, axes: Axes) -> None:
     """The density of U/T of each rung against the Gamma law of the same mean."""
-    edges = dataset["edges"].to_numpy()
-    centres = (edges[1:] + edges[:-1]) / 2
-    seen = np.flatnonzero((dataset["density"] > 0).any("rung"))
-    shown = slice(seen[0], seen[-1] + 1)
     for rung, color in _colors(dataset):
-        at = dataset.isel(rung=rung, bin=shown)
-        T = float(at["T"])
+        at = dataset.isel(rung=rung)
+        below = np.minimum(at["density_error"], 0.9 * at["density"])  # a log axis has no zero
         axes.errorbar(
-            centres[shown],
-            at["density"],
-            np.minimum(at["density_error"], 0.9 * at["density"]),
-            fmt=".",
+            at["U_over_T"],
+            at["density"].where(at["density"] > 0),
+            [below, at["density_error"]],
+            fmt="o",
             markersize=3,
             color=color,
-            label=f"{T:.3g}",
+            label=f"{float(at['T']):.3g}",
         )
         if "density_gamma" in at:
-            axes.plot(centres[shown], at["density_gamma"], color=color, linewidth=1)
+            axes.plot(at["U_over_T"], at["density_gamma"], color=color, linewidth=1)
     most = float(dataset["density"].max())
     axes.set(xlabel="U / T", ylabel="density", yscale="log", ylim=(1e-4 * most, 2 * most))
     axes.legend(title="T, line: Gamma", frameon=False, fontsize="small")

@@ -44,6 +44,8 @@ _DIMS = {
     "curvatures": ("replica", "rank"),
 }
 
+_SHOWN_BINS = 60
+
 _TIME = {"units": "step size x steps"}
 
 
@@ -152,22 +154,25 @@ def _dimensions(found: dict[str, Array], T: Array, lowest_energy: float) -> Vari
 
 
 def _densities(tables: dict[str, Tensor], groups: list[NDArray[np.intp]]) -> Variables:
-    """The density of U/T of each rung; the error is the scatter of its replicas."""
+    """The density of U/T of each rung in some 60 bins; the error is the scatter of its replicas."""
     counts, edges = tables["counts"].double().numpy(), tables["edges"].numpy()
     if counts.sum() == 0:
         return {}
-    per_replica = counts / counts.sum(0) / np.diff(edges)[:, None]
+    seen = np.flatnonzero(counts.any(1))
+    wide = max(1, round((seen[-1] + 1 - seen[0]) / _SHOWN_BINS))
+    starts = np.arange(seen[0], seen[-1] + 1, wide)
+    ends = np.append(starts[1:], min(starts[-1] + wide, len(counts)))
+    widths = edges[ends] - edges[starts]
+    per_replica = np.add.reduceat(counts, starts) / counts.sum(0) / widths[:, None]
     density = np.stack([per_replica[:, g].mean(1) for g in groups], 1)
-    with np.errstate(invalid="ignore"):
-        error = [
-            per_replica[:, g].std(1, ddof=1) / len(g) ** 0.5
-            if len(g) > 1
-            else np.full(len(counts), np.nan)
-            for g in groups
-        ]
+    scatter = [
+        per_replica[:, g].std(1, ddof=1) / len(g) ** 0.5 if len(g) > 1 else widths * np.nan
+        for g in groups
+    ]
     return {
-        "density": (("bin", "rung"), density),
-        "density_error": (("bin", "rung"), np.stack(error, 1)),
+        "density": (("level", "rung"), density),
+        "density_error": (("level", "rung"), np.stack(scatter, 1)),
+        "U_over_T": (("level",), (edges[starts] + edges[ends]) / 2),
     }
 
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["with_exact"]
 
+# The semicircle ends steeply: bins are compared with its mean, not with its value at the centre.
+_POINTS_PER_BIN = 32
+
 logger = logging.getLogger(__name__)
 
 
@@ -127,8 +130,9 @@ def _semicircle(dataset: Dataset) -> Dataset:
     lower, upper = np.array([hessian_edges(mixture, m) for m in mu]).T
     radius = (upper[0] - lower[0]) / 2
     edges = dataset["edges"].to_numpy()
-    centres = (edges[:, 1:] + edges[:, :-1]) / 2
-    density = [semicircle_density(x, radius, m) for x, m in zip(centres, mu, strict=True)]
+    inside = (np.arange(_POINTS_PER_BIN) + 0.5) / _POINTS_PER_BIN
+    points = edges[:, :-1, None] + np.diff(edges)[..., None] * inside  # (t, bin, point)
+    density = [semicircle_density(x, radius, m).mean(-1) for x, m in zip(points, mu, strict=True)]
     x = np.clip(mu / radius, -1, 1)
     return dataset.assign(
         lower_edge_exact=("t", lower),
@@ -144,13 +148,13 @@ def _thermal(dataset: Dataset) -> Dataset:
     from lightning_landscape.theory.thermal import QuadraticValley
 
     if "density" in dataset:
-        centres = (dataset["edges"].to_numpy()[1:] + dataset["edges"].to_numpy()[:-1]) / 2
+        x = dataset["U_over_T"].to_numpy()
         least = dataset.attrs["lowest_energy"] / dataset["T"].where(dataset["T"] > 0, 1)
         laws = [
-            QuadraticValley(float(N)).density(centres - float(u), 1.0) if N > 0 else 0 * centres
+            QuadraticValley(float(N)).density(x - float(u), 1.0) if N > 0 else 0 * x
             for N, u in zip(dataset["N_mean"], least, strict=True)
         ]
-        dataset = dataset.assign(density_gamma=(("bin", "rung"), np.stack(laws, 1)))
+        dataset = dataset.assign(density_gamma=(("level", "rung"), np.stack(laws, 1)))
     if "msd_stiff" in dataset and "lr" in dataset.attrs:
         dataset = _harmonic(dataset)
     known = dataset.sizes.keys() >= {"rung", "interval"} and (dataset["T"] > 0).all()

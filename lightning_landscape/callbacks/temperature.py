@@ -19,6 +19,7 @@ from lightning_landscape.observables.curvature.kept_graph import HessianOperator
 from lightning_landscape.observables.curvature.lanczos import lanczos
 from lightning_landscape.observables.curvature.of_energy import hessian_of
 from lightning_landscape.observables.curvature.operator import CurvatureOperator
+from lightning_landscape.observables.curvature.results import Eigenpairs, Estimate
 from lightning_landscape.observables.curvature.trace import hutchinson
 from lightning_landscape.observables.dimension import Sketch
 from lightning_landscape.observables.fluctuations import (
@@ -261,8 +262,7 @@ class TemperatureFluctuations(Probe):
             pairs = lanczos(
                 operator, self.k, "highest", tolerance=0.01, max_products=_PRODUCTS * self.k
             )
-            deflate = pairs if operator.N > self.k else None
-            trace = hutchinson(operator, self.probes, deflate=deflate, seed=seed).trace
+            trace = self._trace(operator, pairs, seed)
             torch.manual_seed(seed)
             gradient = self._gradient(view)
             with torch.no_grad():
@@ -277,6 +277,12 @@ class TemperatureFluctuations(Probe):
             "eigenvalues": pairs.eigenvalues,
             "sketch": sketch(view.configuration()),
         }
+
+    def _trace(self, operator: CurvatureOperator, pairs: Eigenpairs, seed: int) -> Estimate:
+        if operator.gradient_cost != 0 and operator.N > self.probes + self.k:
+            return hutchinson(operator, self.probes, deflate=pairs, seed=seed).trace
+        exact = operator.dense().diagonal(dim1=1, dim2=2).double().sum(1).cpu()
+        return Estimate(exact, torch.zeros_like(exact))
 
     def _counts(self, view: View) -> dict[str, Tensor]:
         if not hasattr(view.landscape, "gaps"):
