@@ -56,7 +56,8 @@ def density(dataset: Dataset, axes: Axes) -> None:
     below = np.minimum(error / width, 0.9 * shown)  # a log axis has no zero
     axes.errorbar(centres, shown, [below, error / width], fmt="none", color="tab:blue")
     if "density_exact" in last:
-        axes.plot(centres, last["density_exact"], color="black", linewidth=1, label="semicircle")
+        exact = last["density_exact"].where(last["density_exact"] > 0)
+        axes.stairs(exact, bins, baseline=None, color="black", linewidth=1, label="semicircle")
     elif "eigenvalues" in last:
         counts = np.histogram(last["eigenvalues"], bins)[0] / last["eigenvalues"].size
         axes.stairs(counts / width, bins, color="black", linewidth=1, label="all eigenvalues")

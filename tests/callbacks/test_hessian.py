@@ -117,7 +117,7 @@ def test_a_glass_at_random_points_has_the_semicircle_of_theory(tmp_path):
     assert abs(start["negative"].mean() - start["negative_exact"]) < 4 * start["negative"].std() / 8
     inside = start["fraction"].mean("replica").values
     theory = start["density_exact"].values * start["edges"].diff("edge").values
-    assert inside == pytest.approx(theory, abs=0.02)
+    assert inside == pytest.approx(theory, abs=0.005)
     assert theory.sum() == pytest.approx(1, abs=0.01)
 
 
