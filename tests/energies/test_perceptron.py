@@ -113,8 +113,8 @@ def exponents_at_jamming(N, samples, replicas):
     pairs = zip(energy.patterns.numpy(), starts, strict=True)
     gaps = np.stack([jam(patterns, x) for patterns, x in pairs])
     L = np.square(np.maximum(gaps, 0)).mean(1, keepdims=True) / 2
-    theta = fit_power_law(gaps / np.sqrt(L), 1e-3, 0.5)
-    gamma = fit_power_law(-gaps, 1e-4, 0.03)
+    theta = fit_power_law(gaps / np.sqrt(L), 3e-3, 0.5)
+    gamma = fit_power_law(-gaps, 3e-3, 0.03)
     return (gaps > 0).sum(1), theta, gamma
 
 
@@ -126,7 +126,10 @@ def test_the_jammed_perceptron_is_isostatic():
 
 @pytest.mark.slow
 def test_the_jammed_perceptron_has_the_exponents_of_spheres():
-    """theta = 0.42311 and gamma = 0.41269: the whole measurement where the answer is known."""
+    """theta = 0.42311 and gamma = 0.41269: the whole measurement where the answer is known.
+
+    0.41(6) and 0.34(6) at this size. Smaller gaps are cut off by N, larger ones by the scale 1.
+    """
     contacts, theta, gamma = exponents_at_jamming(N=150, samples=600, replicas=50)
     assert (contacts == 150).all()
     for fit, exact in ((theta, SPHERES.theta), (gamma, -SPHERES.gamma)):
