@@ -139,8 +139,10 @@ class FieldResponse(AgingCorrelation):
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Take the waiting times from the energy."""
-        self.waiting_times = _twins(View(pl_module, None, trainer.global_step)).waiting_times
+        energy = _twins(View(pl_module, None, trainer.global_step))
+        self.waiting_times = energy.waiting_times
         super().on_train_start(trainer, pl_module)
+        self.attributes["replicas"] = energy.replicas // energy.copies
 
     def prepare(self, view: View) -> str:
         """Allocate the tables."""

@@ -48,6 +48,7 @@ class Copies(Energy):
         self.copies, self.replicas = copies, copies * energy.replicas
         self.constraint, self.samples = energy.constraint, getattr(energy, "samples", 0)
         self.extensive = energy.extensive  # type: ignore[misc]
+        self._reference = {**energy.reference(), "copies": copies}
         self._names = [name for name, _ in energy.named_parameters()]
         self.stacks = nn.ParameterList(
             p.detach().repeat(copies, *[1] * (p.dim() - 1)) for p in energy.parameters()
@@ -85,4 +86,4 @@ class Copies(Energy):
 
     def reference(self) -> dict[str, str | float | int]:
         """Return what the energy itself says, and the number of copies."""
-        return {**self.energy.reference(), "copies": self.copies}
+        return self._reference

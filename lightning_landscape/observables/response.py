@@ -74,7 +74,7 @@ def field_response(plus: Tensor, minus: Tensor, signs: Tensor, field: float) -> 
         signs: epsilon_i = +-1, shape (R, N).
         field: h.
 
-    >>> x = torch.ones(1, 4)  # in the well |x|^2 / 2, where x = h epsilon in the end
+    >>> x = torch.ones(1, 4).double()  # in the well |x|^2 / 2, where x = h epsilon in the end
     >>> field_response(0.1 * x, -0.1 * x, x, 0.1).item()
     1.0
     """
