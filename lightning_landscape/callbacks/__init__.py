@@ -9,6 +9,7 @@ from lightning_landscape.callbacks.gradient_noise import GradientNoise
 from lightning_landscape.callbacks.hessian import HessianSpectrum
 from lightning_landscape.callbacks.jamming import JammingHessian
 from lightning_landscape.callbacks.learning_coefficient import LearningCoefficient
+from lightning_landscape.callbacks.matched_noise import MatchedNoise
 from lightning_landscape.callbacks.noise_spectrum import NoiseSpectrum
 from lightning_landscape.callbacks.probe import Probe
 from lightning_landscape.callbacks.response import FieldResponse, LinearResponse
@@ -27,6 +28,7 @@ __all__ = [
     "JammingHessian",
     "LearningCoefficient",
     "LinearResponse",
+    "MatchedNoise",
     "NoiseSpectrum",
     "Probe",
     "Stationarity",

@@ -5,6 +5,7 @@ from lightning_landscape.dynamics.fire import FIRE
 from lightning_landscape.dynamics.ladder import Ladder, TwoStarts
 from lightning_landscape.dynamics.langevin import Langevin
 from lightning_landscape.dynamics.leimkuhler_matthews import LeimkuhlerMatthews
+from lightning_landscape.dynamics.matched import MatchedLangevin
 from lightning_landscape.dynamics.metropolis import MetropolisLangevin
 from lightning_landscape.dynamics.minimize import Minimum, minimize, polish
 from lightning_landscape.dynamics.overdamped import Overdamped
@@ -22,6 +23,7 @@ __all__ = [
     "Ladder",
     "Langevin",
     "LeimkuhlerMatthews",
+    "MatchedLangevin",
     "MetropolisLangevin",
     "Minimum",
     "Overdamped",
