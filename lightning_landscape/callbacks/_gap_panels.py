@@ -29,7 +29,7 @@ def unsatisfied(dataset: Dataset, axes: Axes) -> None:
 
 
 def distribution(dataset: Dataset, axes: Axes) -> None:
-    """The densities of the gaps on both sides at the last time, with the laws fitted to them."""
+    """The densities of the gaps on both sides at the last time, with the laws fitted to them, or exact."""
     last, edges = dataset.isel(t=-1), dataset["edge"].to_numpy()
     sides = [
         ("positive_rescaled", "theta", 1, "tab:red", r"$\Delta / \sqrt{L}$, unsatisfied"),
@@ -46,7 +46,9 @@ def distribution(dataset: Dataset, axes: Axes) -> None:
         axes.errorbar(
             x[shown], density[shown], bars, fmt="o", markersize=3, color=color, label=label
         )
-        if np.isfinite(last[name]):
+        if f"{side}_exact" in last:
+            axes.plot(x[shown], last[f"{side}_exact"][shown], color=color, linewidth=1)
+        elif np.isfinite(last[name]):
             window = np.array(dataset.attrs[f"{name}_window"])
             _law(axes, x, density, window, sign * float(last[name]), color)
     axes.set(xscale="log", yscale="log", xlabel="gap", ylabel=f"density at t = {last['t']:.4g}")

@@ -34,6 +34,8 @@ def with_exact(dataset: Dataset) -> Dataset:
     they are. The spectrum of a Hessian gets the semicircle around the measured multiplier, at any
     temperature; the fluctuations of U get the models that are fitted to them.
     """
+    if dataset.attrs.get("theory") == "perceptron" and "gap" in dataset:
+        return _jammed(dataset)
     if dataset.attrs.get("theory") == "pspin" and "multiplier" in dataset:
         return _semicircle(dataset)
     if dataset.attrs.get("probe") == "TemperatureFluctuations":
@@ -118,6 +120,25 @@ def _solve(mixture: str, temperature: float, start_temperature: float, t_max: fl
     from lightning_landscape.theory.pspin import mixture_from_json
 
     return solve(mixture_from_json(mixture), temperature, t_max, start_temperature)
+
+
+def _jammed(dataset: Dataset) -> Dataset:
+    """Add loss, N_Delta and the densities of the gaps, one a side, of the ground state."""
+    from lightning_landscape.theory.jamming import perceptron_jammed
+
+    a, edges = dataset.attrs, dataset["edge"].to_numpy()
+    try:
+        state = perceptron_jammed(a["load"], a["margin"])
+    except UsageError:  # below capacity what is found depends on the dynamics; far above, unknown
+        return dataset
+    loss, share = state.energy / state.load, state.unsatisfied / state.load
+    x = np.sqrt(edges[1:] * edges[:-1])
+    return dataset.assign(
+        loss_exact=loss,
+        unsatisfied_exact=a["N"] * state.unsatisfied,
+        positive_rescaled_exact=("bin", state.gap_density(x * loss**0.5) * loss**0.5 / share),
+        negative_exact=("bin", state.gap_density(-x) / (1 - share)),
+    ).assign_attrs(theory_reference="Gardner 1988, J. Phys. A 21, 257; N to infinity")
 
 
 def _semicircle(dataset: Dataset) -> Dataset:

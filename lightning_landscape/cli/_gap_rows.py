@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from lightning_landscape.cli.table import Row, row, spread
-from lightning_landscape.theory.jamming import NETWORKS
+from lightning_landscape.theory.jamming import NETWORKS, SPHERES
 
 if TYPE_CHECKING:
     from xarray import Dataset
@@ -22,11 +22,24 @@ def gap_rows(dataset: Dataset) -> Iterator[Row]:
         at = later.isel(t=k)
         # where the loss vanishes gaps approach 0 from above, and counting them says nothing
         N_Delta = at["unsatisfied"].where(at["satisfied"] == 0, 0)
-        yield row(f"N_Δ/N(t = {float(at['t']):.4g})", N_Delta / dataset.attrs["weights"])
+        at_the_end = at["t"] == dataset["t"][-1]
+        exact = at.get("unsatisfied_exact") if at_the_end else None  # of the ground state
+        weights = dataset.attrs["weights"]
+        known = None if exact is None else exact / weights
+        yield row(f"N_Δ/N(t = {float(at['t']):.4g})", N_Delta / weights, known)
     if not dataset.sizes["t"]:
         return
-    yield row("replicas that fit", dataset["satisfied"].isel(t=-1).astype(float))
-    published = {"theta": ("θ", NETWORKS.theta), "gamma": ("γ", NETWORKS.gamma)}
+    last = dataset.isel(t=-1)
+    yield row("loss at the end", last["loss"], last.get("loss_exact"))
+    yield row("replicas that fit", last["satisfied"].astype(float))
+    yield from _exponent_rows(dataset)
+
+
+def _exponent_rows(dataset: Dataset) -> Iterator[Row]:
+    if "loss_exact" in dataset:  # not at the transition
+        return
+    known = SPHERES if dataset.attrs.get("theory") == "perceptron" else NETWORKS
+    published = {"theta": ("θ", known.theta), "gamma": ("γ", known.gamma)}
     for name, (letter, value) in published.items():
         if dataset[name].notnull():
             low, high = dataset.attrs[f"{name}_window"]
@@ -34,7 +47,7 @@ def gap_rows(dataset: Dataset) -> Iterator[Row]:
                 f"{letter} on [{low:g}, {high:g}], p = {float(dataset[f'{name}_p_value']):.2g}"
             )
             error = float(dataset[f"{name}_error"])
-            yield Row(quantity, float(dataset[name]), error, value, NETWORKS.source)
+            yield Row(quantity, float(dataset[name]), error, value, known.source)
 
 
 def jamming_rows(dataset: Dataset) -> Iterator[Row]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -96,6 +96,11 @@ class SphericalPerceptron(Energy):
         """Return the matrices (1/N) sum xi xi^T over the unsatisfied patterns, shape (R, N, N)."""
         unsatisfied = (self._gaps() > 0).to(self.x.dtype).unsqueeze(-1)
         return (unsatisfied * self.patterns).mT @ self.patterns / self.N
+
+    def reference(self) -> dict[str, Any]:
+        """Return the margin and the load alpha = P/N."""
+        load = self.patterns.shape[1] / self.N
+        return {"theory": "perceptron", "margin": self.margin, "load": load}
 
     def only(self, replicas: Tensor) -> Energy:
         """Return an energy of some of the replicas, with their patterns."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.special import gammaln, logsumexp, ndtr
 
@@ -15,10 +17,12 @@ __all__ = [
     "NETWORKS",
     "SPHERES",
     "Exponents",
+    "JammedPerceptron",
     "cover_probability",
     "log_cover_probability",
     "perceptron_capacity",
     "perceptron_contacts",
+    "perceptron_jammed",
     "perceptron_margin",
 ]
 
@@ -115,6 +119,68 @@ def perceptron_contacts(margin: float) -> float:
     (1.0, 0.437139)
     """
     return perceptron_capacity(margin) * float(ndtr(margin))
+
+
+@dataclass(frozen=True)
+class JammedPerceptron:
+    """The ground state of the spherical perceptron above its capacity; N to infinity.
+
+    Attributes:
+        load: alpha = P/N.
+        margin: kappa.
+        stiffness: s = sqrt(alpha_c / alpha), 1 at the transition.
+        energy: E/N = (sqrt(alpha / alpha_c) - 1)^2 / 2.
+        unsatisfied: N_Delta / N = alpha Phi(kappa).
+    """
+
+    load: float
+    margin: float
+    stiffness: float
+    energy: float
+    unsatisfied: float
+
+    def gap_density(self, gap: ArrayLike) -> NDArray[np.float64]:
+        """Return the density of the gaps Delta of all patterns, on both sides of 0.
+
+        The fields z are normal without the perceptron; it leaves what is satisfied where it is
+        and draws in the others, Delta = (1 - s) (kappa - z) for z < kappa.
+        """
+        gap = np.asarray(gap, dtype=float)
+        scale = np.where(gap > 0, 1 - self.stiffness, 1.0)
+        return np.exp(-((self.margin - gap / scale) ** 2) / 2) / math.sqrt(2 * math.pi) / scale
+
+
+def perceptron_jammed(load: float, margin: float) -> JammedPerceptron:
+    """Return the ground state of E = sum max(0, kappa - z)^2 / 2 above capacity.
+
+    With the response chi of a field, (chi / (1 + chi))^2 = alpha_c / alpha, and a field z < kappa
+    moves to (z + chi kappa) / (1 + chi). It is replica symmetric, and exact, as long as longer
+    weights would do better, int_{-inf}^kappa Dz (kappa - z)(z + chi kappa) >= 0: then the minimum
+    over the ball is on the sphere, and the problem convex.
+
+    Args:
+        load: alpha, above the capacity alpha_c(kappa).
+        margin: kappa > 0.
+
+    Raises:
+        UsageError: the load is not above the capacity, or so far above that the minimum on the
+            sphere is no longer that of a convex problem.
+
+    Source: derived here, as a continuation of Gardner 1988; compare Griniasty, Gutfreund 1991,
+    J. Phys. A 24, 715.
+
+    >>> state = perceptron_jammed(load=2.0, margin=1.0)
+    >>> round(state.energy, 5), round(state.unsatisfied, 5)
+    (0.46269, 1.68269)
+    """
+    capacity = perceptron_capacity(margin)
+    require(load > capacity, "load", load, f"must be above the capacity {capacity:.6g}")
+    s, below = math.sqrt(capacity / load), float(ndtr(margin))
+    chi, density = s / (1 - s), _normal_density(margin)
+    # int Dz (kappa - z)(z + chi kappa) = chi kappa (kappa Phi + phi) - Phi
+    convex = chi * margin * (margin * below + density) >= below
+    require(convex, "load", load, f"is too far above the capacity {capacity:.6g}", "lower it")
+    return JammedPerceptron(load, margin, s, (1 / s - 1) ** 2 / 2, load * below)
 
 
 def _normal_density(x: float) -> float:
