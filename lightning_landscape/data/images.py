@@ -84,10 +84,10 @@ class CIFAR10(Dataset):
     Samples have shape (3, 32, 32). One shift and one factor for each colour give the training
     samples mean 0 and variance 1, so that |x|^2 is about 3072.
 
-    The folder holds the Python version, ``data_batch_1`` … ``data_batch_5`` and ``test_batch``;
-    torchvision keeps them in ``cifar-10-batches-py``. They are pickles, and are read without
-    running what a pickle may hold. Where it has none of them, the data are fetched from
-    openml.org, once; see `MNIST`.
+    The folder holds the Python version, unpacked: ``data_batch_1`` … ``data_batch_5`` and
+    ``test_batch``; torchvision keeps them in ``cifar-10-batches-py``. They are pickles, and are
+    read without running what a pickle may hold. Where it has none of them, the data are fetched
+    from openml.org, once; see `MNIST`.
 
     Source: Krizhevsky 2009, "Learning multiple layers of features from tiny images".
 
