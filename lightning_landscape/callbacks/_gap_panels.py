@@ -29,7 +29,7 @@ def unsatisfied(dataset: Dataset, axes: Axes) -> None:
 
 
 def distribution(dataset: Dataset, axes: Axes) -> None:
-    """The densities of the gaps on both sides at the last time, with the laws fitted to them, or exact."""
+    """The densities of the gaps at the last time, on both sides, with fitted laws or exact ones."""
     last, edges = dataset.isel(t=-1), dataset["edge"].to_numpy()
     sides = [
         ("positive_rescaled", "theta", 1, "tab:red", r"$\Delta / \sqrt{L}$, unsatisfied"),
