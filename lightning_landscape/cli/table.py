@@ -65,9 +65,15 @@ def with_error(value: float, error: float) -> str:
     '-0.778(9)'
     >>> with_error(12.34, 0.17)
     '12.34(17)'
+    >>> with_error(2.6e-9, 1.0e-9)
+    '2.6(10)e-9'
     """
     if not error > 0:
         return f"{value:.5g}"
+    size = max(abs(value), error)
+    if size < 1e-3:
+        power = math.floor(math.log10(size))
+        return f"{with_error(value * 10.0**-power, error * 10.0**-power)}e{power}"
     # two digits while the leading one is 1, so that rounding never costs half of the error
     exponent = math.floor(math.log10(error))
     digits = max(0, -exponent + (1 if error / 10**exponent < 1.95 else 0))
