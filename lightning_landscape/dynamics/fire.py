@@ -31,6 +31,9 @@ class FIRE(Optimizer):
     stable for dt^2 lambda_max < 4, and adapts itself down to that; so ``lr`` is only a first guess.
     Nothing is random; the state is v and three numbers a replica.
 
+    For smooth energies: at the kinks of ReLU networks the power turns negative again and again,
+    dt collapses, and the replica stops far above what `DecayingAdam` reaches.
+
     Cost: one gradient a step, three passes over the parameters; memory: one more copy of them.
 
     Args:
