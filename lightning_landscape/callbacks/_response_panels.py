@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lightning_landscape.observables.response import FAST, SLOW, effective_temperature
+from lightning_landscape.observables.response import (
+    FAST,
+    SLOW,
+    effective_temperature,
+    ratio_temperature,
+)
 from lightning_landscape.observables.statistics import mean_and_error
 
 if TYPE_CHECKING:
@@ -36,20 +41,28 @@ def against_decay(dataset: Dataset, axes: Axes) -> None:
 
 
 def temperatures(dataset: Dataset, axes: Axes) -> None:
-    """The effective temperature of each waiting time, of the fast and of the slow part."""
-    for window, name, marker in ((FAST, "first quarter", "o"), (SLOW, "second half", "s")):
-        found = [_temperature(curve, "", window) for curve, _ in _curves(dataset)]
-        tw = [float(curve["tw"]) for curve, _ in _curves(dataset)]
+    """The effective temperature of each waiting time: at once, of the fast and the slow part."""
+    curves = [curve for curve, _ in _curves(dataset)]
+    tw = [float(curve["tw"]) for curve in curves]
+    parts = [
+        (None, "at the shortest t", "D"),
+        (FAST, "first quarter", "o"),
+        (SLOW, "second half", "s"),
+    ]
+    for window, name, marker in parts:
+        found = [_temperature(curve, "", window) for curve in curves]
         value, error = np.array(found).reshape(-1, 2).T
         bars = axes.errorbar(tw, value, error, fmt=marker, markersize=4, label=name)
         if "chi_exact" in dataset:
-            exact = [_temperature(curve, "_exact", window)[0] for curve, _ in _curves(dataset)]
+            exact = [_temperature(curve, "_exact", window)[0] for curve in curves]
             axes.plot(tw, exact, marker="_", markersize=14, color=bars[0].get_color())
     T = np.atleast_1d(dataset.attrs["temperature"])
     if np.ptp(T) == 0 and T[0] > 0:
         axes.axhline(T[0], color="gray", linestyle="--", linewidth=1, label="T of the bath")
     linear = dataset["tw"].min() == 0
     axes.set(xscale="linear" if linear else "log", xlabel="$t_w$", ylabel=r"$T_{\rm eff}$")
+    if "theory" not in dataset.attrs:
+        axes.set_yscale("log")
     axes.legend(title="of the decay", frameon=False, fontsize="small")
 
 
@@ -79,5 +92,10 @@ def _curves(dataset: Dataset) -> list[tuple[Dataset, tuple[float, ...]]]:
     return [(curve, tuple(color)) for curve, color in zip(curves, colors, strict=True)]
 
 
-def _temperature(curve: Dataset, suffix: str, window: tuple[float, float]) -> tuple[float, float]:
+def _temperature(
+    curve: Dataset, suffix: str, window: tuple[float, float] | None
+) -> tuple[float, float]:
+    if window is None:
+        at = curve.isel(t=0)
+        return ratio_temperature(at[f"MSD{suffix}"] / 2, at[f"chi{suffix}"])
     return effective_temperature(curve[f"MSD{suffix}"] / 2, curve[f"chi{suffix}"], window)

@@ -6,7 +6,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from lightning_landscape.cli.table import Row, row, spread
-from lightning_landscape.observables.response import FAST, SLOW, effective_temperature
+from lightning_landscape.observables.response import (
+    FAST,
+    SLOW,
+    effective_temperature,
+    ratio_temperature,
+)
 
 if TYPE_CHECKING:
     from xarray import Dataset
@@ -15,7 +20,7 @@ __all__ = ["damage_rows", "response_rows"]
 
 
 def response_rows(dataset: Dataset) -> Iterator[Row]:
-    """Yield the response at two times and two effective temperatures for each waiting time."""
+    """Yield the response at two times and three temperatures for each waiting time."""
     for tw in dataset["tw"]:
         curve = dataset.sel(tw=tw).dropna("t", how="all", subset=["chi"])
         for k in spread(curve.sizes["t"], 2):
@@ -23,6 +28,7 @@ def response_rows(dataset: Dataset) -> Iterator[Row]:
             times = f"tw = {float(tw):.4g}, t = {float(at['t']):.4g}"
             yield row(f"χ({times})", at["chi"], at.get("chi_exact"))
         if curve.sizes["t"]:
+            yield _shortest(curve)
             yield _temperature(curve, FAST, "first quarter")
             yield _temperature(curve, SLOW, "second half")
 
@@ -34,6 +40,15 @@ def _temperature(curve: Dataset, window: tuple[float, float], name: str) -> Row:
         return Row(quantity, *measured)
     exact = effective_temperature(curve["MSD_exact"] / 2, curve["chi_exact"], window)
     return Row(quantity, *measured, exact[0])
+
+
+def _shortest(curve: Dataset) -> Row:
+    at = curve.isel(t=0)
+    quantity = f"Δ/2χ(tw = {float(at['tw']):.4g}, t = {float(at['t']):.4g})"
+    measured = ratio_temperature(at["MSD"] / 2, at["chi"])
+    if "chi_exact" not in at:
+        return Row(quantity, *measured)
+    return Row(quantity, *measured, ratio_temperature(at["MSD_exact"] / 2, at["chi_exact"])[0])
 
 
 def damage_rows(dataset: Dataset) -> Iterator[Row]:

@@ -27,6 +27,7 @@ __all__ = [
     "effective_temperature",
     "field_response",
     "noise_response",
+    "ratio_temperature",
     "temperature_of_sgd",
 ]
 
@@ -148,6 +149,21 @@ def effective_temperature(
     if inside.sum() < 2:
         return float("nan"), float("nan")
     value, error = jackknife(_inverse_slope, pair[:, inside])
+    return float(value), float(error)
+
+
+def ratio_temperature(decay: ArrayLike, chi: ArrayLike) -> tuple[float, float]:
+    """Return the ratio of decay and chi at one time, and its jackknife error.
+
+    At times too short for a drift or a force to matter it is the strength of the noise alone:
+    T for Langevin, `temperature_of_sgd` for SGD.
+
+    Args:
+        decay: Delta / 2, shape (R,).
+        chi: the integrated response at the same time, shape (R,).
+    """
+    pair = np.stack([np.asarray(decay, float), np.asarray(chi, float)]).reshape(2, -1)
+    value, error = jackknife(lambda pair: np.asarray(np.divide(*pair.mean(-1))), pair)
     return float(value), float(error)
 
 

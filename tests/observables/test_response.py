@@ -12,6 +12,7 @@ from lightning_landscape.observables.response import (
     effective_temperature,
     field_response,
     noise_response,
+    ratio_temperature,
 )
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -73,3 +74,14 @@ def test_the_error_of_the_effective_temperature_is_its_scatter():
     )
     assert abs(found[:, 0].mean() - 0.3) < 4 * found[:, 0].std() / 200**0.5 + 0.005
     assert found[:, 1].mean() == pytest.approx(found[:, 0].std(), rel=0.25)
+
+
+def test_the_ratio_at_one_time_and_its_error():
+    """Of 100 data sets of 10 replicas; to first order its error is that of chi."""
+    numbers = np.random.default_rng(1)
+    found = np.array(
+        [ratio_temperature(np.full(10, 0.6), numbers.normal(2, 0.1, 10)) for _ in range(100)]
+    )
+    assert abs(found[:, 0].mean() - 0.3) < 4 * found[:, 0].std() / 10
+    assert found[:, 1].mean() == pytest.approx(0.3 * 0.05 / 10**0.5, rel=0.15)
+    assert ratio_temperature(0.6, 2.0)[0] == 0.3
