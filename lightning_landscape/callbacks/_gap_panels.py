@@ -22,6 +22,9 @@ def unsatisfied(dataset: Dataset, axes: Axes) -> None:
     N_Delta = later["unsatisfied"].where(later["satisfied"] == 0, 0)
     mean, error = mean_and_error(N_Delta / dataset.attrs["weights"])
     axes.errorbar(later["t"], mean, error, fmt="o", markersize=3, label=r"$N_\Delta / N$")
+    if "unsatisfied_exact" in dataset:
+        ground_state = float(dataset["unsatisfied_exact"]) / dataset.attrs["weights"]
+        axes.axhline(ground_state, color="black", linewidth=1)
     fit = later["satisfied"].mean("replica")
     axes.plot(later["t"], fit, color="gray", drawstyle="steps-mid", label="fraction that fits")
     axes.set(xscale="log", xlabel="t", ylim=(0, None))

@@ -178,3 +178,13 @@ def test_an_energy_without_gaps_is_refused_in_a_sentence(tmp_path):
 def test_a_window_is_named_when_it_is_refused(window):
     with pytest.raises(UsageError, match="gamma_window"):
         GapDistribution(gamma_window=window)
+
+
+def test_the_patterns_of_all_ranks_count_in_a_foreign_project(tmp_path):
+    """Two ranks with batches of 8 of their own are 16 patterns."""
+    measured = GapDistribution(first=1, last=3, gap_fn=gaps_of_a_batch)
+    train(Classifier(), tmp_path, [measured], strategy="ddp_fork", devices=2, max_epochs=1)
+    record = records.read(tmp_path / "probes/gap_distribution.nc")
+    assert record.sizes["pattern"] == 16
+    per_time = record["positive"].sum("bin") + record["negative"].sum("bin")
+    assert (per_time == 16).all()

@@ -6,12 +6,13 @@ from scipy.optimize import minimize
 
 from lightning_landscape import records
 from lightning_landscape.callbacks import GapDistribution
+from lightning_landscape.cli.results import rows
 from lightning_landscape.energies import SphericalPerceptron
 from lightning_landscape.errors import UsageError
 from lightning_landscape.modules import LandscapeModule
 from lightning_landscape.observables.exponents import fit_power_law
 from lightning_landscape.testing.energy import EnergyContract
-from lightning_landscape.theory.jamming import SPHERES, perceptron_capacity
+from lightning_landscape.theory.jamming import SPHERES, perceptron_capacity, perceptron_jammed
 
 
 class TestIndependent(EnergyContract):
@@ -53,6 +54,21 @@ def test_patterns_of_a_replica_depend_on_seed_and_replica_only():
     assert torch.equal(few.patterns, many.patterns[:2]) and torch.equal(few.x, many.x[:2])
 
 
+def fit(energy, folder, steps):
+    module = LandscapeModule(energy, lambda params: torch.optim.SGD(params, lr=0.5))
+    trainer = pl.Trainer(
+        callbacks=[GapDistribution(first=steps / 8, last=steps / 2, per_decade=1)],
+        max_steps=steps,
+        default_root_dir=folder,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module)
+
+
 @pytest.mark.parametrize("margin", [0.0, 0.5])
 def test_gradient_descent_fits_below_the_capacity_and_not_above(margin, tmp_path):
     """The capacity of theory, found by dynamics and probe: P/N 40 % below and above it, N = 50."""
@@ -60,18 +76,7 @@ def test_gradient_descent_fits_below_the_capacity_and_not_above(margin, tmp_path
     for factor in (0.6, 1.4):
         P = round(factor * perceptron_capacity(margin) * 50)
         energy = SphericalPerceptron(50, P, margin=margin, replicas=6, dtype="float64")
-        module = LandscapeModule(energy, lambda params: torch.optim.SGD(params, lr=0.5))
-        trainer = pl.Trainer(
-            callbacks=[GapDistribution(first=100, last=400, per_decade=1)],
-            max_steps=800,
-            default_root_dir=tmp_path,
-            accelerator="cpu",
-            logger=False,
-            enable_progress_bar=False,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-        )
-        trainer.fit(module)
+        fit(energy, tmp_path, 800)
         last = records.read(tmp_path / "probes/gap_distribution.nc").isel(t=-1)
         satisfied.append(int(last["satisfied"].sum()))
     assert satisfied == [6, 0]
@@ -91,6 +96,39 @@ def descend(patterns, margin, x):
     options = {"maxiter": 4000, "maxfun": 8000, "ftol": 0.0, "gtol": 1e-15, "maxcor": 20}
     end = minimize(energy_and_gradient, x, jac=True, method="L-BFGS-B", options=options)
     return end.fun, end.x * (N / (end.x @ end.x)) ** 0.5
+
+
+@pytest.mark.parametrize("margin, factor", [(1.0, 1.5), (0.5, 1.5)])
+def test_minima_above_capacity_are_those_of_theory(margin, factor):
+    """E/N and N_Delta/N of 40 samples at N = 80, to 4 standard errors."""
+    P = round(factor * perceptron_capacity(margin) * 80)
+    energy = SphericalPerceptron(80, P, margin=margin, replicas=40, dtype="float64", seed=1)
+    starts = zip(energy.patterns.numpy(), energy.configuration().numpy(), strict=True)
+    x = np.stack([descend(patterns, margin, x)[1] for patterns, x in starts])
+    energy.load_configuration(torch.as_tensor(x))
+    state = perceptron_jammed(P / 80, margin)
+    counts = (energy.gaps() > 1e-12).sum(1)
+    for measured, exact in ((energy().detach(), state.energy), (counts, state.unsatisfied)):
+        per_weight = measured.numpy() / 80
+        error = per_weight.std(ddof=1) / 40**0.5
+        assert abs(per_weight.mean() - exact) < 4 * error and error < 0.1 * exact
+
+
+def test_the_record_has_what_is_exact_beside_it(tmp_path):
+    for samples in (40, 10):
+        energy = SphericalPerceptron(20, samples, margin=1.0, replicas=2, dtype="float64")
+        fit(energy, tmp_path, 20)
+        record = records.read(tmp_path / "probes/gap_distribution.nc")
+        assert ("loss_exact" in record) == (samples == 40)  # the capacity is 10.4
+        if samples == 40:
+            state = perceptron_jammed(2.0, 1.0)
+            loss = next(row for row in rows(record) if row.quantity == "loss at the end")
+            assert loss.exact == pytest.approx(state.energy / 2)
+            assert float(record["unsatisfied_exact"]) == pytest.approx(20 * state.unsatisfied)
+            assert float(record["loss_exact"]) == pytest.approx(state.energy / 2)
+            width = np.diff(record["edge"])
+            for side in ("positive_rescaled_exact", "negative_exact"):
+                assert record[side].to_numpy() @ width == pytest.approx(1, abs=0.01)
 
 
 def jam(patterns, x, margin=-0.1):

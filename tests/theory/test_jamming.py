@@ -16,6 +16,7 @@ from lightning_landscape.theory.jamming import (
     log_cover_probability,
     perceptron_capacity,
     perceptron_contacts,
+    perceptron_jammed,
     perceptron_margin,
 )
 
@@ -95,6 +96,29 @@ def test_capacity_and_contacts_of_the_perceptron(margin):
     deviation = (large * means[1] - small * means[0]) / (large - small)
     error = np.hypot(large * errors[1], small * errors[0]) / (large - small)
     assert (abs(deviation) < 4 * error).all() and (error < [0.005, 0.002]).all()
+
+
+@pytest.mark.parametrize("margin, factor", [(0.3, 1.05), (1.0, 1.5), (1.0, 4.0)])
+def test_the_gaps_of_the_jammed_perceptron_are_distributed_as_its_numbers_say(margin, factor):
+    """The density of gaps is normalized, and has the energy and N_Delta as its moments."""
+    state = perceptron_jammed(factor * perceptron_capacity(margin), margin)
+    density = state.gap_density
+    positive = quad(density, 1e-12, 20)[0]
+    assert positive + quad(density, -20, -1e-12)[0] == pytest.approx(1, abs=1e-6)
+    assert state.load * positive == pytest.approx(state.unsatisfied, rel=1e-6)
+    energy = quad(lambda x: x**2 / 2 * density(x), 0, 20)[0]
+    assert state.load * energy == pytest.approx(state.energy, rel=1e-6)
+
+
+def test_the_jammed_perceptron_joins_on_to_the_capacity():
+    capacity = perceptron_capacity(0.8)
+    state = perceptron_jammed(capacity * (1 + 1e-9), 0.8)
+    assert state.unsatisfied == pytest.approx(perceptron_contacts(0.8), rel=1e-6)
+    assert state.energy == pytest.approx(0, abs=1e-17)
+    with pytest.raises(UsageError, match="above the capacity"):
+        perceptron_jammed(0.9 * capacity, 0.8)
+    with pytest.raises(UsageError, match="too far above"):
+        perceptron_jammed(100 * capacity, 0.8)
 
 
 def test_a_negative_margin_is_refused_as_not_convex():
