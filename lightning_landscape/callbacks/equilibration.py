@@ -74,6 +74,12 @@ class Equilibration(Probe):
         scalars: dict[str, Tensor] = {"energy": energy, **view.rates}
         return {f"{name} (mean)": value.nanmean().item() for name, value in scalars.items()}
 
+    def _recorded_attributes(self) -> dict[str, Any]:
+        """The temperature is the last one, not that of the approach."""
+        measured = self.results["temperature"]
+        last = {"temperature": measured[-1].tolist()} if len(measured) else {}
+        return {**super()._recorded_attributes(), **last}
+
     def dataset(self) -> Dataset:
         """Return energy and temperature, (t, replica), and side and rates, (replica)."""
         from xarray import Dataset

@@ -24,7 +24,8 @@ def equilibration_rows(dataset: Dataset) -> Iterator[Row]:
     energy, side = dataset["energy"].to_numpy()[window], dataset["side"].to_numpy()
     for rung in np.unique(T[-1]):
         here = T[-1] == rung
-        above, below = (energy[:, here & (side == s)].T for s in (1, -1))
+        # the highest rung starts at its own temperature, which is hot enough
+        above, below = (energy[:, here & from_below].T for from_below in (side >= 0, side < 0))
         if min(len(above), len(below)) >= 2 and len(window):
             difference, error = two_starts(above, below)
             yield Row(f"E(from above) - E(from below), T = {rung:.3g}", difference, error, 0.0)
