@@ -119,8 +119,8 @@ class _OfEnergy(SampleGradients):
         return reduce(Moments.merged, portions)
 
     def _samples_at_once(self) -> int:
-        gradients = 3 * 8 * self.replicas * self.N  # of one sample, in float64 with its deviations
-        return max(1, self.memory // (gradients + self._bytes_of_graph))
+        gradient = 2 * self.replicas * self.N * self.parameters[0].element_size()  # and a copy
+        return max(1, self.memory // (gradient + self._bytes_of_graph))
 
     def _portion(self, rows: Tensor) -> Moments:
         def of_sample(parameters: Sequence[Tensor], row: Tensor) -> Tensor:
@@ -128,7 +128,12 @@ class _OfEnergy(SampleGradients):
 
         leaves = tuple(p.detach() for p in self.parameters)
         gradients = torch.func.vmap(torch.func.grad(of_sample), in_dims=(None, 0))(leaves, rows)
-        return Moments.of(torch.cat([g.flatten(2) for g in gradients], dim=2))
+        parts = [Moments.of(g.flatten(2)) for g in gradients]
+        mean, squares = (
+            torch.cat([getattr(part, name) for part in parts], dim=1)
+            for name in ("mean", "squares")
+        )
+        return Moments(len(rows), mean, squares)
 
     def covariance(self) -> CurvatureOperator:
         """Return S as an operator."""

@@ -1,0 +1,132 @@
+"""Variance of per-sample gradients: against a loop, and against holding all of them."""
+
+import resource
+import subprocess
+import sys
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from lightning_landscape.data import Dataset
+from lightning_landscape.energies import FullyConnected, NetworkEnergy, Stacked
+from lightning_landscape.observables import gradients_of
+
+B, WIDTHS = 256, [784, 300, 200, 10]  # 297 710 parameters
+
+
+def samples():
+    return torch.randn(B, WIDTHS[0]), torch.arange(B) % WIDTHS[-1]
+
+
+def sequential():
+    layers = []
+    for m, n in pairwise(WIDTHS):
+        layers += [nn.Linear(m, n), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def energy_of(x, y, make=FullyConnected):
+    data = Dataset(x, y, x[:1], y[:1], WIDTHS[-1])
+    return NetworkEnergy(make(WIDTHS) if make is FullyConnected else make(sequential), data)
+
+
+def loop(net, x, y):
+    """What anyone would write: a backward pass for each sample, and Welford's recursion."""
+    mean, squares = None, None
+    for k in range(len(x)):
+        loss = cross_entropy(net(x[k : k + 1]), y[k : k + 1])
+        g = torch.cat([p.flatten() for p in torch.autograd.grad(loss, list(net.parameters()))])
+        if mean is None:
+            mean, squares = torch.zeros_like(g), torch.zeros_like(g)
+        step = g - mean
+        mean += step / (k + 1)
+        squares += step * (g - mean)
+    return squares / (len(x) - 1)
+
+
+def materialised(net, x, y):
+    """torch.func.vmap(grad), then the variance of what it holds."""
+    parameters = {name: p.detach() for name, p in net.named_parameters()}
+
+    def loss(parameters, x, y):
+        return cross_entropy(torch.func.functional_call(net, parameters, (x[None],)), y[None])
+
+    gradients = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0))(parameters, x, y)
+    return torch.cat([g.var(0).flatten() for g in gradients.values()])
+
+
+@pytest.mark.parametrize("make", [FullyConnected, Stacked])
+def test_variance_against_a_loop_over_samples(compare, make):
+    """The limit of the layers: two products of matrices in float64, 4 B N operations."""
+    x, y = samples()
+    ours, net = energy_of(x, y, make), sequential()
+    compare(
+        f"gradient variance, {make.__name__} of 297 710 parameters, B = {B}",
+        lambda: gradients_of(ours).moments(),
+        lambda: loop(net, x, y),
+        against="a loop over samples",
+        at_least=20 if make is FullyConnected else 1,
+        rounds=3,
+    )
+
+
+@pytest.mark.parametrize("make", [FullyConnected, Stacked])
+def test_variance_against_everything_materialised(compare, make):
+    """Time at most 1.2 times that of vmap(grad); see below for the memory."""
+    x, y = samples()
+    ours, net = energy_of(x, y, make), sequential()
+    compare(
+        f"gradient variance, {make.__name__} of 297 710 parameters, B = {B}",
+        lambda: gradients_of(ours).moments(),
+        lambda: materialised(net, x, y),
+        against="vmap(grad), all materialised",
+        at_most=1.2,
+        rounds=5,
+    )
+
+
+def test_variance_against_the_gradient_itself(compare):
+    """Two more products of matrices, in float64."""
+    x, y = samples()
+    ours = energy_of(x, y)
+    parameters = list(ours.parameters())
+    compare(
+        f"gradient variance, FullyConnected of 297 710 parameters, B = {B}",
+        lambda: gradients_of(ours).moments(),
+        lambda: torch.autograd.grad(ours().sum(), parameters),
+        against="one gradient",
+        at_most=10,
+    )
+
+
+def peak_mb(what):
+    """The peak memory of a fresh process that computes the variance once, in MB."""
+    code = f"import runpy; runpy.run_path({__file__!r}, run_name={what!r})"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return float(out.stdout)
+
+
+def test_memory_against_everything_materialised():
+    """Resident memory beyond that of a process that only builds the network."""
+    none, ours, stacked, all_ = (peak_mb(what) for what in ("none", "ours", "stacked", "all"))
+    print(f"\nMB: layers {ours - none:.0f}, stacked {stacked - none:.0f}, all {all_ - none:.0f}")
+    assert ours - none < 0.25 * (all_ - none)
+    assert stacked - none < 0.6 * (all_ - none)
+
+
+if __name__ in ("none", "ours", "stacked", "all"):
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    x, y = samples()
+    if __name__ == "all":
+        materialised(sequential(), x, y)
+    elif __name__ != "none":
+        kind = FullyConnected if __name__ == "ours" else Stacked
+        gradients_of(energy_of(x, y, kind)).moments()
+    else:
+        energy_of(x, y)
+        cross_entropy(sequential()(x), y).backward()
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
