@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lightning_landscape.observables.gaps import size_density
 from lightning_landscape.observables.statistics import mean_and_error
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from xarray import DataArray, Dataset
 
-__all__ = ["avalanches", "distribution", "unsatisfied"]
+__all__ = ["avalanches", "distribution", "sizes", "unsatisfied"]
 
 
 def unsatisfied(dataset: Dataset, axes: Axes) -> None:
@@ -69,6 +70,25 @@ def avalanches(dataset: Dataset, axes: Axes) -> None:
     axes.set(xscale="log", xlabel="t", ylabel="patterns that changed since the time before")
     axes.set_yscale("symlog", linthresh=1)
     axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, fontsize="small")
+
+
+def sizes(dataset: Dataset, axes: Axes) -> None:
+    """The distribution of the sizes of all avalanches, with the law fitted to it."""
+    from torch import from_numpy
+
+    size = (dataset["became_satisfied"] + dataset["became_unsatisfied"]).to_numpy()
+    x, density, error = (values.numpy() for values in size_density(from_numpy(size)))
+    shown = density > 0
+    below = np.minimum(error, 0.9 * density)  # a log axis has no zero
+    bars = np.stack([below, error])[:, shown]
+    axes.errorbar(x[shown], density[shown], bars, fmt="o", markersize=3, label="all times")
+    if "tau" in dataset and np.isfinite(dataset["tau"]) and shown.any():
+        tau, k = float(dataset["tau"]), np.arange(1, dataset.sizes["pattern"] + 1)
+        law, seen = k**-tau / np.sum(k**-tau), k <= x[shown].max()
+        label = rf"$\propto$ size$^{{{-tau:.2f}}}$"
+        axes.plot(k[seen], law[seen], color="black", linewidth=1, label=label)
+    axes.set(xscale="log", yscale="log", xlabel="patterns that changed", ylabel="probability")
     axes.legend(frameon=False, fontsize="small")
 
 

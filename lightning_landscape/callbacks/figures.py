@@ -86,7 +86,7 @@ def _panels(dataset: Dataset) -> list[Callable[[Dataset, Axes], None]]:
         if (panels := by_temperature.get(dataset.attrs.get("probe", ""))) is not None:
             return panels
     last = spectrum.outliers if "classes" in dataset.attrs else spectrum.negative
-    of_avalanches = [gaps.avalanches] if "became_satisfied" in dataset else []
+    of_avalanches = [gaps.avalanches, gaps.sizes] if "became_satisfied" in dataset else []
     scale = "linear" if "theory" in dataset.attrs else "log"
     of_response = [
         aging.two_times("chi", r"$\chi(t_w + t, t_w)$", scale),

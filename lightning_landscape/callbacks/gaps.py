@@ -12,7 +12,7 @@ from lightning_landscape.callbacks.probe import Probe
 from lightning_landscape.callbacks.view import GapFn, View
 from lightning_landscape.clock import log_times, to_steps
 from lightning_landscape.errors import UsageError, require
-from lightning_landscape.observables.exponents import fit_power_law
+from lightning_landscape.observables.exponents import PowerLaw, fit_power_law, fit_size_law
 from lightning_landscape.observables.gaps import (
     SATISFIED_BELOW,
     avalanches,
@@ -45,7 +45,8 @@ class GapDistribution(Probe):
         P(Delta) ~ (Delta / sqrt L)^theta,   P(-Delta) ~ |Delta|^-gamma,
 
     by maximum likelihood on the windows stated, see `fit_power_law`; theta from the replicas that
-    are not satisfied. They mean something in a minimum near the transition only.
+    are not satisfied. They mean something in a minimum near the transition only. The sizes of all
+    avalanches, from 1 to P, are fitted by size^-tau in the same way.
 
     The gaps are those of the training data of a `NetworkEnergy`. In a foreign project they are
     what ``gap_fn`` returns, for example ``classification_gaps(pl_module(batch[0]), batch[1])``; of
@@ -163,22 +164,29 @@ class GapDistribution(Probe):
             return dataset
         dataset["satisfied"] = (dataset["loss"] < SATISFIED_BELOW).astype(np.int8)
         dataset["gap"] = (("replica", "pattern"), gap, {"long_name": "at the last time"})
-        return dataset.assign(self._exponents(self.results["gap"]))
+        return dataset.assign(self._exponents())
 
-    def _exponents(self, gaps: Tensor) -> dict[str, float]:
-        fits = {
-            "theta": fit_power_law(_rescaled(gaps), *self.windows["theta"], seed=0),
-            "gamma": fit_power_law(-gaps, *self.windows["gamma"], seed=0),
-        }
-        numbers: dict[str, float] = {}
-        for name, fit in fits.items():
-            numbers |= {
-                name: fit.exponent if name == "theta" else -fit.exponent,
-                f"{name}_error": float(np.fmax(fit.error, fit.replica_error)),
-                f"{name}_p_value": fit.p_value,
-                f"{name}_count": fit.count,
-            }
+    def _exponents(self) -> dict[str, float]:
+        gaps = self.results["gap"]
+        theta = fit_power_law(_rescaled(gaps), *self.windows["theta"], seed=0)
+        gamma = fit_power_law(-gaps, *self.windows["gamma"], seed=0)
+        numbers = _numbers("theta", theta, theta.exponent)
+        numbers |= _numbers("gamma", gamma, -gamma.exponent)
+        if "became_satisfied" in self.results and gaps.shape[1] > 1:
+            sizes = self.results["became_satisfied"] + self.results["became_unsatisfied"]
+            tau = fit_size_law(sizes.mT, 1, gaps.shape[1])
+            numbers |= _numbers("tau", tau, -tau.exponent)
         return numbers
+
+
+def _numbers(name: str, fit: PowerLaw, exponent: float) -> dict[str, float]:
+    """Return what the record says of an exponent; its error is the larger of the two."""
+    return {
+        name: exponent,
+        f"{name}_error": float(np.fmax(fit.error, fit.replica_error)),
+        f"{name}_p_value": fit.p_value,
+        f"{name}_count": fit.count,
+    }
 
 
 def _rescaled(gaps: Tensor) -> Tensor:

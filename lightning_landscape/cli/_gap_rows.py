@@ -48,6 +48,9 @@ def _exponent_rows(dataset: Dataset) -> Iterator[Row]:
             )
             error = float(dataset[f"{name}_error"])
             yield Row(quantity, float(dataset[name]), error, value, known.source)
+    if "tau" in dataset and dataset["tau"].notnull():
+        quantity = f"τ of avalanche sizes, p = {float(dataset['tau_p_value']):.2g}"
+        yield Row(quantity, float(dataset["tau"]), float(dataset["tau_error"]))
 
 
 def jamming_rows(dataset: Dataset) -> Iterator[Row]:

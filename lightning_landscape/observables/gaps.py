@@ -6,6 +6,8 @@ said in `losses.gaps`. Everything here takes gaps of shape (R, P).
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -19,6 +21,7 @@ __all__ = [
     "hinge_loss",
     "log_counts",
     "satisfied",
+    "size_density",
     "unsatisfied",
 ]
 
@@ -87,6 +90,36 @@ def avalanches(before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
     require(before.shape == after.shape, "after.shape", tuple(after.shape), f"is {before.shape}")
     was, is_now = before > 0, after > 0
     return (is_now & ~was).sum(1), (was & ~is_now).sum(1)
+
+
+def size_density(sizes: Tensor, per_decade: int = 5) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the distribution of the sizes of avalanches in logarithmic bins of whole numbers.
+
+    Each bin holds at least one whole number, and its density is per whole number, so that a law
+    size^-tau is a straight line from size 1 on. Sizes of 0 are left out.
+
+    Args:
+        sizes: whole numbers, any shape.
+        per_decade: bins in a factor of ten, where that many whole numbers are.
+
+    Returns:
+        The centres (geometric means of the whole numbers at both ends), the densities and their
+        errors of counting, each (bins,), float64.
+
+    >>> centres, density, _ = size_density(torch.tensor([1, 1, 2, 4]))
+    >>> centres[:2].tolist(), density[:2].tolist()
+    ([1.0, 2.0], [0.5, 0.25])
+    """
+    sizes = sizes.flatten()[sizes.flatten() > 0].double()
+    most = float(sizes.max()) if len(sizes) else 1.0
+    decades = torch.arange(0, per_decade * (1 + math.log10(most)) + 1, dtype=torch.float64)
+    first = (10 ** (decades / per_decade)).round().unique()  # of each bin
+    first = first[: int((first <= most).sum()) + 1]
+    counts = log_counts(sizes[None], first - 0.5)[0].double()
+    numbers = first.diff()
+    total = max(len(sizes), 1) * numbers
+    centres = (first[:-1] * (first[1:] - 1)).sqrt()
+    return centres, counts / total, counts.sqrt() / total
 
 
 def log_counts(values: Tensor, edges: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from lightning_landscape.data import RandomData
 from lightning_landscape.energies import FullyConnected, NetworkEnergy, Quadratic
 from lightning_landscape.errors import UsageError
 from lightning_landscape.modules import LandscapeModule
-from lightning_landscape.observables.exponents import fit_power_law
+from lightning_landscape.observables.exponents import fit_power_law, fit_size_law
 from lightning_landscape.observables.gaps import classification_gaps
 from lightning_landscape.testing.probe import Classifier, ProbeContract, train
 
@@ -162,10 +162,14 @@ def test_a_foreign_project_is_measured_on_its_batches(tmp_path):
 def test_figure_and_table_of_a_record(tmp_path):
     fit(probe(), tmp_path, 60, network(samples=120))
     record = records.read(tmp_path / "probes/gap_distribution.nc")
-    assert len(draw(record).axes) == 3
-    table = {row.quantity.split("(")[0].split(" on")[0]: row for row in rows(record)}
+    assert len(draw(record).axes) == 4
+    table = {row.quantity.split("(")[0].split(" on")[0].split(",")[0]: row for row in rows(record)}
     last = record.isel(t=-1)
     assert table["N_Δ/N"].measured == pytest.approx(float(last["unsatisfied"].mean()) / 48)
+    size = record["became_satisfied"] + record["became_unsatisfied"]
+    tau = fit_size_law(size.transpose("replica", "t"), 1, 120)
+    assert tau.count > 10
+    assert table["τ of avalanche sizes"].measured == pytest.approx(-tau.exponent)
     assert table["θ"].exact == 0.3 and table["θ"].measured == float(record["theta"])
 
 

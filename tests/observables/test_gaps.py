@@ -9,6 +9,7 @@ from lightning_landscape.observables.gaps import (
     hinge_loss,
     log_counts,
     satisfied,
+    size_density,
     unsatisfied,
 )
 
@@ -25,6 +26,22 @@ def test_every_pattern_that_changes_counts_once():
     up, down = avalanches(before, after)
     assert torch.equal(up - down, unsatisfied(after) - unsatisfied(before))
     assert torch.equal(up + down, (before.sign() != after.sign()).sum(1))
+
+
+def test_the_density_of_sizes_is_per_whole_number():
+    """It sums to one over the whole numbers, and a known law lies on it, to 4 standard errors."""
+    k = torch.arange(1, 1001, dtype=torch.float64)
+    law = k**-1.5 / (k**-1.5).sum()
+    generator = torch.Generator().manual_seed(0)
+    sizes = 1 + torch.multinomial(law, 50_000, replacement=True, generator=generator)
+    sizes = torch.cat([sizes, torch.zeros(100, dtype=torch.int64)])  # nothing happened
+    centres, density, error = size_density(sizes.view(2, -1))
+    assert centres[:3].tolist() == [1.0, 2.0, 3.0] and (density >= 0).all()
+    for n in range(1, 4):
+        assert density[n - 1] == pytest.approx((sizes == n).sum().item() / 50_000)
+    exact = centres**-1.5 / (k**-1.5).sum()
+    few = (density - exact).abs() > 4 * error.clamp_min(1 / 50_000) + 0.02 * exact
+    assert not few.any()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
