@@ -177,10 +177,13 @@ def _densities(tables: dict[str, Tensor], groups: list[NDArray[np.intp]]) -> Var
 
 
 def invalid_rungs(record: Dataset) -> Iterator[tuple[float, float, float]]:
-    """Yield T, Ito ratio and its error where it is off 1 by more than 10 % and three errors."""
+    """Yield T, Ito ratio and its error where it is off 1 by more than 10 % and three errors.
+
+    Or above 1.3: too large a step makes the gradient's tail so heavy that no error can be had.
+    """
     if "ito_ratio" not in record:
         return
     ratios, errors = record["ito_ratio"].to_numpy(), record["ito_ratio_error"].to_numpy()
     for T, ratio, error in zip(record["T"].to_numpy(), ratios, errors, strict=True):
-        if abs(ratio - 1) > max(0.1, 3 * error):
+        if abs(ratio - 1) > max(0.1, 3 * error) or ratio > 1.3:
             yield float(T), float(ratio), float(error)

@@ -56,8 +56,9 @@ class TemperatureFluctuations(Probe):
     them.
 
     The guard: <|grad U|^2> = T <tr H> in any equilibrium, see `ito_ratio`. Where it is off by more
-    than 10 % and three errors, a warning says that the step size has invalidated the sampler. T is
-    that of the dynamics, a number or one for each replica; replicas of equal T are averaged.
+    than 10 % and three errors, or high by 30 %, a warning says that the step size has invalidated
+    the sampler. T is that of the dynamics, a number or one for each replica; replicas of equal T
+    are averaged.
 
     With mini-batches the energy of a step is that of its batch. In a foreign project it is the
     loss of the step; where ``training_step`` returns none, or with a ``loss_fn``, the energy of

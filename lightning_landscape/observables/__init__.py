@@ -1,12 +1,18 @@
 """Observables: pure functions of tensors, replica axis kept."""
 
+from lightning_landscape.observables.autocorrelation import Blocking
 from lightning_landscape.observables.correlation import displacement, overlap, replica_overlaps
 from lightning_landscape.observables.curvature import *  # noqa: F403
 from lightning_landscape.observables.curvature import __all__ as _curvature
+from lightning_landscape.observables.dimension import Sketch, participation_ratio
 from lightning_landscape.observables.exponents import fit_power_law, fit_size_law
+from lightning_landscape.observables.fluctuations import ito_ratio
 from lightning_landscape.observables.gaps import classification_gaps
 from lightning_landscape.observables.gradient_noise import *  # noqa: F403
 from lightning_landscape.observables.gradient_noise import __all__ as _gradient_noise
+from lightning_landscape.observables.moments import BlockMoments
+from lightning_landscape.observables.power_spectrum import PowerSpectrum
+from lightning_landscape.observables.series import EnergySeries
 from lightning_landscape.observables.stationarity import (
     Balance,
     balance,
@@ -16,6 +22,13 @@ from lightning_landscape.observables.stationarity import (
 from lightning_landscape.observables.statistics import mean_and_error
 
 __all__ = [
+    "participation_ratio",
+    "ito_ratio",
+    "Sketch",
+    "PowerSpectrum",
+    "EnergySeries",
+    "Blocking",
+    "BlockMoments",
     "Balance",
     "balance",
     "classification_gaps",

@@ -1,0 +1,102 @@
+"""The low-loss region of a network at temperature T, end to end: Jules et al. 2023.
+
+The network of the reference numbers: 10 inputs, three tanh layers of 16, 737 parameters, 40 random
+labels, mean log-loss.
+"""
+
+import logging
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from lightning_landscape import records
+from lightning_landscape.callbacks import TemperatureFluctuations
+from lightning_landscape.data import RandomData
+from lightning_landscape.dynamics import Langevin
+from lightning_landscape.energies import FullyConnected, NetworkEnergy
+from lightning_landscape.modules import LandscapeModule
+
+
+def thermal(folder, ladder, chains, equilibration, steps, **settings):
+    """Run ``chains`` at each {temperature: lr}, from networks that fit; times in steps."""
+    R = chains * len(ladder)
+    net = FullyConnected([10, 16, 16, 16, 1], replicas=R, activation="tanh")
+    energy = NetworkEnergy(net, RandomData(samples=40, dimension=10))
+    assert energy.N == 737
+    descent = torch.optim.SGD(energy.parameters(), lr=0.2)
+    for _ in range(3000):
+        descent.zero_grad()
+        energy().sum().backward()
+        descent.step()
+    temperature = [T for T in ladder for _ in range(chains)]
+    rates = [lr for lr in ladder.values() for _ in range(chains)]
+    lr = rates if len(ladder) > 1 else rates[0]
+    unit = 1 if len(ladder) > 1 else rates[0]  # of the clock
+    probe = TemperatureFluctuations(equilibration * unit, last=steps * unit, **settings)
+    module = LandscapeModule(
+        energy, lambda params: Langevin(params, lr=lr, temperature=temperature, seed=1)
+    )
+    trainer = pl.Trainer(
+        callbacks=[probe],
+        max_steps=steps,
+        default_root_dir=folder,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module)
+    return records.read(folder / "probes/temperature_fluctuations.nc")
+
+
+def test_the_ito_ratio_of_a_good_and_of_a_bad_step(tmp_path, caplog):
+    """1 within 4 standard errors at lr = 0.005; above 1.3 with a warning at 0.1; T = 1e-3."""
+    looks = {"k": 1, "probes": 4, "measurements": 25}
+    with caplog.at_level(logging.WARNING):
+        good = thermal(tmp_path / "good", {1e-3: 0.005}, 12, 1000, 2500, **looks)
+        assert "lower lr" not in caplog.text
+        bad = thermal(tmp_path / "bad", {1e-3: 0.1}, 6, 500, 1500, **looks)
+        assert "lower lr" in caplog.text
+    assert abs(good["ito_ratio"] - 1) < 4 * good["ito_ratio_error"]
+    assert good["ito_ratio_error"] < 0.08
+    assert bad["ito_ratio"] > 1.3
+
+
+def looks_quadratic_in_few_directions(record):
+    """2 <U>/T and 2 Var U/T^2 within 6 and 30 of 737 and 30 % of each other; U <= P/2 T."""
+    for k in range(record.sizes["rung"]):
+        N_mean, N_var = float(record["N_mean"][k]), float(record["N_var"][k])
+        assert 6 < N_mean < 30 and 6 < N_var < 30
+        assert N_var == pytest.approx(N_mean, rel=0.3)
+
+
+def test_fluctuations_look_quadratic_and_curvature_does_not(tmp_path):
+    """tr H grows 3 to 12 times over a decade of T, where a quadratic valley has a constant."""
+    record = thermal(
+        tmp_path, {1e-4: 0.05, 1e-3: 0.01}, 6, 3000, 7000, k=1, probes=4, measurements=8
+    )
+    looks_quadratic_in_few_directions(record)
+    cold, hot = record["tr_H"].to_numpy()
+    assert 3 < hot / cold < 12
+
+
+@pytest.mark.slow
+def test_the_reference_numbers(tmp_path):
+    """Three temperatures, 16 chains: dimensions, tr H and the Ito ratio, 1 within 5 % or 3 errors.
+
+    N_mean and N_var of the two upper temperatures as known, 10 within 25 %; the lowest drifts.
+    """
+    ladder = {1e-5: 0.5, 1e-4: 0.05, 1e-3: 0.01}
+    record = thermal(tmp_path, ladder, 16, 20_000, 40_000, k=1, probes=6, measurements=60)
+    looks_quadratic_in_few_directions(record)
+    traces = record["tr_H"].to_numpy()
+    growth = traces[1:] / traces[:-1]
+    assert (growth > 3).all() and (growth < 12).all()
+    assert record["N_mean"][1:].to_numpy() == pytest.approx([10.8, 9.6], rel=0.25)
+    assert record["N_var"][1:].to_numpy() == pytest.approx([9.5, 8.8], rel=0.25)
+    assert traces == pytest.approx([0.183, 1.44, 8.85], rel=0.25)
+    ratio, error = record["ito_ratio"].to_numpy(), record["ito_ratio_error"].to_numpy()
+    assert (abs(ratio - 1) < np.maximum(0.05, 3 * error)).all()
