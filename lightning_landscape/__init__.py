@@ -15,7 +15,9 @@ _HOMES = {
     "Energy": "energies",
     "EnergyRelaxation": "callbacks",
     "FullyConnected": "energies",
+    "GapDistribution": "callbacks",
     "HessianSpectrum": "callbacks",
+    "JammingHessian": "callbacks",
     "LandscapeModule": "modules",
     "Langevin": "dynamics",
     "LeimkuhlerMatthews": "dynamics",
@@ -25,6 +27,7 @@ _HOMES = {
     "ResNet18": "energies",
     "SmallConvNet": "energies",
     "SphericalPSpin": "energies",
+    "SphericalPerceptron": "energies",
     "TemperatureFluctuations": "callbacks",
 }
 
