@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 __all__ = ["Moments"]
@@ -22,6 +21,7 @@ class Moments:
         mean: their mean, shape (R, N), float64.
         squares: their summed squared deviations from it, shape (R, N), float64.
 
+    >>> import torch
     >>> portions = [Moments.of(g) for g in torch.arange(6.0).view(2, 3, 1, 1)]
     >>> portions[0].merged(portions[1]).variance
     tensor([[3.5000]], dtype=torch.float64)
@@ -35,9 +35,9 @@ class Moments:
     def of(cls, gradients: Tensor) -> Moments:
         """Return the moments of gradients (n, R, N)."""
         # two passes, so single precision is enough for a portion; the merging is in double
-        variance, mean = torch.var_mean(gradients, 0, correction=0)
-        count = len(gradients)
-        return cls(count, mean.double(), count * variance.double())
+        mean = gradients.mean(0)
+        squares = (gradients - mean).square_().sum(0)
+        return cls(len(gradients), mean.double(), squares.double())
 
     def merged(self, other: Moments) -> Moments:
         """Return the moments of both portions together."""
