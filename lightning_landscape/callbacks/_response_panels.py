@@ -61,6 +61,8 @@ def temperatures(dataset: Dataset, axes: Axes) -> None:
         axes.axhline(T[0], color="gray", linestyle="--", linewidth=1, label="T of the bath")
     linear = dataset["tw"].min() == 0
     axes.set(xscale="linear" if linear else "log", xlabel="$t_w$", ylabel=r"$T_{\rm eff}$")
+    axes.set_xticks(tw, [f"{time:g}" for time in tw])
+    axes.set_xticks([], minor=True)
     if "theory" not in dataset.attrs:
         axes.set_yscale("log")
     axes.legend(title="of the decay", frameon=False, fontsize="small")

@@ -12,6 +12,13 @@ from lightning_landscape.observables.gradient_noise import *  # noqa: F403
 from lightning_landscape.observables.gradient_noise import __all__ as _gradient_noise
 from lightning_landscape.observables.moments import BlockMoments
 from lightning_landscape.observables.power_spectrum import PowerSpectrum
+from lightning_landscape.observables.response import (
+    copy_distance,
+    effective_temperature,
+    field_response,
+    noise_response,
+    temperature_of_sgd,
+)
 from lightning_landscape.observables.series import EnergySeries
 from lightning_landscape.observables.stationarity import (
     Balance,
@@ -32,6 +39,11 @@ __all__ = [
     "Balance",
     "balance",
     "classification_gaps",
+    "copy_distance",
+    "effective_temperature",
+    "field_response",
+    "noise_response",
+    "temperature_of_sgd",
     "displacement",
     "first_relation",
     "fit_power_law",
