@@ -29,15 +29,15 @@ def transition_rows(dataset: Dataset) -> Iterator[Row]:
 
 def scan_rows(dataset: Dataset) -> Iterator[Row]:
     """Yield, at each size and P, how many jam and with what, how well they predict, avalanches."""
-    first = True
+    beyond = False  # the first place where half of them jam
     for place, at in _places(dataset):
         yield _row(f"jammed share ({place})", at["jammed"])
         jammed = at.isel(run=np.flatnonzero(at["jammed"]))
         if jammed.sizes["run"]:
-            known = 0.75 if first else math.nan
+            first = not beyond and bool(at["jammed"].mean() >= 0.5)
+            known, beyond = (0.75, True) if first else (math.nan, beyond)
             share = jammed["unsatisfied"] / jammed["N"]
             yield _row(f"N_Δ/N of the jammed ({place})", share, known)
-            first = False
         for name, words in (
             ("test_error", "test error"),
             ("early_test_error", "early stopping"),

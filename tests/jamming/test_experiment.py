@@ -1,0 +1,174 @@
+"""Whole studies: the transition where it has to be, and records that survive a kill."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+import xarray
+
+from lightning_landscape import records
+from lightning_landscape.data import RandomData
+from lightning_landscape.dynamics import DecayingAdam
+from lightning_landscape.errors import UsageError
+from lightning_landscape.jamming import Experiment, Family, Scan, Transition
+from lightning_landscape.jamming.studies import Round
+from lightning_landscape.jamming.training import Protocol, train
+
+FAST = partial(DecayingAdam, lr=0.01, every=300, floor=1e-4)
+SLOW = partial(DecayingAdam, lr=0.003, every=8000, floor=3e-5)
+
+
+def random_family(depth, d, width=None):
+    return Family(depth, RandomData(20_000, d, normalized=True, seed=1), [width or d])
+
+
+def small(**options):
+    return Family(1, RandomData(400, 5, normalized=True, test_samples=50), [4.0], **options)
+
+
+def run(experiment, path, tell=lambda line: None):
+    experiment.run(path, {"config": ""}, tell)
+    return records.read(path)
+
+
+# physics
+
+
+def test_networks_fit_below_the_transition_and_jam_above(tmp_path):
+    """N = 300: at P/N = 1.5 most fit, at 3 none does, and N_Delta has jumped above N/2.
+
+    The others at 1.5 are on their way still, or have lost a pattern for good: width 12 is small.
+    """
+    family = random_family(2, 12)
+    study = Scan([family], [1.5, 3.0], seeds=4, per_weight=True)
+    dataset = run(Experiment(study, SLOW, steps=4000), tmp_path / "jump.nc")
+    below = dataset.isel(run=np.flatnonzero(dataset["P"] == 450))
+    above = dataset.isel(run=np.flatnonzero(dataset["P"] == 900))
+    assert (below["N"] == 300).all()
+    assert below["fits"].sum() >= 2 and below["jammed"].sum() <= 1
+    assert above["jammed"].all() and not above["fits"].any()
+    assert (above["loss"] > 1e-3).all()
+    assert (above["unsatisfied"] > 0.5 * 300).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("depth", "d"), [(1, 17), (2, 12)])
+def test_the_transition_of_300_weights_is_where_it_was_found(tmp_path, depth, d):
+    """Test 11: r_c in (1.8, 2.6), and hypostatic: N_Delta/N in [0.5, 0.95] where jamming begins."""
+    study = Transition([random_family(depth, d)], seeds=12, ratios=(1, 6), error=0.03, rounds=6)
+    dataset = run(Experiment(study, SLOW, steps=16_000), tmp_path / "line.nc")
+    assert 1.8 < dataset["ratio"].item() < 2.6
+    assert dataset["ratio_error"].item() < 0.1
+    # the few that stop before most do are not done with their descent
+    P, share = dataset["P"].to_numpy(), dataset["jammed"].to_numpy()
+    beyond = min(p for p in np.unique(P) if share[p == P].mean() >= 0.5)
+    first = dataset.isel(run=np.flatnonzero(share & (beyond == P)))
+    share = (first["unsatisfied"] / first["N"]).mean().item()
+    assert 0.5 <= share <= 0.95
+
+
+def test_avalanches_are_of_patterns_that_stayed(tmp_path):
+    """Nothing changes where all fit before and after; in the jammed phase at most what is there."""
+    study = Scan([small()], [8, 120], seeds=3)
+    experiment = Experiment(study, FAST, steps=800, replaced=2)
+    dataset = run(experiment, tmp_path / "avalanches.nc")
+    avalanche = dataset["avalanche"].to_numpy()
+    assert dataset["fits"][:3].all() and (avalanche[:3] == 0).all()
+    assert dataset["jammed"][3:].all()
+    assert ((0 <= avalanche[3:]) & (avalanche[3:] < 118)).all() and avalanche[3:].any()
+
+
+def test_early_stopping_never_predicts_worse(tmp_path):
+    experiment = Experiment(Scan([small()], [60], seeds=3), FAST, steps=300, test_error=True)
+    dataset = run(experiment, tmp_path / "errors.nc")
+    assert (dataset["early_test_error"] <= dataset["test_error"]).all()
+    assert ((dataset["test_error"] > 0) & (dataset["test_error"] < 1)).all()
+
+
+def test_what_is_recorded_is_what_the_networks_do():
+    """Against a count by hand, of networks that do not fit."""
+    study = Scan([small()], [120], seeds=3)
+    each = study.rounds[0]
+    runs = train(each, 3, Protocol(FAST, steps=100))
+    family = study.points[0].family
+    energy = family.networks(4.0, 3, 0, margin=1.0)
+    adam = FAST(energy.parameters())
+    batch = family.patterns(120, 3, 0)
+    for _ in range(100):
+        adam.zero_grad()
+        energy(batch).sum().backward()
+        adam.step()
+    x, y = family.data.inputs[batch].double(), 2.0 * family.data.targets[batch] - 1
+    with torch.no_grad():
+        gaps = 1 - y * energy.architecture(x).squeeze(-1)
+    for r, recorded in enumerate(runs):
+        assert recorded["loss"] == pytest.approx(gaps[r].relu().square().mean().item() / 2)
+        assert recorded["unsatisfied"] == (gaps[r] > 1e-6).sum()
+        assert recorded["steps"] == 100 and not recorded["fits"]
+        assert recorded["jammed"] == (recorded["unsatisfied"] > 0.1 * recorded["N"])
+
+
+# records
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("kind", [Scan, Transition])
+@pytest.mark.parametrize("stop", [1, 2])
+def test_killed_and_continued_it_ends_with_the_same_record(tmp_path, kind, stop):
+    families = [small(), Family(2, small().data, [3.0, 3.5])]
+    options = {"samples": [20, 40]} if kind is Scan else {"rounds": 2, "error": 1e-3}
+
+    def experiment():
+        return Experiment(kind(families, seeds=3, **options), FAST, steps=60)
+
+    lines = []
+
+    def die(line):
+        lines.append(line)
+        if len(lines) == stop:
+            raise Killed
+
+    whole = run(experiment(), tmp_path / "whole.nc")
+    with pytest.raises(Killed):
+        run(experiment(), tmp_path / "cut.nc", die)
+    assert records.read(tmp_path / "cut.nc").sizes["run"] == 3 * stop
+    xarray.testing.assert_identical(run(experiment(), tmp_path / "cut.nc"), whole)
+    assert whole.sizes["run"] == 3 * 2 * 3
+
+
+def test_the_finder_goes_where_it_knows_least_and_stops_when_it_knows():
+    """Driven by an oracle with thresholds at P/N = 2 and 3 instead of networks."""
+    data = RandomData(4000, 10, normalized=True)
+    study = Transition([Family(1, data, [10.0, 20.0])], seeds=8, error=0.05, rounds=20)
+    rng, runs = np.random.default_rng(0), []
+    while (each := study.next(runs)) is not None:
+        assert isinstance(each, Round) and each.samples % 2 == 0
+        ratio = each.samples / each.point.N
+        p = 1 / (1 + (ratio / (2, 3)[each.point.index]) ** -20)
+        place = {"point": each.point.index, "P": each.samples}
+        runs += [place | {"jammed": bool(jams)} for jams in rng.random(8) < p]
+    for point, r_c in zip(study.points, (2, 3), strict=True):
+        found = study.threshold(point, runs).estimate()
+        assert found.error <= 0.05
+        assert abs(found.log_place - np.log(r_c * point.N)) < 4 * found.error
+    assert len(runs) < 2 * 20 * 8
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: Scan([], [10]), "families"),
+        (lambda: Scan([small()], [1]), "samples"),
+        (lambda: Transition([small()], ratios=(2, 1)), "ratios"),
+        (lambda: Transition([small()], error=0), "error = 0"),
+        (lambda: Experiment(Scan([small()], [10]), FAST, steps=0), "steps = 0"),
+        (lambda: Experiment(Scan([small()], [10]), FAST, steps=9, replaced=1), "replaced = 1"),
+    ],
+)
+def test_impossible_settings_are_refused(make, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        make()
