@@ -11,9 +11,12 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AgingCorrelation": "callbacks",
+    "Copies": "energies",
+    "DamageSpreading": "callbacks",
     "DilutedPSpin": "energies",
     "Energy": "energies",
     "EnergyRelaxation": "callbacks",
+    "FieldResponse": "callbacks",
     "FullyConnected": "energies",
     "GapDistribution": "callbacks",
     "HessianSpectrum": "callbacks",
@@ -21,6 +24,7 @@ _HOMES = {
     "LandscapeModule": "modules",
     "Langevin": "dynamics",
     "LeimkuhlerMatthews": "dynamics",
+    "LinearResponse": "callbacks",
     "NetworkEnergy": "energies",
     "Probe": "callbacks",
     "Quadratic": "energies",
@@ -29,6 +33,7 @@ _HOMES = {
     "SphericalPSpin": "energies",
     "SphericalPerceptron": "energies",
     "TemperatureFluctuations": "callbacks",
+    "WithField": "energies",
 }
 
 __all__ = ["__version__", *_HOMES]
