@@ -23,6 +23,7 @@ from lightning_landscape.observables.curvature.matrices import (
 from lightning_landscape.observables.curvature.of_energy import hessian_of
 from lightning_landscape.observables.curvature.operator import CurvatureOperator
 from lightning_landscape.observables.curvature.parameters import blocks, select
+from lightning_landscape.observables.curvature.peer import survey_by_pyhessian
 from lightning_landscape.observables.curvature.quadrature import (
     SpectralQuadrature,
     symmetric_log_edges,
@@ -62,6 +63,7 @@ __all__ = [
     "split_hessian",
     "stochastic_lanczos",
     "survey",
+    "survey_by_pyhessian",
     "symmetric_log_edges",
     "xtrace",
 ]

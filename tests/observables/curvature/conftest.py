@@ -10,13 +10,13 @@ from torch import nn
 from lightning_landscape.observables.curvature import HessianOperator
 
 
-def small_network(training_steps):
-    """tanh 20-24-24-10 (P = 1354) on 500 samples, and its Hessian in float64."""
+def small_network(training_steps, width=24, samples=500, dense=True):
+    """tanh 20-24-24-10 (1354 weights) on 500 samples, and its Hessian in float64."""
     torch.manual_seed(1)
-    x = torch.randn(500, 20)
-    y = (x @ torch.randn(20, 10) + 2 * torch.randn(500, 10)).argmax(1)
-    layers = [nn.Linear(20, 24), nn.Tanh(), nn.Linear(24, 24), nn.Tanh(), nn.Linear(24, 10)]
-    net = nn.Sequential(*layers)
+    x = torch.randn(samples, 20)
+    y = (x @ torch.randn(20, 10) + 2 * torch.randn(samples, 10)).argmax(1)
+    first, second = nn.Linear(20, width), nn.Linear(width, width)
+    net = nn.Sequential(first, nn.Tanh(), second, nn.Tanh(), nn.Linear(width, 10))
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
     for _ in range(training_steps):
         optimizer.zero_grad()
@@ -30,6 +30,8 @@ def small_network(training_steps):
             lambda: nn.functional.cross_entropy(module(x.to(dtype)), y), module.parameters()
         )
 
+    if not dense:
+        return SimpleNamespace(net=net, x=x, y=y, operator=hessian)
     double = hessian(torch.float64)
     double.chunk = 8
     H = double.dense()[0]
@@ -54,6 +56,11 @@ def untrained():
 @pytest.fixture(params=["trained", "untrained"])
 def network(request):
     return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def make_network():
+    return small_network
 
 
 @pytest.fixture
