@@ -13,6 +13,7 @@ from lightning_landscape.callbacks.matched_noise import MatchedNoise
 from lightning_landscape.callbacks.noise_spectrum import NoiseSpectrum
 from lightning_landscape.callbacks.probe import Probe
 from lightning_landscape.callbacks.response import FieldResponse, LinearResponse
+from lightning_landscape.callbacks.satisfied import StopWhenSatisfied
 from lightning_landscape.callbacks.stationarity import Stationarity
 from lightning_landscape.callbacks.temperature import TemperatureFluctuations
 
@@ -32,5 +33,6 @@ __all__ = [
     "NoiseSpectrum",
     "Probe",
     "Stationarity",
+    "StopWhenSatisfied",
     "TemperatureFluctuations",
 ]
