@@ -86,6 +86,11 @@ class MatchedLangevin(Langevin):
         return False
 
     def _move(self, T: float | Tensor) -> None:
+        if self.scores:
+            raise UsageError(
+                "optimizer = MatchedLangevin: its noise differs between parameters, and the response "
+                "from the noise asks for one temperature; use FieldResponse"
+            )
         moving = list(self._moving())
         for lr, x, gradient in moving:
             for p, g in zip(x, gradient, strict=True):

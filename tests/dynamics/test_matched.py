@@ -86,3 +86,12 @@ def test_impossible_variances_are_refused():
     x.grad = torch.ones(2, 3)
     with pytest.raises(UsageError, match="use Langevin"):
         on_sphere.step()
+
+
+def test_the_response_from_the_noise_is_refused():
+    """It would divide by one temperature, and here is one for each parameter."""
+    x = nn.Parameter(torch.zeros(2, 3))
+    dynamics = MatchedLangevin([x], lr=0.1)
+    dynamics.scores[x], x.grad = torch.zeros(2, 3), torch.zeros(2, 3)
+    with pytest.raises(UsageError, match="use FieldResponse"):
+        dynamics.step()
