@@ -150,9 +150,9 @@ class MetropolisLangevin(Overdamped):
 
     def _bath(self, T: float | Tensor, W: Tensor) -> Tensor:
         """Return what each replica may lose in this step, (R,): T times an exponential number."""
-        normals = torch.empty(2, len(W))
+        normals = torch.empty(2, len(W) // self.twins)
         Stream(self.seed, "acceptance").normal_(normals, self.step_count)
-        return T * normals.double().square().sum(0) / 2
+        return T * normals.double().square().sum(0).repeat(self.twins) / 2
 
     def _count(self, accepted: Tensor) -> None:
         """Count in a list, which a checkpoint keeps as whole numbers."""

@@ -5,11 +5,13 @@ from lightning_landscape.observables.correlation import displacement, overlap, r
 from lightning_landscape.observables.curvature import *  # noqa: F403
 from lightning_landscape.observables.curvature import __all__ as _curvature
 from lightning_landscape.observables.dimension import Sketch, participation_ratio
+from lightning_landscape.observables.equilibration import gelman_rubin, two_starts
 from lightning_landscape.observables.exponents import fit_power_law, fit_size_law
 from lightning_landscape.observables.fluctuations import ito_ratio
 from lightning_landscape.observables.gaps import classification_gaps
 from lightning_landscape.observables.gradient_noise import *  # noqa: F403
 from lightning_landscape.observables.gradient_noise import __all__ as _gradient_noise
+from lightning_landscape.observables.learning_coefficient import learning_coefficient
 from lightning_landscape.observables.moments import BlockMoments
 from lightning_landscape.observables.power_spectrum import PowerSpectrum
 from lightning_landscape.observables.response import (
@@ -46,12 +48,15 @@ __all__ = [
     "first_relation",
     "fit_power_law",
     "fit_size_law",
+    "gelman_rubin",
     "ito_ratio",
+    "learning_coefficient",
     "mean_and_error",
     "overlap",
     "participation_ratio",
     "replica_overlaps",
     "second_relation",
+    "two_starts",
     *_curvature,
     *_gradient_noise,
 ]
