@@ -22,10 +22,10 @@ def test_64_networks_against_one(compare):
     (many, rows), (one, row) = networks(R), networks(1)
     adam = partial(DecayingAdam, lr=1e-4)
     compare(
-        f"descent of {R} networks of 300 weights, P = {P}, float64, 4 steps",
-        lambda: minimize(many, adam, 4, -1.0, rows),
-        lambda: [minimize(one, adam, 4 * 8, -1.0, row) for _ in range(R // 8)],
-        against="one network, 64 x 4 steps",
+        f"descent of {R} networks of 300 weights, P = {P}, float64, 16 steps",
+        lambda: minimize(many, adam, 16, -1.0, rows),
+        lambda: [minimize(one, adam, 16 * 8, -1.0, row) for _ in range(R // 8)],
+        against="one network, 64 x 16 steps",
         at_least=8,
         rounds=7,
         assert_=False,  # missed by a few per cent

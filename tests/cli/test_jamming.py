@@ -1,0 +1,108 @@
+"""The verb jamming, as users call it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import xarray
+import yaml
+
+from lightning_landscape import records
+from lightning_landscape.__main__ import main
+
+SMALL = {
+    "experiment": "small",
+    "jamming": {
+        "study": {
+            "class_path": "Transition",
+            "init_args": {
+                "families": [
+                    {
+                        "depth": 1,
+                        "widths": [4],
+                        "data": {
+                            "class_path": "RandomData",
+                            "init_args": {"samples": 400, "dimension": 5, "normalized": True},
+                        },
+                    }
+                ],
+                "seeds": 3,
+                "rounds": 2,
+                "error": 0.001,
+            },
+        },
+        "optimizer": {"class_path": "DecayingAdam", "init_args": {"lr": 0.01, "every": 300}},
+        "steps": 50,
+    },
+}
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("small.yaml").write_text(yaml.safe_dump(SMALL))
+    return "small.yaml"
+
+
+def test_it_prints_its_table_and_leaves_record_and_figure(config, capsys):
+    assert main(["jamming", "--config", config]) == 0
+    out = capsys.readouterr().out
+    assert "r_c = P*/N (depth 1, N = 24)" in out and "3 (Geiger 2019, N ~ 8000)" in out
+    run = Path("logs/small/version_0")
+    dataset = records.read(run / "probes/jamming.nc")
+    assert dataset.sizes["run"] == 6
+    assert yaml.safe_load(dataset.attrs["config"])["jamming"]["steps"] == 50
+    assert (run / "figures/jamming.png").stat().st_size > 1000
+    assert main(["report", str(run)]) == 0
+
+
+def test_a_scan_has_its_own_table(config, capsys):
+    scan = {"class_path": "Scan", "init_args": SMALL["jamming"]["study"]["init_args"].copy()}
+    for name in ("rounds", "error"):
+        scan["init_args"].pop(name)
+    scan["init_args"]["samples"] = [40, 80]
+    changed = SMALL | {"jamming": SMALL["jamming"] | {"study": scan, "replaced": 2}}
+    Path("scan.yaml").write_text(yaml.safe_dump(changed | {"experiment": "scan"}))
+    assert main(["jamming", "--config", "scan.yaml", "--jamming.test_error=true"]) == 0
+    out = capsys.readouterr().out
+    for quantity in ("jammed share", "N_Δ/N of the jammed", "early stopping", "avalanche"):
+        assert f"{quantity} (depth 1, N = 24, P/N = 3.33)" in out
+
+
+def test_killed_at_any_moment_the_same_command_ends_with_the_same_record(config):
+    more = ["--jamming.study.rounds=6"]
+    main(["jamming", "--config", config, *more, "--save_dir=whole"])
+    command = [sys.executable, "-m", "lightning_landscape", "jamming", "--config", config, *more]
+    run = Path("logs/small/version_0")
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (run / "probes/jamming.nc").exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert records.read(run / "probes/jamming.nc").sizes["run"] < 18
+    assert main(["jamming", "--config", config, *more]) == 0
+    assert os.listdir("logs/small") == ["version_0"]
+    ours, whole = (
+        records.read(f"{top}/small/version_0/probes/jamming.nc") for top in ("logs", "whole")
+    )
+    ours.attrs.pop("config"), whole.attrs.pop("config")
+    xarray.testing.assert_identical(ours, whole)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ("--jamming.steps=0", "steps = 0"),
+        ("--jamming.study.seeds=0", "seeds = 0"),
+        ("--jamming.study=Transitoin", "there is no class Transitoin"),
+        ("--jamming.optimizer.lr=0", "lr = 0"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_status_2(config, capsys, arguments, sentence):
+    assert main(["jamming", "--config", config, *arguments.split()]) == 2
+    error = capsys.readouterr().err
+    assert sentence in error and error.startswith("error: ") and error.count("\n") == 1
