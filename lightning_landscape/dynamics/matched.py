@@ -88,8 +88,8 @@ class MatchedLangevin(Langevin):
     def _move(self, T: float | Tensor) -> None:
         if self.scores:
             raise UsageError(
-                "optimizer = MatchedLangevin: its noise differs between parameters, and the response "
-                "from the noise asks for one temperature; use FieldResponse"
+                "optimizer = MatchedLangevin: its noise differs between parameters, and "
+                "LinearResponse divides by one temperature; use FieldResponse"
             )
         moving = list(self._moving())
         for lr, x, gradient in moving:

@@ -92,6 +92,9 @@ def gradients_of(
     is_network = isinstance(energy, NetworkEnergy)
     required = "must be a NetworkEnergy, a mean over samples"
     require(is_network, "energy", type(energy).__name__, required)
+    together = energy.architecture.samples_together
+    apart, remedy = "its samples see each other", "normalise over groups of channels instead"
+    require(together is None, "architecture", type(energy.architecture).__name__, apart, remedy)
     rows = torch.arange(energy.samples) if rows is None else rows
     require(len(rows) >= 2, "samples", len(rows), "must be at least 2, or there is no variance")
     rows = rows.to(energy.inputs.device)

@@ -175,3 +175,7 @@ def test_what_has_no_samples_is_refused():
         gradients_of(network(), torch.tensor([0]))
     with pytest.raises(UsageError, match="groups = 1"):
         groups(network(), 1)
+    coupled = network()
+    coupled.architecture.samples_together = 8  # as with batch normalisation
+    with pytest.raises(UsageError, match="samples see each other"):
+        gradients_of(coupled)
