@@ -170,3 +170,14 @@ def test_mini_batches_are_refused_where_the_energy_decides():
         LandscapeModule(
             energy, lambda params: MetropolisLangevin(params, 0.1, 0.1), Batches(batch_size=5)
         )
+
+
+def test_twins_share_noise_and_decisions():
+    """Two blocks of three that start alike stay alike, accepted or rejected."""
+    x = nn.Parameter(torch.linspace(-1, 1, 3).repeat(2)[:, None])
+    dynamics = MetropolisLangevin([x], 1.0, 0.5)
+    dynamics.twins = 2
+    for _ in range(10):
+        dynamics.step(Closure(x, double_well))
+    assert x[:3].equal(x[3:])
+    assert 0 < dynamics.rates["acceptance"].mean() < 1
