@@ -45,9 +45,19 @@ def main(args: list[str] | None = None) -> int:
                 f"{args[0]} is not a verb{nearest(args[0], VERBS)}; there are {', '.join(VERBS)}"
             )
         return import_module(VERBS[args[0]][0]).main(args)
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except ValueError as error:
+        sentence = _usage_error(error)
+        if sentence is None:
+            raise
+        print(f"error: {sentence}", file=sys.stderr)
         return 2
+
+
+def _usage_error(error: BaseException | None) -> UsageError | None:
+    """Return the `UsageError` that ``error`` is or, within a list of classes, was made of."""
+    while error is not None and not isinstance(error, UsageError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 if __name__ == "__main__":

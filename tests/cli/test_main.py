@@ -1,0 +1,15 @@
+from pathlib import Path
+
+from lightning_landscape.__main__ import main
+
+CONFIG = Path(__file__).parents[2] / "configs/perceptron/jammed.yaml"
+
+
+def test_what_a_callback_refuses_in_a_configuration_is_a_sentence(tmp_path, capsys):
+    """The parser makes its own error of what one class of a list says; the sentence survives."""
+    config = tmp_path / "config.yaml"
+    config.write_text(CONFIG.read_text().replace("per_decade: 8", "gamma_window: [0.1, 0.01]"))
+    assert main(["fit", "--config", str(config), "--trainer.logger.save_dir", str(tmp_path)]) == 2
+    printed = capsys.readouterr().err.strip()
+    assert printed.endswith("gamma_window = [0.1, 0.01]: must be [low, high] with 0 < low < high")
+    assert "Traceback" not in printed
