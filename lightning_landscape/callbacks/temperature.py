@@ -155,7 +155,7 @@ class TemperatureFluctuations(Probe):
 
     def _energies(self, view: View, trainer: Any, outputs: Any) -> Tensor | None:
         """Return the energies of the steps since the last batch, (steps, R), or None."""
-        if view.landscape is not None and self.loss_fn is None:
+        if view.energies_of_block is not None and self.loss_fn is None:
             return view.energies_of_block
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         accumulates = trainer.accumulate_grad_batches

@@ -70,12 +70,13 @@ class View:
     @property
     def step_sizes(self) -> float | Tensor | None:
         """The step size of the dynamics, a number or one per replica, (R,); None if foreign."""
-        return None if self.landscape is None else self._module.dynamics.param_groups[0]["lr"]
+        dynamics = getattr(self._module, "dynamics", None)
+        return None if dynamics is None else dynamics.param_groups[0]["lr"]
 
     @property
-    def energies_of_block(self) -> Tensor:
-        """The energies before each step of the last block of a landscape, shape (steps, R)."""
-        return self._module.block_energies
+    def energies_of_block(self) -> Tensor | None:
+        """The energies before each step of the last block, (steps, R); None if foreign."""
+        return getattr(self._module, "block_energies", None)
 
     @property
     def evaluates_test_data(self) -> bool:

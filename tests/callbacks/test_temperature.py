@@ -58,8 +58,8 @@ def valley(temperature, lr=0.1, replicas=8, block_size=100):
 def ladder(tmp_path_factory):
     """Two temperatures, 8 replicas each, in a valley of 5 directions."""
     temperature, folder = [0.1] * 8 + [1.0] * 8, tmp_path_factory.mktemp("ladder")
-    probe = TemperatureFluctuations(equilibration=20, last=820, measurements=40, k=2)
-    return fit(valley(temperature, replicas=16), probe, 8200, folder)[1]
+    probe = TemperatureFluctuations(equilibration=20, last=420, measurements=20, k=2)
+    return fit(valley(temperature, replicas=16), probe, 4200, folder)[1]
 
 
 def test_a_valley_of_known_rank(ladder):
@@ -128,9 +128,9 @@ def test_curvature_guard_and_displacement_of_a_valley(ladder):
 
 
 def test_the_record_counts_every_step_of_the_window(ladder):
-    assert (ladder["samples"] == 8000).all()
-    assert (ladder["counts"].sum("bin") == 8000 // 256 * 256).all()
-    assert ladder["t"].to_numpy()[[0, -1]] == pytest.approx([40, 820])
+    assert (ladder["samples"] == 4000).all()
+    assert (ladder["counts"].sum("bin") == 4000 // 256 * 256).all()
+    assert ladder["t"].to_numpy()[[0, -1]] == pytest.approx([40, 420])
     area = (ladder["density"] * ladder["U_over_T"].diff("level").mean()).sum("level")
     assert area.to_numpy() == pytest.approx(1, rel=0.02)
     for name in ("density", "density_gamma"):
@@ -222,6 +222,34 @@ def test_accumulated_batches_count_as_one_step(tmp_path):
     # 8 batches an epoch: steps of 3, 3 and 2
     steps = [np.mean(losses[a:b]) for a, b in ((3, 6), (6, 8), (8, 11), (11, 14))]
     assert record["mean"].item() == pytest.approx(np.mean(steps))
+
+
+def test_a_foreign_module_may_hold_an_energy_of_ours(tmp_path):
+    """It has no blocks: the energies of its replicas are evaluated after each step."""
+
+    class Foreign(pl.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.automatic_optimization = False
+            self.energy = Quadratic([1.0, 2.0], replicas=3, dtype="float64")
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.1)
+
+        def training_step(self, batch, batch_idx):
+            optimizer = self.optimizers()
+            optimizer.zero_grad()
+            self.manual_backward(self.energy().sum())
+            optimizer.step()
+
+    module = Foreign()
+    probe = TemperatureFluctuations(equilibration=4, last=20, measurements=4, k=1)
+    train(module, tmp_path, [probe], max_epochs=1, limit_train_batches=8)
+    record = records.read(tmp_path / "probes/temperature_fluctuations.nc")
+    assert record["samples"].to_numpy().tolist() == [4, 4, 4]
+    with torch.no_grad():
+        last = module.energy().numpy()
+    assert record["least"].to_numpy() == pytest.approx(last)
 
 
 def test_manual_optimization_is_measured_after_the_step(tmp_path):
