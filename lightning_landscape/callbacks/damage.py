@@ -41,7 +41,7 @@ class DamageSpreading(Probe):
             noise.
 
     Source: Mignacco and Urbani 2022, arXiv:2112.10852 (two replicas under SGD); Barrat, Burioni
-    and Mezard 1996, cond-mat/9509142 (clones of a glass).
+    and Mezard 1996, J. Phys. A 29, 1311 (clones of a glass).
     """
 
     def __init__(self, first: float = 1, last: float = 1_000_000, per_decade: int = 10) -> None:

@@ -10,7 +10,7 @@ from lightning_landscape.callbacks.aging import AgingCorrelation
 from lightning_landscape.callbacks.view import View
 from lightning_landscape.dynamics.langevin import Langevin
 from lightning_landscape.energies.field import WithField
-from lightning_landscape.errors import UsageError
+from lightning_landscape.errors import UsageError, require
 from lightning_landscape.observables.correlation import displacement, overlap, replica_overlaps
 from lightning_landscape.observables.response import field_response, noise_response
 
@@ -146,8 +146,10 @@ class FieldResponse(AgingCorrelation):
 
     def prepare(self, view: View) -> str:
         """Allocate the tables."""
-        super().prepare(view)
         energy, times = _twins(view), len(self.tw_steps)
+        apart = "must be a step apart"
+        require(2 * times == energy.copies, "waiting_times", energy.waiting_times, apart)
+        super().prepare(view)
         R = energy.replicas // energy.copies
         table, pairs = (times, len(self.lag_steps), R), (times, R * (R - 1) // 2)
         shapes = {"chi": table, "C": table, "MSD": table, "overlap": pairs}

@@ -46,7 +46,7 @@ class WithField(Copies):
     Raises:
         UsageError: a field that is not positive, or times that are negative, equal or missing.
 
-    Source: Barrat 1998, Phys. Rev. E 57, 3629, cond-mat/9712187 (random field in a glass); the
+    Source: Barrat 1998, Phys. Rev. E 57, 3629 (random field in a glass); the
     twins with opposite fields and common noise are common practice.
 
     >>> from lightning_landscape.energies import Quadratic

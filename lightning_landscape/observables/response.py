@@ -58,8 +58,8 @@ def noise_response(x: Tensor, start: Tensor, score: Tensor) -> Tensor:
         start: configurations at tw, shape (R, N).
         score: S, shape (R, N).
 
-    Source: Chatelain 2003, J. Phys. A 36, 10739, cond-mat/0303545, and Ricci-Tersenghi 2003,
-    cond-mat/0307565 (Ising spins); Warren and Allen 2012, arXiv:1207.4691 (Brownian dynamics).
+    Source: Chatelain 2003, J. Phys. A 36, 10739, and Ricci-Tersenghi 2003, Phys. Rev. E 68,
+    065104 (Ising spins); Warren and Allen 2012, arXiv:1207.4691 (Brownian dynamics).
     """
     return (x.double() - start.double()).mul_(score.double()).mean(-1)
 

@@ -25,8 +25,6 @@ from lightning_landscape.observables import mean_and_error
 from lightning_landscape.observables.response import FAST, SLOW, effective_temperature
 from lightning_landscape.testing import probe as contract
 
-WAITING = [1.0, 5.0]
-
 
 def langevin(lr, temperature, seed=1):
     return lambda params: Langevin(params, lr=lr, temperature=temperature, seed=seed)
@@ -284,3 +282,9 @@ def test_the_dynamics_adds_nothing_up_after_the_run(tmp_path):
     fit(module, [LinearResponse([0.1], first=0.1, last=0.2)], 5, tmp_path)
     assert module.dynamics.scores == {}
     assert math.isfinite(module.energy().item())
+
+
+def test_waiting_times_within_a_step_are_refused(tmp_path):
+    energy = WithField(Quadratic([1.0]), field=0.1, waiting_times=[1.0, 1.01])
+    with pytest.raises(UsageError, match=r"waiting_times = .* must be a step apart"):
+        fit(LandscapeModule(energy, langevin(0.1, 0.2)), [FieldResponse(1, 2)], 5, tmp_path)

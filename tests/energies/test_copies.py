@@ -71,6 +71,9 @@ def test_a_copy_has_the_energy_and_the_gradient_of_its_replica(inner):
         alone.load_configuration(x + 0.1 * step[rows])
         torch.testing.assert_close(E[rows], alone())
         torch.testing.assert_close(g[rows], gradient(alone))
+        # what is differentiated once more has another graph
+        torch.testing.assert_close(gradient(alone, create_graph=True), g[rows])
+    torch.testing.assert_close(gradient(energy, create_graph=True), g)
 
 
 def test_batches_belong_to_all_to_a_replica_or_to_a_copy():
