@@ -93,7 +93,7 @@ def test_a_quench_ends_in_minima_that_become_marginal_with_N(N, replicas, energy
     at_end = eigenvalues[:, 0]
     assert (at_end > 0).double().mean() > 0.9  # minima, but for a slow descent or two
     error = at_end.std() * (2 / replicas) ** 0.5
-    assert abs(at_end.mean() - lowest) < 4 * error < 0.5 * lowest
+    assert abs(at_end.mean() - lowest) < 4 * error < 0.12
     # the bulk of a marginal minimum begins at its lower edge, far inside which nothing is missing
     assert (eigenvalues[:, -1] - tangent.multiplier).mean() == pytest.approx(12**0.5, rel=0.08)
 
