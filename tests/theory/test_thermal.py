@@ -194,6 +194,16 @@ def test_the_unconfined_wall_ends_in_diffusion():
     assert early - 1e4 == pytest.approx(1 / 6, abs=1e-3)
 
 
+def test_the_variance_of_the_unconfined_wall_follows_from_its_mean():
+    """<r^2> = <r> - d<r>/dtau, which is Ito's formula for the mean of r."""
+    tau, h = np.array([0.3, 1.0, 5.0, 40.0]), 1e-4
+    mean, variance = unconfined_wall(tau, 1.0)
+    slope = (unconfined_wall(tau * (1 + h), 1.0)[0] - unconfined_wall(tau * (1 - h), 1.0)[0]) / (
+        2 * h * tau
+    )
+    assert variance + mean**2 == pytest.approx(mean - slope, rel=1e-6)
+
+
 def test_walls_look_quadratic_but_their_curvature_does_not():
     """2 <U>/T and 2 Var U/T^2 agree within 10 % and move by less than 40 % over three decades."""
     walls, temperatures = ExponentialWalls(number=100, length=20), np.logspace(-4, -1, 4)
