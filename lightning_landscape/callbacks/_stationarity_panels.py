@@ -43,11 +43,15 @@ def _smallest(shown: Dataset) -> float:
 
 
 def ratios(dataset: Dataset, axes: Axes) -> None:
-    """The ratio of both sides in each window."""
+    """The ratio of both sides in each window; a short run has none."""
+    if not dataset.sizes["window"]:
+        axes.set_axis_off()
+        return
     for k, relation in enumerate(dataset["relation"].values):
         at = dataset.sel(relation=relation)
         middle = np.sqrt(np.maximum(at["since"], 1e-300) * at["until"]) * 1.05**k
         axes.errorbar(middle, at["ratio"], at["ratio_error"], fmt="o", markersize=3, label=relation)
     axes.axhline(1, color="black", linewidth=1, label="stationary")
     axes.set(xscale="log", xlabel="window (t/2, t]", ylabel="left side / right side")
+    axes.xaxis.set_minor_formatter("")
     axes.legend(frameon=False)
