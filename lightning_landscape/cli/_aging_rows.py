@@ -9,7 +9,7 @@ import numpy as np
 
 from lightning_landscape.cli.table import Row, row, spread
 from lightning_landscape.errors import UsageError
-from lightning_landscape.observables.relaxation import decay
+from lightning_landscape.observables.relaxation import decay, plateau
 from lightning_landscape.observables.scaling import collapse
 
 if TYPE_CHECKING:
@@ -65,7 +65,26 @@ def aging_rows(dataset: Dataset) -> Iterator[Row]:
             at = curve.isel(t=k)
             times = f"tw = {float(tw):.4g}, t = {float(at['t']):.4g}"
             yield row(f"{symbol}({times})", at[name], at.get(f"{name}_exact"))
+    yield from _plateau_rows(dataset)
     yield from _collapse_rows(dataset)
+
+
+def _plateau_rows(dataset: Dataset) -> Iterator[Row]:
+    """Yield where the displacement stops to grow, for the longest tw that has such a place."""
+    if "MSD" not in dataset:
+        return
+    found = [(tw, plateau(dataset["t"], dataset["MSD"].sel(tw=tw))) for tw in dataset["tw"]]
+    flat = [(tw, at) for tw, at in found if at is not None]
+    if flat:
+        tw, at = flat[-1]
+        note = f"tw = {float(tw):.4g}, t = {at.begin:.3g} … {at.end:.3g}"
+        exact = None
+        if "MSD_exact" in dataset:
+            exact = plateau(
+                dataset["t"], dataset["MSD_exact"].sel(tw=tw).expand_dims("replica", -1)
+            )
+        known = np.nan if exact is None else exact.value
+        yield Row("plateau of Δ", at.value, at.error, known, note=note)
 
 
 def _collapse_rows(dataset: Dataset) -> Iterator[Row]:

@@ -105,3 +105,19 @@ def test_a_decay_and_a_collapse_stand_beside_their_exact_exponents():
     (mu,) = [row for row in rows(aging) if row.quantity.startswith("μ")]
     assert mu.exact == pytest.approx(0.6, abs=1e-2)
     assert abs(mu.deviation) < 4
+
+
+def test_a_plateau_of_the_displacement_is_named_with_its_waiting_time():
+    rng, t = np.random.default_rng(0), np.geomspace(0.01, 1e4, 50)
+    caged = 0.4 * t / (0.1 + t)
+    MSD = np.stack([t**0.5, caged])
+    noise = np.exp(rng.normal(scale=0.02, size=(2, 50, 8)))
+    dataset = xarray.Dataset(
+        {"MSD": (("tw", "t", "replica"), MSD[..., None] * noise), "MSD_exact": (("tw", "t"), MSD)},
+        coords={"tw": [1.0, 100.0], "t": t},
+        attrs={"probe": "AgingCorrelation", "temperature": 0.0},
+    )
+    (plateau,) = [row for row in rows(dataset) if row.quantity.startswith("plateau")]
+    assert plateau.measured == pytest.approx(0.4, rel=0.03)
+    assert plateau.exact == pytest.approx(0.4, rel=0.03)
+    assert plateau.note.startswith("tw = 100, ")
