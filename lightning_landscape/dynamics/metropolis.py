@@ -28,7 +28,9 @@ class MetropolisLangevin(Overdamped):
     what the energy gains beyond the work of the mean force, and a term that vanishes with lr.
     So the stationary law is exp(-E/T) for every lr; a larger one is rejected more often, and
     about 57 % accepted is the best in many dimensions. Rejections slow the motion: its time is
-    that of `Langevin` only where nearly all is accepted. At T = 0 steps with W > 0 are rejected.
+    that of `Langevin` only where nearly all is accepted. At T = 0 it is
+    gradient descent without the steps that would raise E: there is no law to keep, and W would
+    forbid to leave a saddle.
 
     Arguments and errors are those of `Langevin`, but for a constraint: there is none. Noise and
     acceptance are functions of (seed, step). ``rates["acceptance"]`` is the fraction of accepted
@@ -82,9 +84,10 @@ class MetropolisLangevin(Overdamped):
 
     @property
     def rates(self) -> dict[str, Tensor]:
-        """The fraction of accepted steps, and of accepted exchanges if there are any, (R,)."""
-        accepted = torch.tensor(self._clock().get("accepted", []), dtype=torch.float64)
-        return {"acceptance": accepted / max(self.step_count, 1), **super().rates}
+        """The fraction of accepted steps, nan before the first, and of exchanges if any, (R,)."""
+        none = [0] * len(self._parameters()[0])
+        accepted = torch.tensor(self._clock().get("accepted", none), dtype=torch.float64)
+        return {"acceptance": accepted / self.step_count, **super().rates}
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -103,7 +106,8 @@ class MetropolisLangevin(Overdamped):
         self._move(T)
         proposed, later = self._evaluate(closure)
         W = (proposed - E).double() + self._lost(before, gradient, later)
-        accepted = self._bath(T, W).to(W) >= W
+        cold = torch.as_tensor(T, device=W.device) == 0
+        accepted = torch.where(cold, proposed <= E, self._bath(T, W).to(W) >= W)
         for p, x in before.items():
             rejected = ~accepted.view(-1, *[1] * (p.dim() - 1))
             p.copy_(torch.where(rejected, x, p))

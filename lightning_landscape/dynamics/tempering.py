@@ -113,6 +113,6 @@ class ParallelTempering:
 
     def rate(self, sampler: Overdamped) -> Tensor:
         """Return the fraction of accepted swaps of each replica with the next rung, (R,)."""
-        clock = sampler._clock()
-        tried = torch.tensor(clock.get("tried", []), dtype=torch.float64)
-        return torch.tensor(clock.get("exchanged", []), dtype=torch.float64) / tried
+        clock, none = sampler._clock(), [0] * len(sampler._parameters()[0])
+        tried = torch.tensor(clock.get("tried", none), dtype=torch.float64)
+        return torch.tensor(clock.get("exchanged", none), dtype=torch.float64) / tried

@@ -136,6 +136,15 @@ def test_at_zero_temperature_a_step_that_would_diverge_is_rejected():
     assert dynamics.rates["acceptance"].tolist() == [1.0, 0.0]
 
 
+def test_at_zero_temperature_it_leaves_a_saddle():
+    x = nn.Parameter(torch.tensor([[0.3, 0.01]]))
+    dynamics = MetropolisLangevin([x], 0.1, 0.0)
+    closure = Closure(x, lambda x: x[:, 0].square() + (x[:, 1].square() - 1).square())
+    for _ in range(100):
+        dynamics.step(closure)
+    assert closure.energy(x).item() < 1e-6
+
+
 def test_the_acceptance_goes_on_after_a_resume_and_a_copy_moves_on_its_own():
     x = nn.Parameter(torch.ones(6, 1))
     dynamics, closure = MetropolisLangevin([x], 1.0, 0.5), Closure(x, double_well)

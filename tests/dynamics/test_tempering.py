@@ -155,6 +155,12 @@ def test_at_zero_temperature_nothing_swaps():
     assert sampler.rates["exchange"].nan_to_num().sum() == 0
 
 
+def test_rates_that_are_not_known_yet_are_nan():
+    x = nn.Parameter(torch.zeros(4, 1))
+    sampler = MetropolisLangevin([x], 0.1, 0.1, exchange=ParallelTempering(every=1))
+    assert all(rate.shape == (4,) and rate.isnan().all() for rate in sampler.rates.values())
+
+
 @pytest.mark.parametrize(("R", "chains"), [(6, 4), (6, 6), (1, 1)])
 def test_replicas_that_are_no_ladder_are_refused(R, chains):
     x = nn.Parameter(torch.zeros(R, 1))
