@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -117,7 +116,6 @@ class HessianSpectrum(Probe):
         self.effort = Effort(k, probes, steps, max_products, dense_up_to, seed, eigenvectors)
         self.max_share, self.backend = max_share, backend
         self.parts: dict[str, slice] = {}
-        self._started_at = 0.0
         self._cost, self._times = "", 1
 
     # when
@@ -154,18 +152,6 @@ class HessianSpectrum(Probe):
         if products == 0:
             return _KNOWN
         return 1 + each * products
-
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Thin the times, and start the clock of the run."""
-        super().on_train_start(trainer, pl_module)
-        self._started_at, self.seconds = time.perf_counter(), 0.0
-
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        """Write the final record and say what share of the time the measurements took."""
-        super().on_train_end(trainer, pl_module)
-        if trainer.is_global_zero:
-            share = self.seconds / (time.perf_counter() - self._started_at)
-            logger.info("%s: %.3g s, %.2g of the run", self.name, self.seconds, share)
 
     # what
 

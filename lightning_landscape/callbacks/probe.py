@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +35,8 @@ class Probe(Callback):
     `lightning.pytorch`. It measures when the optimizer has done the steps that its times name
     (0 included), keeps its results as tensors in ``results``, which travel in the checkpoint, and
     writes them as one record, ``<log_dir>/probes/<name>.nc``, with its figure; scalars go to all
-    loggers at the optimizer step. Every rank of a distributed run measures; rank zero writes.
+    loggers at the optimizer step. Every rank of a distributed run measures; rank zero writes. When
+    the run ends it says what it has cost.
 
     A subclass gives `events`, `prepare`, `measure` and `dataset`.
 
@@ -48,6 +51,7 @@ class Probe(Callback):
         self.attributes: dict[str, Any] = {}
         self.measured_step = -1
         self.seconds = 0.0
+        self._started_at = 0.0
         self._steps: list[int] = []
         self._written_at = 0.0
         self._directory: Path | None = None
@@ -107,6 +111,7 @@ class Probe(Callback):
         self._steps = self.afford(self.events(view.time_step), view, end)
         self._directory = Path(trainer.log_dir) / "probes" if trainer.log_dir else None
         self._written_at = time.monotonic()
+        self._started_at, self.seconds = time.perf_counter(), 0.0
         self.attributes = self._describe(view)
         if not self.results:
             cost = self.prepare(view)
@@ -130,17 +135,24 @@ class Probe(Callback):
             self._measure_now(trainer, view)
 
     def _measure_now(self, trainer: Any, view: View) -> None:
-        start = time.perf_counter()
-        # several events at once only where one batch makes several steps
-        due = [step for step in self._steps if self.measured_step < step <= view.step]
-        scalars = self.measure(view, due)
-        self.measured_step = view.step
-        for run_logger in trainer.loggers if scalars else []:
-            # not self.log: Lightning drops what falls between its own logging intervals
-            run_logger.log_metrics(scalars, step=view.step)
-        self.seconds += time.perf_counter() - start
-        if time.monotonic() - self._written_at > _SECONDS_BETWEEN_WRITES:
-            self.write(trainer)
+        with self.timed():
+            # several events at once only where one batch makes several steps
+            due = [step for step in self._steps if self.measured_step < step <= view.step]
+            scalars = self.measure(view, due)
+            self.measured_step = view.step
+            for run_logger in trainer.loggers if scalars else []:
+                # not self.log: Lightning drops what falls between its own logging intervals
+                run_logger.log_metrics(scalars, step=view.step)
+            if time.monotonic() - self._written_at > _SECONDS_BETWEEN_WRITES:
+                self.write(trainer)
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Count what is done inside as time that the probe has cost."""
+        start, before = time.perf_counter(), self.seconds
+        yield
+        # not added to self.seconds, which has grown already where one is inside the other
+        self.seconds = before + time.perf_counter() - start
 
     # where
 
@@ -168,8 +180,9 @@ class Probe(Callback):
         if self._directory is None or not trainer.is_global_zero or not self.results:
             return
         from lightning_landscape.callbacks import exact, figures
+        from lightning_landscape.callbacks._copies import mean_of_copies
 
-        dataset = self.dataset().assign_attrs(self._recorded_attributes())
+        dataset = mean_of_copies(self.dataset().assign_attrs(self._recorded_attributes()))
         if final:
             dataset = exact.with_exact(dataset)
         records.write(dataset, self._directory / f"{self.name}.nc")
@@ -182,8 +195,12 @@ class Probe(Callback):
         return {**self.attributes, **known}
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        """Write the final record."""
-        self.write(trainer, final=True)
+        """Write the final record and say what share of the run's time the probe has taken."""
+        with self.timed():
+            self.write(trainer, final=True)
+        if trainer.is_global_zero:
+            share = self.seconds / (time.perf_counter() - self._started_at)
+            logger.info("%s: %.3g s, %.2g %% of the run", self.name, self.seconds, 100 * share)
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Write what was measured before the run failed or was interrupted."""

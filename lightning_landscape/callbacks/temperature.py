@@ -143,7 +143,13 @@ class TemperatureFluctuations(Probe):
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Take in the energies of the steps since the last batch, and measure where it is due."""
-        view = View(pl_module, batch, trainer.global_step, self.loss_fn)
+        with self.timed():
+            self._take_in(
+                View(pl_module, batch, trainer.global_step, self.loss_fn), trainer, outputs
+            )
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def _take_in(self, view: View, trainer: Any, outputs: Any) -> None:
         values = self._energies(view, trainer, outputs)
         if values is not None:
             first = view.step - len(values)
@@ -151,7 +157,6 @@ class TemperatureFluctuations(Probe):
             inside = values[begin : max(self._window.stop - first, 0)]
             if len(inside):
                 self._watch(view, trainer, inside)
-        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def _energies(self, view: View, trainer: Any, outputs: Any) -> Tensor | None:
         """Return the energies of the steps since the last batch, (steps, R), or None."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +22,8 @@ class Copies(Energy):
     or data of replica r and starts where replica r starts. Noise and mini-batches differ between
     the copies, so that their distance is what the noise does (see `callbacks.DamageSpreading`).
 
-    Probes that know nothing of copies count them as independent replicas: where copies share what
-    differs between replicas, as a glass with ``disorder: independent`` does, their error bars are
-    too small, by at most the square root of ``copies``.
+    In the records of probes that know nothing of copies stands the mean over the copies of a
+    replica, so that error bars are over what differs between replicas.
 
     Cost: that of R x ``copies`` replicas, evaluated copy by copy; couplings and data are held once.
 
@@ -70,6 +70,22 @@ class Copies(Energy):
         ]
         return torch.cat(energies)
 
+    @property
+    def evaluate(self) -> Callable[[str], dict[str, Tensor]]:
+        """What the energy inside measures on its data, each (copies x R,); where it has any."""
+        if not hasattr(self.energy, "evaluate"):
+            raise AttributeError("evaluate")
+        return self._evaluate
+
+    def _evaluate(self, split: str = "test") -> dict[str, Tensor]:
+        method = _Method(self.energy, "evaluate")
+        names = [f"energy.{name}" for name in self._names]
+        found = [
+            functional_call(method, dict(zip(names, copy, strict=True)), (split,))
+            for copy in self._chunks()
+        ]
+        return {name: torch.cat([of_copy[name] for of_copy in found]) for name in found[0]}
+
     def _chunks(self) -> Iterator[tuple[Tensor, ...]]:
         return zip(*(p.chunk(self.copies) for p in self.stacks), strict=True)
 
@@ -87,3 +103,14 @@ class Copies(Energy):
     def reference(self) -> dict[str, str | float | int]:
         """Return what the energy itself says, and the number of copies."""
         return self._reference
+
+
+class _Method(nn.Module):
+    """Another method of an energy in the place of its ``forward``."""
+
+    def __init__(self, energy: Energy, name: str) -> None:
+        super().__init__()
+        self.energy, self.name = energy, name
+
+    def forward(self, *arguments: Any) -> Any:
+        return getattr(self.energy, self.name)(*arguments)

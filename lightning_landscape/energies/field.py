@@ -28,9 +28,8 @@ class WithField(Copies):
     takes any optimizer and any temperature, 0 included.
 
     With n waiting times, twin s of waiting time k of replica r is row (2 k + s) R + r; s = 0 is
-    the one in +h. Probes that know nothing of twins count them as independent replicas, so that
-    their error bars are too small by sqrt(2 n); what the field does to the energy itself is of
-    order h N for one twin, and averages out.
+    the one in +h. In the records of probes that know nothing of twins stands their mean, in which
+    what one field does to first order averages out.
 
     The field must be small: halve it, and the response must stay the same. It should be large
     against rounding: in float32 the response comes with an error of about 1e-7 |x| / (h sqrt(N)).

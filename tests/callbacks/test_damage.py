@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-import pytorch_lightning as pl
 import torch
 
 from lightning_landscape import records
-from lightning_landscape.callbacks import DamageSpreading
+from lightning_landscape.callbacks import AgingCorrelation, DamageSpreading, EnergyRelaxation
 from lightning_landscape.cli.results import rows
 from lightning_landscape.data import Batches, RandomData
 from lightning_landscape.dynamics import Langevin
@@ -22,6 +21,7 @@ from lightning_landscape.errors import UsageError
 from lightning_landscape.modules import LandscapeModule
 from lightning_landscape.observables import mean_and_error
 from lightning_landscape.testing import probe as contract
+from lightning_landscape.testing.probe import bare_trainer
 
 
 def langevin(lr, temperature):
@@ -29,16 +29,7 @@ def langevin(lr, temperature):
 
 
 def fit(module, probes, steps, folder):
-    trainer = pl.Trainer(
-        callbacks=probes,
-        max_steps=steps,
-        default_root_dir=folder,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-    )
+    trainer = bare_trainer(probes, steps, folder)
     trainer.fit(module)
     return [records.read(folder / f"probes/{probe.name}.nc") for probe in probes]
 
@@ -106,3 +97,25 @@ def test_twins_that_share_the_noise_are_refused(tmp_path):
     energy = WithField(Quadratic([1.0]), field=0.1, waiting_times=[1])
     with pytest.raises(UsageError, match="energy = WithField: DamageSpreading"):
         fit(LandscapeModule(energy, langevin(0.1, 0.1)), [DamageSpreading(1, 2)], 5, tmp_path)
+
+
+def test_other_probes_count_the_copies_of_a_replica_once(tmp_path):
+    """The record is the mean over copies: by hand, with disorder that replicas do not share."""
+    glass = SphericalPSpin(N=12, replicas=5, disorder="independent", seed=1)
+    module = LandscapeModule(Copies(glass, copies=3), langevin(0.05, 0.4))
+    (record,) = fit(module, [EnergyRelaxation(first=0.05, last=2)], 40, tmp_path)
+    assert record.sizes["replica"] == record.attrs["replicas"] == 5
+    last = module.energy().detach().double().view(3, 5).mean(0) / 12
+    assert record["energy"].isel(t=-1).to_numpy() == pytest.approx(last.numpy(), rel=1e-6)
+    assert record["energy_exact"].notnull().all()
+
+
+def test_copies_at_their_own_temperatures_stay_apart(tmp_path):
+    ladder = langevin(0.05, [0.1, 0.1, 0.4, 0.4])
+    for energy, temperature, rows_left in (
+        (Copies(Quadratic([1.0, 2.0], replicas=2)), ladder, 4),
+        (Copies(Quadratic([1.0, 2.0], replicas=2)), langevin(0.05, [0.1, 0.4, 0.1, 0.4]), 2),
+    ):
+        probe = AgingCorrelation([0.1], first=0.1, last=1)
+        (record,) = fit(LandscapeModule(energy, temperature), [probe], 40, tmp_path)
+        assert record.sizes["replica"] == len(record.attrs["temperature"]) == rows_left

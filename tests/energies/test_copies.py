@@ -76,6 +76,18 @@ def test_a_copy_has_the_energy_and_the_gradient_of_its_replica(inner):
     torch.testing.assert_close(gradient(energy, create_graph=True), g)
 
 
+def test_held_out_data_are_evaluated_copy_by_copy_where_there_are_any():
+    alone, energy = network(), Copies(network(), copies=2)
+    step = torch.randn(4, energy.N, dtype=torch.float64, generator=torch.manual_seed(3))
+    energy.load_configuration(energy.configuration() + step)
+    found, x = energy.evaluate("train"), energy.configuration()
+    for k in range(2):
+        alone.load_configuration(x[2 * k : 2 * k + 2])
+        for name, value in alone.evaluate("train").items():
+            assert found[name][2 * k : 2 * k + 2].equal(value)
+    assert not hasattr(Copies(glass()), "evaluate")
+
+
 def test_batches_belong_to_all_to_a_replica_or_to_a_copy():
     energy, alone = Copies(network(), copies=2), network()
     own = torch.tensor([[0, 1], [2, 3], [4, 5], [6, 7]])

@@ -1,0 +1,38 @@
+"""Copies of a replica are no independent replicas: their mean is taken before any error bar is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from xarray import Dataset
+
+__all__ = ["mean_of_copies"]
+
+
+def mean_of_copies(dataset: Dataset) -> Dataset:
+    """Return the record of a run of `Copies` with the replicas of the energy inside.
+
+    What was measured in the copies of a replica becomes their mean, so that a standard error over
+    replicas counts what differs between them once. Other records come back as they are, and so do
+    those of copies at different temperatures, which are different systems.
+    """
+    copies, rows = dataset.attrs.get("copies", 1), dataset.attrs["replicas"]
+    if copies == 1 or dataset.sizes.get("replica") != rows:
+        return dataset
+    T = np.broadcast_to(dataset.attrs["temperature"], rows).reshape(copies, -1)
+    if (T != T[0]).any():
+        return dataset
+    of_replicas = [name for name, value in dataset.data_vars.items() if "replica" in value.dims]
+    means = (
+        dataset[of_replicas]
+        .coarsen(replica=rows // copies)  # copy k of replica r is row k R + r
+        .construct(replica=("copy", "replica"))
+        .mean("copy", keep_attrs=True)
+    )
+    record = dataset.drop_dims("replica").assign(means.data_vars)
+    several = np.ndim(dataset.attrs["temperature"]) > 0
+    own = {"temperature": T[0].tolist()} if several else {}
+    return record.assign_attrs(own, replicas=rows // copies)
