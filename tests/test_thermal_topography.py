@@ -8,7 +8,6 @@ import logging
 
 import numpy as np
 import pytest
-import pytorch_lightning as pl
 import torch
 
 from lightning_landscape import records
@@ -17,6 +16,7 @@ from lightning_landscape.data import RandomData
 from lightning_landscape.dynamics import Langevin
 from lightning_landscape.energies import FullyConnected, NetworkEnergy
 from lightning_landscape.modules import LandscapeModule
+from lightning_landscape.testing.probe import bare_trainer
 
 
 def thermal(folder, ladder, chains, equilibration, steps, **settings):
@@ -38,16 +38,7 @@ def thermal(folder, ladder, chains, equilibration, steps, **settings):
     module = LandscapeModule(
         energy, lambda params: Langevin(params, lr=lr, temperature=temperature, seed=1)
     )
-    trainer = pl.Trainer(
-        callbacks=[probe],
-        max_steps=steps,
-        default_root_dir=folder,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-    )
+    trainer = bare_trainer([probe], steps, folder)
     trainer.fit(module)
     return records.read(folder / "probes/temperature_fluctuations.nc")
 

@@ -18,7 +18,21 @@ from lightning_landscape.callbacks.probe import Probe
 from lightning_landscape.energies.quadratic import Quadratic
 from lightning_landscape.modules.landscape import LandscapeModule
 
-__all__ = ["Classifier", "ProbeContract", "TwoOptimizers", "train"]
+__all__ = ["Classifier", "ProbeContract", "TwoOptimizers", "bare_trainer", "train"]
+
+
+def bare_trainer(callbacks: list[Any], max_steps: int, folder: Path) -> pl.Trainer:
+    """Return a Trainer on the CPU that does these steps and nothing beside its callbacks."""
+    return pl.Trainer(
+        callbacks=callbacks,
+        max_steps=max_steps,
+        default_root_dir=folder,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+    )
 
 
 class _Project:

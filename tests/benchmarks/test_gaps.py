@@ -2,13 +2,13 @@
 
 import time
 
-import pytorch_lightning as pl
 import torch
 
 from lightning_landscape.callbacks import GapDistribution
 from lightning_landscape.data import RandomData
 from lightning_landscape.energies import FullyConnected, NetworkEnergy
 from lightning_landscape.modules import LandscapeModule
+from lightning_landscape.testing.probe import bare_trainer
 
 STEPS = 3000
 
@@ -20,16 +20,7 @@ def test_the_gap_probe_takes_less_than_two_percent_of_a_run(tmp_path, benchmark)
     module = LandscapeModule(energy, lambda params: torch.optim.Adam(params, lr=1e-3))
     module.dynamics.time_step = 1.0
     probe = GapDistribution(first=1, last=STEPS, per_decade=10)
-    trainer = pl.Trainer(
-        callbacks=[probe],
-        max_steps=STEPS,
-        default_root_dir=tmp_path,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-    )
+    trainer = bare_trainer([probe], STEPS, tmp_path)
     start = time.perf_counter()
     benchmark.pedantic(trainer.fit, args=(module,), rounds=1)
     share = probe.seconds / (time.perf_counter() - start)

@@ -1,7 +1,6 @@
 import math
 
 import pytest
-import pytorch_lightning as pl
 import torch
 
 from lightning_landscape import records
@@ -10,7 +9,7 @@ from lightning_landscape.dynamics import Anneal, Langevin
 from lightning_landscape.energies import Quadratic, SphericalPSpin
 from lightning_landscape.errors import UsageError
 from lightning_landscape.modules import LandscapeModule
-from lightning_landscape.testing.probe import Classifier, ProbeContract, train
+from lightning_landscape.testing.probe import Classifier, ProbeContract, bare_trainer, train
 
 
 class TestContract(ProbeContract):
@@ -19,16 +18,7 @@ class TestContract(ProbeContract):
 
 
 def fit(module, probes, steps, folder):
-    trainer = pl.Trainer(
-        callbacks=probes,
-        max_steps=steps,
-        default_root_dir=folder,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-    )
+    trainer = bare_trainer(probes, steps, folder)
     trainer.fit(module)
     return trainer
 

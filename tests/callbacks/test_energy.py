@@ -1,5 +1,4 @@
 import pytest
-import pytorch_lightning as pl
 import torch
 
 from lightning_landscape import records
@@ -8,7 +7,13 @@ from lightning_landscape.dynamics import Langevin
 from lightning_landscape.energies import Quadratic, SphericalPSpin
 from lightning_landscape.errors import UsageError
 from lightning_landscape.modules import LandscapeModule
-from lightning_landscape.testing.probe import Classifier, ProbeContract, TwoOptimizers, train
+from lightning_landscape.testing.probe import (
+    Classifier,
+    ProbeContract,
+    TwoOptimizers,
+    bare_trainer,
+    train,
+)
 from lightning_landscape.theory.cugliandolo_kurchan import solve
 
 
@@ -18,16 +23,7 @@ class TestContract(ProbeContract):
 
 
 def fit(module, probe, steps, folder):
-    trainer = pl.Trainer(
-        callbacks=[probe],
-        max_steps=steps,
-        default_root_dir=folder,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-    )
+    trainer = bare_trainer([probe], steps, folder)
     trainer.fit(module)
     return records.read(folder / "probes/energy_relaxation.nc")
 

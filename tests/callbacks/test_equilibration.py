@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import pytorch_lightning as pl
 
 from lightning_landscape import records
 from lightning_landscape.callbacks import Equilibration
@@ -12,7 +11,7 @@ from lightning_landscape.dynamics import MetropolisLangevin, ParallelTempering, 
 from lightning_landscape.energies import Quadratic
 from lightning_landscape.errors import UsageError
 from lightning_landscape.modules import LandscapeModule
-from lightning_landscape.testing.probe import ProbeContract
+from lightning_landscape.testing.probe import ProbeContract, bare_trainer
 
 
 class TestContract(ProbeContract):
@@ -31,16 +30,7 @@ def record(tmp_path_factory):
         tempering = ParallelTempering(every=5, chains=16)
         return MetropolisLangevin(params, 0.3, starts, exchange=tempering)
 
-    trainer = pl.Trainer(
-        callbacks=[Equilibration(every=0.9, last=300)],
-        max_steps=1000,
-        default_root_dir=folder,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-    )
+    trainer = bare_trainer([Equilibration(every=0.9, last=300)], 1000, folder)
     trainer.fit(LandscapeModule(energy, sampler))
     return records.read(folder / "probes/equilibration.nc")
 

@@ -13,7 +13,7 @@ from lightning_landscape.errors import UsageError
 from lightning_landscape.modules import LandscapeModule
 from lightning_landscape.observables.exponents import fit_power_law, fit_size_law
 from lightning_landscape.observables.gaps import classification_gaps
-from lightning_landscape.testing.probe import Classifier, ProbeContract, train
+from lightning_landscape.testing.probe import Classifier, ProbeContract, bare_trainer, train
 
 
 def gaps_of_a_batch(module, batch):
@@ -35,16 +35,7 @@ def network(replicas=3, samples=40, hidden=8, seed=0):
 
 def fit(probe, folder, steps, energy=None, lr=0.05, ckpt_path=None):
     module = LandscapeModule(energy or network(), lambda params: torch.optim.Adam(params, lr=lr))
-    trainer = pl.Trainer(
-        callbacks=[probe],
-        max_steps=steps,
-        default_root_dir=folder,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-    )
+    trainer = bare_trainer([probe], steps, folder)
     trainer.fit(module, ckpt_path=ckpt_path)
     return trainer
 

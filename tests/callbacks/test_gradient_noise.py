@@ -12,7 +12,7 @@ from lightning_landscape.energies import FullyConnected, NetworkEnergy, Quadrati
 from lightning_landscape.errors import UsageError
 from lightning_landscape.modules import LandscapeModule
 from lightning_landscape.observables import hessian_of
-from lightning_landscape.testing.probe import Classifier, ProbeContract, train
+from lightning_landscape.testing.probe import Classifier, ProbeContract, bare_trainer, train
 
 P, R, LR = 40, 3, 0.1
 
@@ -34,16 +34,7 @@ def all_data():
 
 
 def fit(module, probe, steps, folder):
-    trainer = pl.Trainer(
-        callbacks=[probe],
-        max_steps=steps,
-        default_root_dir=folder,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-    )
+    trainer = bare_trainer([probe], steps, folder)
     trainer.fit(module)
     return records.read(folder / f"probes/{probe.name}.nc")
 

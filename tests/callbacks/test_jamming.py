@@ -11,6 +11,7 @@ from lightning_landscape.energies import FullyConnected, NetworkEnergy, Quadrati
 from lightning_landscape.errors import UsageError
 from lightning_landscape.modules import LandscapeModule
 from lightning_landscape.observables.jamming import part_spectra
+from lightning_landscape.testing.probe import bare_trainer
 
 
 def network(samples=60, dtype="float64"):
@@ -20,16 +21,7 @@ def network(samples=60, dtype="float64"):
 
 def fit(probe, folder, steps, energy=None, ckpt_path=None):
     module = LandscapeModule(energy or network(), lambda params: torch.optim.Adam(params, lr=0.05))
-    trainer = pl.Trainer(
-        callbacks=[probe],
-        max_steps=steps,
-        default_root_dir=folder,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-    )
+    trainer = bare_trainer([probe], steps, folder)
     trainer.fit(module, ckpt_path=ckpt_path)
     return trainer, module
 

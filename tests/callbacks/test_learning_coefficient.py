@@ -3,7 +3,6 @@
 import math
 
 import pytest
-import pytorch_lightning as pl
 
 from lightning_landscape import records
 from lightning_landscape.callbacks import LearningCoefficient
@@ -13,7 +12,7 @@ from lightning_landscape.data import RandomData
 from lightning_landscape.energies import FullyConnected, NetworkEnergy, Quadratic
 from lightning_landscape.errors import UsageError
 from lightning_landscape.modules import LandscapeModule
-from lightning_landscape.testing.probe import ProbeContract
+from lightning_landscape.testing.probe import ProbeContract, bare_trainer
 
 
 class TestContract(ProbeContract):
@@ -22,16 +21,7 @@ class TestContract(ProbeContract):
 
 
 def fit(energy, probe, folder, steps=1):
-    trainer = pl.Trainer(
-        callbacks=[probe],
-        max_steps=steps,
-        default_root_dir=folder,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-    )
+    trainer = bare_trainer([probe], steps, folder)
     trainer.fit(LandscapeModule(energy))
     return records.read(folder / "probes/learning_coefficient.nc")
 

@@ -11,6 +11,7 @@ from lightning_landscape.energies import FullyConnected, NetworkEnergy, Quadrati
 from lightning_landscape.errors import UsageError
 from lightning_landscape.modules import LandscapeModule
 from lightning_landscape.observables import gradients_of
+from lightning_landscape.testing.probe import bare_trainer
 
 P, R, B, LR = 40, 3, 8, 0.1
 
@@ -26,16 +27,7 @@ def run(energy=None, dynamics=MatchedLangevin, batches=None):
 
 def fit(module, callbacks, steps, folder, **settings):
     resume = settings.pop("ckpt_path", None)
-    trainer = pl.Trainer(
-        callbacks=callbacks,
-        max_steps=steps,
-        default_root_dir=folder,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-    )
+    trainer = bare_trainer(callbacks, steps, folder)
     trainer.fit(module, ckpt_path=resume)
     return trainer
 

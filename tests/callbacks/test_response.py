@@ -4,11 +4,13 @@ import math
 
 import numpy as np
 import pytest
-import pytorch_lightning as pl
 import torch
 
 from lightning_landscape import records
 from lightning_landscape.callbacks import FieldResponse, LinearResponse
+from lightning_landscape.callbacks.figures import draw
+from lightning_landscape.cli import comparison
+from lightning_landscape.cli.results import rows
 from lightning_landscape.data import Batches, RandomData
 from lightning_landscape.dynamics import Langevin, LeimkuhlerMatthews
 from lightning_landscape.energies import (
@@ -24,6 +26,7 @@ from lightning_landscape.modules import LandscapeModule
 from lightning_landscape.observables import mean_and_error
 from lightning_landscape.observables.response import FAST, SLOW, effective_temperature
 from lightning_landscape.testing import probe as contract
+from lightning_landscape.testing.probe import bare_trainer
 
 
 def langevin(lr, temperature, seed=1):
@@ -35,16 +38,7 @@ def sgd(params):
 
 
 def fit(module, probes, steps, folder, **trainer):
-    trainer = pl.Trainer(
-        callbacks=probes,
-        max_steps=steps,
-        default_root_dir=folder,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-    )
+    trainer = bare_trainer(probes, steps, folder)
     trainer.fit(module)
     return [records.read(folder / f"probes/{probe.name}.nc") for probe in probes]
 
@@ -282,6 +276,15 @@ def test_the_dynamics_adds_nothing_up_after_the_run(tmp_path):
     fit(module, [LinearResponse([0.1], first=0.1, last=0.2)], 5, tmp_path)
     assert module.dynamics.scores == {}
     assert math.isfinite(module.energy().item())
+
+
+@pytest.mark.parametrize("T", [0.0, 0.2])
+def test_a_run_that_ends_before_the_waiting_time_draws_nothing(T, tmp_path):
+    energy = WithField(Quadratic([1.0, 2.0], replicas=2), field=0.1, waiting_times=[5.0])
+    (record,) = fit(LandscapeModule(energy, langevin(0.1, T)), [FieldResponse(1, 2)], 5, tmp_path)
+    assert draw(record) is None
+    assert comparison.draw([{"FieldResponse": record}]) is not None  # two times, without points
+    assert not list(rows(record))
 
 
 def test_waiting_times_within_a_step_are_refused(tmp_path):

@@ -1,7 +1,6 @@
 """Stationarity as a probe: in runs of ours and of others."""
 
 import pytest
-import pytorch_lightning as pl
 import torch
 
 from lightning_landscape import records
@@ -12,7 +11,7 @@ from lightning_landscape.dynamics import Langevin
 from lightning_landscape.energies import FullyConnected, NetworkEnergy, Quadratic, SphericalPSpin
 from lightning_landscape.errors import UsageError
 from lightning_landscape.modules import LandscapeModule
-from lightning_landscape.testing.probe import Classifier, ProbeContract, train
+from lightning_landscape.testing.probe import Classifier, ProbeContract, bare_trainer, train
 
 
 class TestContract(ProbeContract):
@@ -21,16 +20,7 @@ class TestContract(ProbeContract):
 
 
 def fit(module, probe, steps, folder):
-    trainer = pl.Trainer(
-        callbacks=[probe],
-        max_steps=steps,
-        default_root_dir=folder,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-    )
+    trainer = bare_trainer([probe], steps, folder)
     trainer.fit(module)
     return records.read(folder / "probes/stationarity.nc")
 

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-import pytorch_lightning as pl
 import torch
 from scipy.optimize import minimize
 
@@ -12,6 +11,7 @@ from lightning_landscape.errors import UsageError
 from lightning_landscape.modules import LandscapeModule
 from lightning_landscape.observables.exponents import fit_power_law
 from lightning_landscape.testing.energy import EnergyContract
+from lightning_landscape.testing.probe import bare_trainer
 from lightning_landscape.theory.jamming import SPHERES, perceptron_capacity, perceptron_jammed
 
 
@@ -56,15 +56,8 @@ def test_patterns_of_a_replica_depend_on_seed_and_replica_only():
 
 def fit(energy, folder, steps):
     module = LandscapeModule(energy, lambda params: torch.optim.SGD(params, lr=0.5))
-    trainer = pl.Trainer(
-        callbacks=[GapDistribution(first=steps / 8, last=steps / 2, per_decade=1)],
-        max_steps=steps,
-        default_root_dir=folder,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
+    trainer = bare_trainer(
+        [GapDistribution(first=steps / 8, last=steps / 2, per_decade=1)], steps, folder
     )
     trainer.fit(module)
 
