@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_landscape.energies._activations import ACTIVATIONS, ActivationName
+from lightning_landscape.energies._hessian_products import HessianProduct
 from lightning_landscape.energies._initialization import (
     INITIALIZATIONS,
     InitializationName,
@@ -88,6 +89,18 @@ class Architecture(nn.Module):
             return torch.autograd.grad(outputs, leaves, g, materialize_grads=True)
 
         return outputs.detach(), pull
+
+    def hessian_product(
+        self, parameters: Sequence[Tensor], x: Tensor, energies: Callable[[Tensor], Tensor]
+    ) -> HessianProduct | None:
+        """Return products with the Hessian, where they are written out; None leaves it to autograd.
+
+        Args:
+            parameters: those of the module in their order.
+            x: samples, shape (R, P, …) or (1, P, …).
+            energies: (R,) as a function of the outputs, differentiable twice.
+        """
+        return None
 
 
 class FullyConnected(Architecture):
@@ -193,6 +206,13 @@ class FullyConnected(Architecture):
 
         return z[-1].transpose(1, 2), pull
 
+    def hessian_product(
+        self, parameters: Sequence[Tensor], x: Tensor, energies: Callable[[Tensor], Tensor]
+    ) -> HessianProduct:
+        """Return products with the Hessian, written out; see `Architecture`."""
+        samples = x.flatten(2).transpose(1, 2)
+        return HessianProduct(self._sigma, *_split(parameters), samples, energies)
+
     def output_size(self, sample_shape: Sequence[int]) -> int:
         """Return the last width.
 
@@ -245,8 +265,11 @@ def _split(parameters: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Ten
 
 def _affine(W: Tensor, b: Tensor, h: Tensor, out: Tensor | None = None) -> Tensor:
     """Return W h + b: (R, n, m), (R, n), (R or 1, m, P) -> (R, n, P)."""
-    if len(h) == len(W):
-        return torch.baddbmm(b.unsqueeze(-1), W, h, out=out)
+    if h.shape[0] == W.shape[0]:
+        if out is None:
+            return torch.baddbmm(b.unsqueeze(-1), W, h)
+        # faster than to fill ``out`` with b before the product
+        return torch.bmm(W, h, out=out).add_(b.unsqueeze(-1))
     flat = None if out is None else out.flatten(0, 1)
     z = torch.addmm(b.reshape(-1, 1), W.flatten(0, 1), h[0], out=flat)
     return z.view(*b.shape, -1)
@@ -254,6 +277,6 @@ def _affine(W: Tensor, b: Tensor, h: Tensor, out: Tensor | None = None) -> Tenso
 
 def _outer(g: Tensor, h: Tensor) -> Tensor:
     """Return g h^T, summed over samples: (R, n, P), (R or 1, m, P) -> (R, n, m)."""
-    if len(h) == len(g):
+    if h.shape[0] == g.shape[0]:
         return torch.bmm(g, h.transpose(1, 2))
-    return (g.flatten(0, 1) @ h[0].T).view(len(g), -1, h.shape[1])
+    return (g.flatten(0, 1) @ h[0].T).view(g.shape[0], -1, h.shape[1])

@@ -63,8 +63,8 @@ def _quadratic_hinge(margin: float) -> Loss:
         return (margin - y * f).relu().square().squeeze(-1) / 2
 
     def value_and_slope(f: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        gap = (margin - y * f).relu()
-        return gap.square().squeeze(-1) / 2, -y * gap
+        gap = (y * f).neg_().add_(margin).relu_()
+        return gap.square().squeeze(-1).div_(2), gap.mul(y).neg_()
 
     return Loss(value, value_and_slope)
 

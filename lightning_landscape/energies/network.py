@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from lightning_landscape.data.dataset import Dataset
+from lightning_landscape.energies._graphs import wants_plain_graph
+from lightning_landscape.energies._hessian_products import HessianProduct
 from lightning_landscape.energies._slices import even_slices
 from lightning_landscape.energies.architectures import Architecture
 from lightning_landscape.energies.energy import Energy
@@ -26,11 +28,19 @@ __all__ = ["NetworkEnergy"]
 _PREFIXES = {"train": "", "test": "test_"}
 
 # What the activations of a block may take: the cache of a core, or a fair share of a GPU.
-_BLOCK_BYTES = {"cpu": 4 * 2**20}
+_BLOCK_BYTES = {"cpu": 2 * 2**20}
 _BLOCK_BYTES_ELSEWHERE = 2**30
 
 Block = tuple[slice, list[tuple[Tensor, Tensor]]]
 """Some replicas, and the samples and targets they see, in portions."""
+
+
+class _Selected(NamedTuple):
+    """The samples and targets of a batch, and of what they were selected."""
+
+    sources: tuple[Tensor, ...]  # kept, so that no other tensor can have their id
+    versions: list[tuple[int, int]]
+    samples: tuple[Tensor, Tensor]
 
 
 class NetworkEnergy(Energy):
@@ -96,6 +106,10 @@ class NetworkEnergy(Energy):
             self.register_buffer(f"{prefix}inputs", x.to(number), persistent=False)
             self.register_buffer(f"{prefix}targets", y.to(number), persistent=False)
         self._values_per_sample = architecture.values_per_sample(shape)
+        self._last: _Selected | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_last": None}  # a copy selects for itself
 
     def forward(self, batch: Tensor | None = None) -> Tensor:
         """Return the energies, shape (R,).
@@ -104,10 +118,11 @@ class NetworkEnergy(Energy):
             batch: indices of training samples: (B,) for all replicas, or (R, B), for each its own;
                 None means all samples.
         """
-        x, y = self._select(batch)
+        if torch.is_grad_enabled() and wants_plain_graph():
+            return self.losses(tuple(self.architecture.parameters()), batch).mean(-1)
         if torch.is_grad_enabled():
-            return _Mean.apply(self, x, y, *self.architecture.parameters())
-        return self._mean(self._loss.value, x, y)
+            return _Mean.apply(self, *self._select_again(batch), *self.architecture.parameters())
+        return self._mean(self._loss.value, *self._select(batch))
 
     def losses(self, parameters: Sequence[Tensor], batch: Tensor | None = None) -> Tensor:
         """Return the loss of each sample, shape (R, B), as a function of the parameters.
@@ -125,6 +140,18 @@ class NetworkEnergy(Energy):
     def mean_loss(self, outputs: Tensor) -> Tensor:
         """Return the energies, shape (R,), as a function of the outputs on the training data."""
         return self._loss.value(outputs, self.targets.unsqueeze(0)).mean(-1)
+
+    def hessian_product(self, batch: Tensor | None = None) -> HessianProduct | None:
+        """Return products with the Hessian at the present weights, where they are written out.
+
+        Args:
+            batch: indices of training samples, as in ``forward``.
+        """
+        x, y = self._select(batch)
+        parameters = tuple(self.architecture.parameters())
+        return self.architecture.hessian_product(
+            parameters, x, lambda f: self._loss.value(f, y).mean(-1)
+        )
 
     @torch.no_grad()
     def evaluate(self, split: str = "test") -> dict[str, Tensor]:
@@ -168,6 +195,18 @@ class NetworkEnergy(Energy):
         rows, shape = batch.flatten(), (-1, batch.shape[-1])
         x, y = self.inputs.index_select(0, rows), self.targets.index_select(0, rows)
         return x.unflatten(0, shape), y.unflatten(0, shape)
+
+    def _select_again(self, batch: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Do as ``_select``; a descent on one batch, step after step, pays for it once."""
+        if batch is None:
+            return self._select(batch)
+        sources = (batch, self.inputs, self.targets)
+        if any(t.is_inference() for t in sources):  # they do not count their changes
+            return self._select(batch)
+        versions = [(id(t), t._version) for t in sources]
+        if self._last is None or self._last.versions != versions:
+            self._last = _Selected(sources, versions, self._select(batch))
+        return self._last.samples
 
     def _blocks(self, x: Tensor, y: Tensor) -> Iterator[Block]:
         """Cut the data first, as far as the algebra stays fast, and then the replicas."""
@@ -234,4 +273,4 @@ class _Mean(torch.autograd.Function):
 
 def _of_replicas(t: Tensor, r: slice) -> Tensor:
     """Return those replicas of t; one with a single entry is common to all."""
-    return t if len(t) <= r.stop - r.start else t[r]
+    return t if t.shape[0] <= r.stop - r.start else t[r]
