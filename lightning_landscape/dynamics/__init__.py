@@ -12,6 +12,7 @@ from lightning_landscape.dynamics.overdamped import Overdamped
 from lightning_landscape.dynamics.schedules import Anneal, Constant, Cycle, Quench, Schedule
 from lightning_landscape.dynamics.sphere import constrain
 from lightning_landscape.dynamics.tempering import ParallelTempering
+from lightning_landscape.dynamics.thermal import Thermal
 from lightning_landscape.dynamics.underdamped import Underdamped
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "ParallelTempering",
     "Quench",
     "Schedule",
+    "Thermal",
     "TwoStarts",
     "Underdamped",
     "constrain",

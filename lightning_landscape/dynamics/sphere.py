@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lightning_landscape.dynamics.overdamped import Overdamped
+from lightning_landscape.dynamics.thermal import Thermal
 from lightning_landscape.errors import require
 from lightning_landscape.sphere import Sphere
 
@@ -45,7 +45,7 @@ def constrain(optimizer: Optimizer, constraint: Sphere | None) -> Optimizer:
     """
     if constraint is None:
         return optimizer
-    if isinstance(optimizer, Overdamped):
+    if isinstance(optimizer, Thermal):
         optimizer.constraint = constraint
         return optimizer
     _check(optimizer, constraint)

@@ -12,7 +12,7 @@ from lightning_landscape.errors import require
 from lightning_landscape.rng import Stream
 
 if TYPE_CHECKING:
-    from lightning_landscape.dynamics.overdamped import Overdamped
+    from lightning_landscape.dynamics.thermal import Thermal
 
 __all__ = ["ParallelTempering"]
 
@@ -68,7 +68,7 @@ class ParallelTempering:
         admissible = f"must divide the {replicas} replicas into at least two temperatures"
         require(fits, "chains", self.chains, admissible)
 
-    def __call__(self, sampler: Overdamped, closure: Callable[[], Tensor] | None) -> None:
+    def __call__(self, sampler: Thermal, closure: Callable[[], Tensor] | None) -> None:
         """Swap replicas of ``sampler`` if it is time to.
 
         Args:
@@ -91,7 +91,7 @@ class ParallelTempering:
         self._count(sampler, R, lower, accepted)
         sampler.rearrange(order.to(E.device))
 
-    def _accept(self, sampler: Overdamped, E: Tensor, lower: Tensor) -> Tensor:
+    def _accept(self, sampler: Thermal, E: Tensor, lower: Tensor) -> Tensor:
         """Return which of the swaps of ``lower`` with the next rung happen, bool."""
         T = torch.as_tensor(sampler.current_temperature, dtype=torch.float64).expand(len(E))
         beta = 1 / T.clamp_min(torch.finfo(T.dtype).tiny)
@@ -102,7 +102,7 @@ class ParallelTempering:
         exponential = normals.double().square().sum(0)[lower] / 2  # -ln of a uniform number
         return (gain >= -exponential) & (T[lower] > 0) & (T[upper] > 0)
 
-    def _count(self, sampler: Overdamped, R: int, lower: Tensor, accepted: Tensor) -> None:
+    def _count(self, sampler: Thermal, R: int, lower: Tensor, accepted: Tensor) -> None:
         """Count in the sampler's state, in lists, which a checkpoint keeps as whole numbers."""
         clock = sampler._clock()
         tried = clock.setdefault("tried", [0] * R)
@@ -111,7 +111,7 @@ class ParallelTempering:
             tried[r] += 1
             exchanged[r] += happened
 
-    def rate(self, sampler: Overdamped) -> Tensor:
+    def rate(self, sampler: Thermal) -> Tensor:
         """Return the fraction of accepted swaps of each replica with the next rung, (R,)."""
         clock, none = sampler._clock(), [0] * len(sampler._parameters()[0])
         tried = torch.tensor(clock.get("tried", none), dtype=torch.float64)

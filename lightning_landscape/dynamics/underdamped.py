@@ -9,18 +9,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_landscape.dynamics._replicas import add_, hot, scale_
 from lightning_landscape.dynamics.ladder import Ladder
 from lightning_landscape.dynamics.noise import Noise
-from lightning_landscape.dynamics.overdamped import Overdamped, _add_, _hot
 from lightning_landscape.dynamics.schedules import Schedule
 from lightning_landscape.dynamics.tempering import ParallelTempering
+from lightning_landscape.dynamics.thermal import Thermal
 from lightning_landscape.errors import require
 from lightning_landscape.sphere import Sphere
 
 __all__ = ["Underdamped"]
 
 
-class Underdamped(Overdamped):
+class Underdamped(Thermal):
     r"""Underdamped Langevin dynamics of unit mass, BAOAB, one gradient a step.
 
         dx = v dt,    dv = -\nabla E dt - friction v dt + sqrt(2 friction T) dW
@@ -101,29 +102,29 @@ class Underdamped(Overdamped):
     def _move(self, T: float | Tensor) -> None:
         for h, x, v, g, noise in self._in_motion(T):
             c, amplitude = self._kept(h), self.amplitude(h, T)
-            _add_(v, -(h / 2 if self.step_count == 0 else h), g)
-            _add_(x, h / 2, v)
-            _scale_(v, c)
+            add_(v, -(h / 2 if self.step_count == 0 else h), g)
+            add_(x, h / 2, v)
+            scale_(v, c)
             if noise:
-                _add_(v, amplitude, noise)
-            _add_(x, h / 2, v)
+                add_(v, amplitude, noise)
+            add_(x, h / 2, v)
 
     def _move_on(self, sphere: Sphere, T: float | Tensor) -> None:
         for h, x, v, gradient, noise in self._in_motion(T):
             force = [sphere.project_(g.clone(), p) for g, p in zip(gradient, x, strict=True)]
-            _add_(v, -(h / 2 if self.step_count == 0 else h), force)
+            add_(v, -(h / 2 if self.step_count == 0 else h), force)
             _follow_geodesic_(sphere, x, v, h / 2)
-            _scale_(v, self._kept(h))
+            scale_(v, self._kept(h))
             if noise:
                 xi = [sphere.project_(n.to(p), p) for n, p in zip(noise, x, strict=True)]
-                _add_(v, self.amplitude(h, T), xi)
+                add_(v, self.amplitude(h, T), xi)
             _follow_geodesic_(sphere, x, v, h / 2)
 
     def _in_motion(
         self, T: float | Tensor
     ) -> Iterator[tuple[Any, list[Tensor], list[Tensor], list[Tensor], list[Tensor]]]:
         """Yield lr, parameters, velocities, gradients and noise of each group."""
-        noise = self._draw() if _hot(T) else {}
+        noise = self._draw() if hot(T) else {}
         self._clock()  # before there are velocities in the state beside it
         for lr, x, gradient in self._moving():
             v = [self._velocity(p) for p in x]
@@ -148,25 +149,16 @@ class Underdamped(Overdamped):
             if self.constraint is not None:
                 pairs = zip(gradient, x, strict=True)
                 gradient = [self.constraint.project_(g.clone(), p) for g, p in pairs]
-            _add_(v, -h / 2, gradient)
+            add_(v, -h / 2, gradient)
             for u, g in zip(v, gradient, strict=True):
                 u.copy_(u[order])
                 g.copy_(g[order])
-            _scale_(v, scale)
-            _add_(v, h / 2, gradient)
+            scale_(v, scale)
+            add_(v, h / 2, gradient)
         super().rearrange(order)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "friction": self.friction}
-
-
-def _scale_(x: list[Tensor], factor: float | Tensor) -> None:
-    """Multiply in place by one factor for all or one per replica, (R,)."""
-    if isinstance(factor, Tensor):
-        for a in x:
-            a.mul_(factor.to(a).view(-1, *[1] * (a.dim() - 1)))
-    else:
-        torch._foreach_mul_(x, factor)
 
 
 def _follow_geodesic_(sphere: Sphere, x: list[Tensor], v: list[Tensor], h: float | Tensor) -> None:

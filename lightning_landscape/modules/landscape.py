@@ -13,8 +13,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from lightning_landscape.data.batches import Batches
-from lightning_landscape.dynamics.overdamped import Overdamped
 from lightning_landscape.dynamics.sphere import constrain
+from lightning_landscape.dynamics.thermal import Thermal
 from lightning_landscape.energies.energy import Energy
 from lightning_landscape.errors import UsageError, require
 
@@ -55,7 +55,7 @@ class LandscapeModule(LightningModule):
         self.automatic_optimization = False
         self.energy = energy
         self.dynamics = constrain(optimizer(energy.parameters()), energy.constraint)
-        if isinstance(self.dynamics, Overdamped):
+        if isinstance(self.dynamics, Thermal):
             self.dynamics.twins = energy.twins
         self.batches = batches
         self.block_size = block_size

@@ -173,3 +173,11 @@ def test_impossible_arguments_are_refused():
         ParallelTempering(every=0)
     with pytest.raises(UsageError, match="chains"):
         ParallelTempering(every=1, chains=0)
+
+
+def test_twins_are_not_exchanged():
+    """They share a start and a noise; a swap of one of them would end that."""
+    x = nn.Parameter(torch.zeros(8, 1))
+    dynamics = Langevin([x], 0.1, [0.1, 0.2], exchange=ParallelTempering(every=1, chains=4))
+    with pytest.raises(UsageError, match=r"exchange = .*: swaps replicas, not twins"):
+        dynamics.twins = 2
