@@ -72,7 +72,8 @@ def title(dataset: Dataset) -> str:
 
 
 def _panels(dataset: Dataset) -> list[Callable[[Dataset, Axes], None]]:
-    if dataset.sizes.get("t") == 0:  # stopped before the first measurement
+    nothing = "chi" in dataset and bool(dataset["chi"].isnull().all())
+    if dataset.sizes.get("t") == 0 or nothing:  # stopped before the first measurement
         return []
     if np.ptp(dataset.attrs.get("temperature", 0)) > 0:
         by_temperature: dict[str, list[Callable[[Dataset, Axes], None]]] = {

@@ -26,8 +26,8 @@ Records = dict[str, "Dataset"]
 """The records of one run, by probe."""
 
 
-def draw(runs: list[Records]) -> Figure | None:
-    """Return the figure of a few runs: a column a run, a row a quantity; None if none has any.
+def draw(named: dict[str, Records]) -> Figure | None:
+    """Return the figure of runs and their names: a column a run, a row a quantity; None if empty.
 
     Energy against log t; the displacement for all tw; the displacement in units of what the noise
     alone would do, on which free diffusion is the diagonal; the collapse; the response against
@@ -35,6 +35,7 @@ def draw(runs: list[Records]) -> Figure | None:
     """
     from matplotlib.figure import Figure
 
+    runs = list(named.values())
     panels = [[make(run) for run in runs] for make in _ROWS]
     panels = [of_runs for of_runs in panels if any(of_runs)]
     if not panels:
@@ -48,8 +49,9 @@ def draw(runs: list[Records]) -> Figure | None:
         else:
             panel(axes)
             axes.grid(alpha=0.25, linewidth=0.5)
-    for axes, run in zip(grid[0], runs, strict=True):
-        axes.set_title(title(next(iter(run.values()))), fontsize="small")
+    for axes, (name, run) in zip(grid[0], named.items(), strict=True):
+        system = title(next(iter(run.values())))
+        axes.set_title(f"{name}\n{system}", fontsize="small")
     return figure
 
 
@@ -80,7 +82,8 @@ def _collapsed(run: Records) -> Panel | None:
 
 def _response(run: Records) -> Panel | None:
     found = [run[name] for name in ("LinearResponse", "FieldResponse") if name in run]
-    return _panel(found[0] if found else None, response.against_decay)
+    reached = [record for record in found if record["chi"].notnull().any()]
+    return _panel(reached[0] if reached else None, response.against_decay)
 
 
 def _in_units_of_the_noise(run: Records) -> Panel | None:

@@ -6,6 +6,7 @@ import argparse
 import base64
 import html
 import io
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,14 +90,20 @@ def _comparison(datasets: dict[Path, dict[str, Dataset]]) -> str:
     """The runs beside each other: a figure, and what at least two of them have measured."""
     if len(datasets) < 2:
         return ""
-    columns = list(datasets.values())
-    names = "".join(f"<th class='path'>{html.escape(str(run))}</th>" for run in datasets)
+    named = dict(zip(_names(list(datasets)), datasets.values(), strict=True))
+    names = "".join(f"<th class='path'>{html.escape(name)}</th>" for name in named)
     lines = "".join(
         f"<tr><td>{html.escape(quantity)}</td>{''.join(map(_compared, cells))}</tr>"
-        for quantity, cells in comparison.table(columns)
+        for quantity, cells in comparison.table(list(named.values()))
     )
     both = f"<table><tr><th>quantity</th>{names}</tr>{lines}</table>" if lines else ""
-    return f"<h2>Side by side</h2>{_picture(comparison.draw(columns))}{both}"
+    return f"<h2>Side by side</h2>{_picture(comparison.draw(named))}{both}"
+
+
+def _names(runs: list[Path]) -> list[str]:
+    """Return what tells the folders of runs apart."""
+    common = os.path.commonpath([run.resolve() for run in runs])
+    return [os.path.relpath(run.resolve(), common) for run in runs]
 
 
 def _compared(row: Row | None) -> str:

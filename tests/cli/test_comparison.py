@@ -46,7 +46,7 @@ def noise(D):
     ids=["SGD", "Langevin"],
 )
 def test_free_diffusion_lies_on_the_diagonal_in_units_of_its_noise(run):
-    figure = comparison.draw([run])
+    figure = comparison.draw({"a": run})
     (axes,) = [axes for axes in figure.axes if "free diffusion" in axes.get_xlabel()]
     curves = [container.lines[0].get_xydata() for container in axes.containers]
     assert len(curves) == 2
@@ -57,10 +57,11 @@ def test_free_diffusion_lies_on_the_diagonal_in_units_of_its_noise(run):
 
 def test_rows_that_no_run_can_fill_are_left_out_and_gaps_stay_empty():
     runs = [{"EnergyRelaxation": relaxation(0.0)}, {"AgingCorrelation": diffusion(1.0)}]
-    figure = comparison.draw(runs)
+    figure = comparison.draw(dict(zip("ab", runs, strict=True)))
+    assert [axes.get_title().split("\n")[0] for axes in figure.axes[:2]] == ["a", "b"]
     visible = np.array([axes.axison for axes in figure.axes]).reshape(-1, 2)
     assert visible.tolist() == [[True, False], [False, True], [False, True]]
-    assert comparison.draw([{"HessianSpectrum": relaxation(0.0)}]) is None
+    assert comparison.draw({"a": {"HessianSpectrum": relaxation(0.0)}}) is None
 
 
 def test_the_table_has_what_two_runs_share():
@@ -77,6 +78,7 @@ def test_the_report_of_two_runs_begins_with_both(tmp_path):
     for name, level in (("a", 0.0), ("b", 1.0)):
         records.write(relaxation(level), tmp_path / name / "probes" / "energy_relaxation.nc")
     page = report.page([tmp_path / "a", tmp_path / "b"])
+    assert "<th class='path'>a</th><th class='path'>b</th>" in page  # what tells them apart
     assert page.index("Side by side") < page.index("<h2>EnergyRelaxation")
     assert "<td>1.05(5)</td>" in page
     assert "Side by side" not in report.page([tmp_path / "a"])
