@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from lightning_landscape.energies._graphs import plain_graphs
 from lightning_landscape.errors import require
 
 __all__ = ["evaluate", "twice_differentiable"]
@@ -19,8 +20,9 @@ __all__ = ["evaluate", "twice_differentiable"]
 def twice_differentiable(device: torch.device) -> Iterator[None]:
     """Let the body build a graph that has second derivatives, and leave the random state alone.
 
-    Gradients are on, inference mode and autocast off; attention takes its plain form and compiled
-    code runs eagerly, because their fast forms have no second derivative.
+    Energies of ours leave a graph of plain operations. Gradients are on, inference mode and
+    autocast off; attention takes its plain form and compiled code runs eagerly, because their fast
+    forms have no second derivative.
 
     Args:
         device: where the body computes.
@@ -29,6 +31,7 @@ def twice_differentiable(device: torch.device) -> Iterator[None]:
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
         torch.inference_mode(False),
         torch.enable_grad(),
+        plain_graphs(),
         torch.autocast(device.type, enabled=False),
         sdpa_kernel(SDPBackend.MATH),
     ):

@@ -15,13 +15,14 @@ from lightning_landscape.observables.curvature.matrices import DenseOperator
 from lightning_landscape.observables.curvature.operator import CurvatureOperator
 from lightning_landscape.observables.curvature.streaming import StreamingOperator
 from lightning_landscape.observables.curvature.tangent import TangentOperator
+from lightning_landscape.observables.curvature.written_out import WrittenOutHessian
 
 __all__ = ["hessian_of", "product_cost"]
 
 _DENSE_BYTES = 2**30
 _GRAPH_BYTES = 2**30
-# what a kept graph holds of a sample, in units of its activations
-_COPIES = 3
+# what is kept of a sample, in units of its activations
+_COPIES = 4
 # a glass reads its couplings once for so many vectors
 _VECTORS_OF_A_GLASS = 16
 
@@ -30,11 +31,11 @@ def hessian_of(energy: Energy) -> CurvatureOperator:
     """Return the Hessian of an energy at its configurations; on its sphere, where it has one.
 
     The matrices are taken from ``energy.hessian()`` where there is one and they fit into 1 GiB:
-    for a p-spin glass all of them cost about half a gradient. Otherwise products are backward
-    passes, `HessianOperator`. The graph of a network that would exceed 1 GiB is not kept: the data
-    go through in batches, each with its own graph that all vectors of a product share,
-    `StreamingOperator`; the matrix is the same. On the sphere |x|^2 = N the operator acts in the
-    tangent space, on N - 1 coordinates, `TangentOperator`.
+    for a p-spin glass all of them cost about half a gradient. Otherwise products are written out,
+    for fully connected networks, or backward passes, `HessianOperator`. What would keep more than
+    1 GiB of a network is not kept: the data go through in batches, each with its own graph that
+    all vectors of a product share, `StreamingOperator`; the matrix is the same. On the sphere
+    |x|^2 = N the operator acts in the tangent space, on N - 1 coordinates, `TangentOperator`.
 
     Args:
         energy: the energy, taken over all its data.
@@ -70,17 +71,25 @@ def product_cost(energy: Energy | None) -> float:
 
 
 def _by_products(energy: Energy) -> CurvatureOperator:
-    parameters = list(energy.parameters())
     if isinstance(energy, NetworkEnergy) and _samples_at_once(energy) < energy.samples:
         rows = torch.arange(energy.samples, device=energy.inputs.device)
         # what is normalised together stays together, or the matrix would be another
         size = energy.architecture.samples_together or _samples_at_once(energy)
         return StreamingOperator(
-            lambda batch: HessianOperator(lambda: energy(batch), parameters),
+            lambda batch: _of_network(energy, batch),
             [rows[part] for part in even_slices(energy.samples, size)],
         )
+    if isinstance(energy, NetworkEnergy):
+        return _of_network(energy)
     chunk = _VECTORS_OF_A_GLASS if isinstance(energy, Glass) else 1
-    return HessianOperator(energy, parameters, chunk)
+    return HessianOperator(energy, energy.parameters(), chunk)
+
+
+def _of_network(energy: NetworkEnergy, batch: Tensor | None = None) -> CurvatureOperator:
+    parameters, product = list(energy.parameters()), energy.hessian_product(batch)
+    if product is None:
+        return HessianOperator(lambda: energy(batch), parameters)
+    return WrittenOutHessian(product, parameters, energy.replicas, product.together)
 
 
 def _samples_at_once(energy: NetworkEnergy) -> int:

@@ -21,6 +21,7 @@ from lightning_landscape.observables.curvature import (
     split_hessian,
 )
 from lightning_landscape.observables.curvature.of_energy import product_cost
+from lightning_landscape.observables.curvature.written_out import WrittenOutHessian
 
 
 def test_a_quadratic_energy_knows_its_matrix():
@@ -146,15 +147,17 @@ def test_a_network_energy_is_streamed_by_the_indices_of_its_samples():
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_data_that_exceed_one_graph_are_streamed_to_the_same_matrix(dtype, monkeypatch):
-    """3 replicas of 5 + 1 activations, 4 components, three times: 8 samples in (66 x 8) numbers."""
+    """3 replicas of 5 + 1 activations, 4 components, four times: 8 samples in (88 x 8) numbers."""
     data = RandomData(samples=25, dimension=4)
     nets = FullyConnected([4, 5, 1], "tanh", replicas=3, dtype=dtype)
     energy = NetworkEnergy(nets, data, "cross_entropy")
     whole = hessian_of(energy)
-    assert isinstance(whole, HessianOperator) and product_cost(energy) == 1.5
-    monkeypatch.setattr(of_energy, "_GRAPH_BYTES", 66 * 8 * whole.dtype.itemsize)
-    seen, forward = [], energy.forward
-    monkeypatch.setattr(energy, "forward", lambda rows: seen.append(len(rows)) or forward(rows))
+    assert isinstance(whole, WrittenOutHessian) and product_cost(energy) == 1.5
+    monkeypatch.setattr(of_energy, "_GRAPH_BYTES", 88 * 8 * whole.dtype.itemsize)
+    seen, product = [], energy.hessian_product
+    monkeypatch.setattr(
+        energy, "hessian_product", lambda rows: seen.append(len(rows)) or product(rows)
+    )
     streamed = hessian_of(energy)
     assert isinstance(streamed, StreamingOperator) and product_cost(energy) == 2.5
     torch.testing.assert_close(streamed.dense(), whole.dense(), rtol=1e-6, atol=1e-6)
