@@ -219,6 +219,8 @@ def _walls(dataset: Dataset) -> Dataset:
     if stiffness <= 0:
         return dataset
     walls = fit_walls(T, pairs[0], pairs[1], stiffness)
+    if walls is None:
+        return dataset.assign_attrs(walls="no exponential walls fit how U depends on T")
     N_mean, N_var, _ = walls.dimensions(T)
     curves = {
         "U_walls": walls.mean(T),

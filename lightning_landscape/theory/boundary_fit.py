@@ -21,13 +21,15 @@ def fit_walls(
     dimension: tuple[ArrayLike, ArrayLike],
     from_variance: tuple[ArrayLike, ArrayLike],
     curvature_over_energy: float = 1.0,
-) -> ExponentialWalls:
+) -> ExponentialWalls | None:
     r"""Return the `ExponentialWalls` closest to 2 <U>/T and 2 Var U/T^2 at K temperatures.
 
     Least squares, weighted by the errors, in ln M and ln u, where u = eps e^(-kappa L) is the
     lowest energy of a wall: U at one temperature knows no other combination of L and eps, which
     are returned with eps = 1. Both sets are 2 M a(u/T) up to terms of order z: M and u are told
     apart by how slowly they fall with T, so that at least a decade of temperatures is needed.
+    Where the numbers rise with T, or fall like a power of it, no walls are closest: the fit runs
+    off to the limits of what is searched, and None is returned.
 
     Args:
         temperature: T > 0, shape (K,), K >= 2.
@@ -62,4 +64,8 @@ def fit_walls(
     starts = ((few + math.log(depth / 2), cold - depth) for depth in (2.0, 8.0, 20.0))
     bounds = ([few - 10, cold - 50], [few + 10, cold + 3])
     fits = [least_squares(residuals, start, bounds=bounds, xtol=1e-12) for start in starts]
-    return model(min(fits, key=lambda fit: fit.cost).x)
+    best = min(fits, key=lambda fit: fit.cost)
+    inside = all(
+        a + 0.01 < x < b - 0.01 for a, x, b in zip(bounds[0], best.x, bounds[1], strict=True)
+    )
+    return model(best.x) if inside else None

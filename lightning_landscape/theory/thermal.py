@@ -44,8 +44,8 @@ class ThermalLaw(ABC):
         """Return the lowest U/T."""
 
     @abstractmethod
-    def transform(self, s: Complex, temperature: float) -> Complex:
-        """Return <exp[-(s - 1)(U/T - least)]>, analytic off the negative real axis."""
+    def log_transform(self, s: Complex, temperature: float) -> Complex:
+        """Return ln <exp[-(s - 1)(U/T - least)]>, analytic off the negative real axis."""
 
     def mean(self, temperature: ArrayLike) -> Array:
         """Return <U>."""
@@ -85,9 +85,10 @@ class ThermalLaw(ABC):
         weight = np.append(0.5, 1 + 1j * (theta + (theta * cot - 1) * cot))
         scale = 0.4 * nodes
         s: Complex = (scale * contour / x[inside, None]).astype(complex)
-        terms = np.exp(scale * contour) * weight * self.transform(s, T)
+        # together, because each of the three alone overflows where there are many directions
+        exponent = scale * contour + self.log_transform(s, T) - x[inside, None]
         value = np.zeros_like(x)
-        value[inside] = 0.4 / x[inside] * terms.real.sum(1) * np.exp(-x[inside]) / T
+        value[inside] = 0.4 / x[inside] * (np.exp(exponent) * weight).real.sum(1) / T
         return value
 
     def __add__(self, other: ThermalLaw) -> SumOfLaws:
@@ -108,12 +109,9 @@ class SumOfLaws(ThermalLaw):
         """Return the sum of the lowest energies, over T."""
         return sum(part.least(temperature) for part in self.parts)
 
-    def transform(self, s: Complex, temperature: float) -> Complex:
-        """Return the product of the transforms."""
-        product = np.ones_like(s)
-        for part in self.parts:
-            product = product * part.transform(s, temperature)
-        return product
+    def log_transform(self, s: Complex, temperature: float) -> Complex:
+        """Return the sum of those of the parts."""
+        return np.sum([part.log_transform(s, temperature) for part in self.parts], axis=0)
 
 
 @dataclass(frozen=True)
@@ -150,9 +148,9 @@ class QuadraticValley(ThermalLaw):
         """Return 0."""
         return 0.0
 
-    def transform(self, s: Complex, temperature: float) -> Complex:
-        """Return s^(-n/2)."""
-        return s ** (-self.directions / 2)
+    def log_transform(self, s: Complex, temperature: float) -> Complex:
+        """Return -(n/2) ln s."""
+        return -self.directions / 2 * np.log(s)
 
 
 @dataclass(frozen=True)
@@ -221,10 +219,10 @@ class ExponentialWalls(ThermalLaw):
         """Return M z."""
         return self.number * float(self._z(temperature))
 
-    def transform(self, s: Complex, temperature: float) -> Complex:
-        """Return (F(z s) / F(z))^M with F(z) = e^z E_1(z)."""
+    def log_transform(self, s: Complex, temperature: float) -> Complex:
+        """Return M ln (F(z s) / F(z)) with F(z) = e^z E_1(z)."""
         z = self._z(temperature)
-        return (_scaled_exp1(z * s) / _scaled_exp1(z)) ** self.number
+        return self.number * np.log(_scaled_exp1(z * s) / _scaled_exp1(z))
 
 
 def _scaled_exp1(z: ArrayLike) -> Complex:

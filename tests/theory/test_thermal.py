@@ -7,6 +7,7 @@ from scipy.special import exp1
 from scipy.stats import gamma, kstest
 
 from lightning_landscape.errors import UsageError
+from lightning_landscape.theory.boundary_fit import fit_walls
 from lightning_landscape.theory.thermal import (
     ExponentialWalls,
     QuadraticValley,
@@ -103,7 +104,7 @@ def test_the_density_has_the_cumulants(law):
     assert central[2] - 3 * central[0] ** 2 == pytest.approx(law.cumulant(4, T), rel=1e-4)
 
 
-@pytest.mark.parametrize("n", [1, 2, 25, 400])
+@pytest.mark.parametrize("n", [1, 2, 25, 400, 4000])
 def test_the_density_of_a_valley_is_the_gamma_law_into_the_tail(n):
     x = np.linspace(0.05, 4, 40) * n / 2 * T
     assert QuadraticValley(n).density(x, T) == pytest.approx(gamma(n / 2, scale=T).pdf(x), rel=1e-9)
@@ -227,3 +228,15 @@ def test_senseless_arguments_are_refused():
         ExponentialWalls().mean(0)
     with pytest.raises(UsageError, match=r"times"):
         unconfined_wall([0.0], 1.0)
+
+
+def test_walls_are_found_where_there_are_any_and_only_there():
+    """Dimensions that rise with T are those of no walls."""
+    T = np.geomspace(1e-5, 1e-3, 5)
+    mean, variance, _ = ExponentialWalls(number=25, length=14).dimensions(T)
+    fitted = fit_walls(T, (mean, 0.05 * mean), (variance, 0.05 * variance), 4.0)
+    assert fitted.number == pytest.approx(25, rel=1e-3)
+    assert fitted.steepness * fitted.length == pytest.approx(14, rel=1e-3)
+    assert fitted.curvature(T) == pytest.approx(4 * fitted.mean(T))
+    rising = 10 + 5 * np.log10(T / T[0])
+    assert fit_walls(T, (rising, 0.05 * rising), (rising, 0.05 * rising)) is None
