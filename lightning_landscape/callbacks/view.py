@@ -79,6 +79,11 @@ class View:
         return getattr(self._module, "block_energies", None)
 
     @property
+    def has_own_loss(self) -> bool:
+        """Whether the energy is a ``loss_fn`` that was given."""
+        return self._loss_fn is not None
+
+    @property
     def evaluates_test_data(self) -> bool:
         """Whether the energy has held-out data and says how it does on them."""
         return hasattr(self.landscape, "evaluate")
