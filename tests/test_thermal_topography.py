@@ -5,6 +5,7 @@ labels, mean log-loss.
 """
 
 import logging
+import math
 
 import numpy as np
 import pytest
@@ -34,6 +35,7 @@ def thermal(folder, ladder, chains, equilibration, steps, **settings):
     rates = [lr for lr in ladder.values() for _ in range(chains)]
     lr = rates if len(ladder) > 1 else rates[0]
     unit = 1 if len(ladder) > 1 else rates[0]  # of the clock
+    settings |= {"max_share": math.inf}
     probe = TemperatureFluctuations(equilibration * unit, last=steps * unit, **settings)
     module = LandscapeModule(
         energy, lambda params: Langevin(params, lr=lr, temperature=temperature, seed=1)

@@ -24,7 +24,8 @@ def panels(dataset: Dataset) -> list[Panel]:
     over_T = [_dimensions, _curvature] if several else []
     guard = [_ito] if "ito_ratio" in dataset and dataset["ito_ratio"].notnull().any() else []
     with_density = [_histogram] if "density" in dataset else []
-    with_power = [_spectrum] if bool(dataset["power"].notnull().any()) else []
+    of_batches = bool(dataset.attrs.get("mini_batches"))  # whose energy fluctuates by itself
+    with_power = [_spectrum] if bool(dataset["power"].notnull().any()) and not of_batches else []
     moves = "msd_stiff" in dataset and bool((dataset["msd_stiff"] > 0).any())
     moved = [_displacement] if moves else []
     return [_energy, *over_T, *guard, *with_density, *with_power, *moved]

@@ -17,11 +17,12 @@ from lightning_landscape.observables.dimension import (
     participation_ratio,
 )
 from lightning_landscape.observables.fluctuations import ito_ratio
+from lightning_landscape.observables.statistics import rungs
 
 if TYPE_CHECKING:
     from xarray import Dataset
 
-__all__ = ["fluctuation_record", "invalid_rungs"]
+__all__ = ["fluctuation_record", "invalid_rungs", "is_invalid"]
 
 Array = NDArray[np.float64]
 Variables = dict[str, Any]
@@ -35,7 +36,7 @@ _DIMS = {
     **dict.fromkeys(_REPLICA, ("replica",)),
     **dict.fromkeys(("power", "power_error"), ("frequency", "replica")),
     **dict.fromkeys(("gradient_square", "trace", "trace_error"), ("t", "replica")),
-    **dict.fromkeys(("near_boundary", "active_data"), ("t", "replica")),
+    **dict.fromkeys(("near_boundary", "active_data", "batch_temperature"), ("t", "replica")),
     **dict.fromkeys(("msd_stiff", "msd_flat"), ("lag", "replica")),
     "block_means": ("block", "replica"),
     "counts": ("bin", "replica"),
@@ -59,7 +60,10 @@ def fluctuation_record(
     """
     from xarray import Dataset
 
+    tables, every = _at_measured_temperature(tables), int(tables.get("every", 1))
+    tables |= {name: every * tables[name] for name in ("tau", "tau_error") if name in tables}
     time_step = attributes["time_step"]
+    between = time_step * every  # two energies of the series
     variables: Variables = {k: (_DIMS[k], v.numpy()) for k, v in tables.items() if k in _DIMS}
     coords: Variables = {
         "t": ("t", tables.get("step", torch.empty(0)).numpy() * time_step, _TIME),
@@ -67,11 +71,11 @@ def fluctuation_record(
     if "energy" in tables:
         variables["full_energy"] = (("t", "replica"), tables["energy"].numpy())
     if "temperature" in tables:
-        variables |= _rungs(tables, attributes["N"], lowest_energy)
+        variables |= _rungs(tables, attributes, lowest_energy)
         for name in ("power", "power_error"):
-            variables[name] = (("frequency", "replica"), variables[name][1] * time_step)
+            variables[name] = (("frequency", "replica"), variables[name][1] * between)
         coords["T"] = ("rung", np.unique(tables["temperature"].numpy()))
-        f = torch.arange(len(tables["power"])) / (2 * (len(tables["power"]) - 1) * time_step)
+        f = torch.arange(len(tables["power"])) / (2 * (len(tables["power"]) - 1) * between)
         coords["frequency"] = ("frequency", f.numpy(), {"units": "1 / (step size x steps)"})
     if "msd_stiff" in tables:
         since = tables["lag_step"].numpy() - int(tables["lag_step"][0]) + 1
@@ -83,10 +87,21 @@ def fluctuation_record(
     )
 
 
-def _rungs(tables: dict[str, Tensor], N: int, lowest_energy: float) -> Variables:
-    T_of_replica = tables["temperature"].numpy()
-    groups = [np.flatnonzero(T_of_replica == T) for T in np.unique(T_of_replica)]
-    T = np.unique(T_of_replica)
+def _at_measured_temperature(tables: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Where T is that of mini-batches, put its mean over looks and replicas in its place."""
+    if "batch_temperature" not in tables or "temperature" not in tables:
+        return tables
+    first, T = tables["temperature"], tables["batch_temperature"].mean()
+    scale = (first[0] / T).nan_to_num(1.0) if T > 0 else torch.tensor(1.0)
+    return tables | {"temperature": T.expand_as(first), "edges": tables["edges"] * scale}
+
+
+def _rungs(
+    tables: dict[str, Tensor], attributes: dict[str, Any], lowest_energy: float
+) -> Variables:
+    temperatures = rungs(tables["temperature"].numpy())
+    T, groups = np.array([at for at, _ in temperatures]), [group for _, group in temperatures]
+    N, whole = attributes["N"], attributes.get("mini_batches") and "energy" in tables
     found: Variables = {}
 
     def pool(name: str, values: Tensor, errors: Tensor | None = None) -> None:
@@ -94,8 +109,12 @@ def _rungs(tables: dict[str, Tensor], N: int, lowest_energy: float) -> Variables
                   for g in groups]  # fmt: skip
         found[name], found[f"{name}_error"] = np.array(pooled, dtype=float).T
 
-    pool("U", tables["mean"], tables["mean_error"])
-    pool("U_variance", tables["variance"], tables["variance_error"])
+    if whole:  # the series is that of batches
+        pool("U", tables["energy"].mean(0))
+        pool("U_variance", tables["energy"].var(0))
+    else:
+        pool("U", tables["mean"], tables["mean_error"])
+        pool("U_variance", tables["variance"], tables["variance_error"])
     pool("U_drift", tables["drift"], tables["drift_error"])
     pool("U_tau", tables["tau"], tables["tau_error"])
     if "trace" in tables:
@@ -105,14 +124,15 @@ def _rungs(tables: dict[str, Tensor], N: int, lowest_energy: float) -> Variables
         squares, traces = tables["gradient_square"], tables["trace"]
         ratios = [_ito(squares[:, g], traces[:, g], t) for g, t in zip(groups, T, strict=True)]
         found["ito_ratio"], found["ito_ratio_error"] = np.array(ratios).T
-    for name in ("near_boundary", "active_data"):
+    for name in ("near_boundary", "active_data", "batch_temperature"):
         if name in tables:
             pool(f"mean_{name}", tables[name].mean(0))
     if "sketch" in tables and len(tables["sketch"]) >= 4:
         size = tables["sketch"].shape[-1]
         pool("N_participation", participation_ratio(tables["sketch"], size if size < N else None))
-    rungs = {name: (("rung",), value) for name, value in found.items()}
-    return rungs | _dimensions(found, T, lowest_energy) | _densities(tables, groups)
+    of_rungs = {name: (("rung",), value) for name, value in found.items()}
+    densities = {} if whole else _densities(tables, groups)
+    return of_rungs | _dimensions(found, T, lowest_energy) | densities
 
 
 def _mean_error(errors: Tensor) -> Tensor:
@@ -177,13 +197,18 @@ def _densities(tables: dict[str, Tensor], groups: list[NDArray[np.intp]]) -> Var
 
 
 def invalid_rungs(record: Dataset) -> Iterator[tuple[float, float, float]]:
-    """Yield T, Ito ratio and its error where it is off 1 by more than 10 % and three errors.
-
-    Or above 1.3: too large a step makes the gradient's tail so heavy that no error can be had.
-    """
+    """Yield T, Ito ratio and its error where `is_invalid` says so."""
     if "ito_ratio" not in record:
         return
     ratios, errors = record["ito_ratio"].to_numpy(), record["ito_ratio_error"].to_numpy()
     for T, ratio, error in zip(record["T"].to_numpy(), ratios, errors, strict=True):
-        if abs(ratio - 1) > max(0.1, 3 * error) or ratio > 1.3:
+        if is_invalid(ratio, error):
             yield float(T), float(ratio), float(error)
+
+
+def is_invalid(ratio: float, error: float) -> bool:
+    """Return whether an Ito ratio is off 1 by more than 10 % and three errors.
+
+    Or above 1.3: too large a step makes the gradient's tail so heavy that no error can be had.
+    """
+    return abs(ratio - 1) > max(0.1, 3 * error) or ratio > 1.3

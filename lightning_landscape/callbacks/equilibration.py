@@ -68,8 +68,7 @@ class Equilibration(Probe):
             "temperature": torch.as_tensor(view.temperature).double().cpu().expand(R),
             "step": torch.tensor(view.step),
         }
-        for name, value in row.items():
-            self.results[name] = torch.cat([self.results[name], value.unsqueeze(0)])
+        self._append(row)
         self.results |= {f"{name}_rate": rate for name, rate in view.rates.items()}
         scalars: dict[str, Tensor] = {"energy": energy, **view.rates}
         return {f"{name} (mean)": value.nanmean().item() for name, value in scalars.items()}

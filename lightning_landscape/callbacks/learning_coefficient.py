@@ -109,8 +109,7 @@ class LearningCoefficient(Probe):
             found = learning_coefficient(view.energy, sampler, **chain)  # type: ignore[arg-type]
         row = {"learning_coefficient": found.value, "error": found.error}
         row |= {"mean_energy": found.mean_energy, "energy": found.energy}
-        row["step"] = torch.tensor(view.step)
-        self.results = {k: torch.cat([v, row[k][None]]) for k, v in self.results.items()}
+        self._append(row | {"step": torch.tensor(view.step)})
         return {"learning_coefficient": found.value.mean().item()}
 
     def _describe(self, view: View) -> dict[str, Any]:

@@ -146,6 +146,12 @@ class Probe(Callback):
             if time.monotonic() - self._written_at > _SECONDS_BETWEEN_WRITES:
                 self.write(trainer)
 
+    def _append(self, row: dict[str, Tensor]) -> None:
+        """Append a row to the tables of ``results``; one that is missing starts with it."""
+        for name, value in row.items():
+            before = self.results.get(name, value[None][:0])
+            self.results[name] = torch.cat([before, value[None]])
+
     @contextmanager
     def timed(self) -> Iterator[None]:
         """Count what is done inside as time that the probe has cost."""

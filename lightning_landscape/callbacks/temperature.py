@@ -10,34 +10,26 @@ import torch
 from torch import Tensor
 
 from lightning_landscape.callbacks._fluctuation_record import fluctuation_record, invalid_rungs
+from lightning_landscape.callbacks._step_energies import StepEnergies
+from lightning_landscape.callbacks._thermal_look import (
+    PRODUCTS,
+    batch_temperature,
+    batches_that_heat,
+    look,
+)
+from lightning_landscape.callbacks._thermal_motion import departure, displacements
 from lightning_landscape.callbacks.probe import Probe
 from lightning_landscape.callbacks.view import LossFn, View
 from lightning_landscape.clock import log_times
 from lightning_landscape.errors import UsageError, require
-from lightning_landscape.observables.curvature.composed import MeanOverRanks
-from lightning_landscape.observables.curvature.kept_graph import HessianOperator
-from lightning_landscape.observables.curvature.lanczos import lanczos
-from lightning_landscape.observables.curvature.of_energy import hessian_of
-from lightning_landscape.observables.curvature.operator import CurvatureOperator
-from lightning_landscape.observables.curvature.results import Eigenpairs, Estimate
-from lightning_landscape.observables.curvature.trace import hutchinson
-from lightning_landscape.observables.dimension import Sketch
-from lightning_landscape.observables.fluctuations import (
-    active_data,
-    displacement_along,
-    gradient_of,
-    near_boundary,
-    orthogonal_directions,
-)
+from lightning_landscape.observables.curvature.of_energy import product_cost
 from lightning_landscape.observables.series import EnergySeries
-from lightning_landscape.rng import Stream
 
 if TYPE_CHECKING:
     from xarray import Dataset
 
 __all__ = ["TemperatureFluctuations"]
 
-_PRODUCTS = 20  # a leading eigenvector, at most
 _SERIES = "series."
 
 logger = logging.getLogger(__name__)
@@ -58,15 +50,18 @@ class TemperatureFluctuations(Probe):
     The guard: <|grad U|^2> = T <tr H> in any equilibrium, see `ito_ratio`. Where it is off by more
     than 10 % and three errors, or high by 30 %, a warning says that the step size has invalidated
     the sampler. T is that of the dynamics, a number or one for each replica; replicas of equal T
-    are averaged.
+    are averaged. Where it has none but draws mini-batches, T = lr D / 2 of plain SGD is measured
+    at every look, see `GradientNoise`, and the mean over looks and replicas is the T of the record.
 
-    With mini-batches the energy of a step is that of its batch. In a foreign project it is the
-    loss of the step; where ``training_step`` returns none, or with a ``loss_fn``, the energy of
-    `View` on the current batch after the step.
+    With mini-batches the energy of a step is that of its batch; <U> and Var U of the record are
+    then those of the whole energy at the looks. In a foreign project the energy of a step is the
+    loss that ``training_step`` returns; where it returns none, or with a ``loss_fn``, the energy of
+    `View` on the current batch is evaluated after one step in 20, and times are counted in those.
 
-    Cost: of a step, 3 us for one replica and 5 us for 64. Of a measurement, ``probes`` + 20 k
-    products at most, 1.5 gradients each. Memory: 2 k + 1 configurations and 10 000 numbers, a
-    replica.
+    Cost: of a step, 3 us for one replica and 5 us for 64. Of a look, ``probes`` + 20 k products at
+    most, 1.5 gradients each; if all looks together would exceed ``max_share`` of the gradients of
+    the run, some are left out, as `HessianSpectrum` does. Memory: 2 k + 1 configurations and
+    10 000 numbers, a replica.
 
     Args:
         equilibration: when the window begins (the step size times the number of steps; in
@@ -79,6 +74,7 @@ class TemperatureFluctuations(Probe):
         lowest_energy: U_min: 0 for a loss that the network can fit, see `dimension.from_mean`.
         boundary: data within this margin of the decision boundary are counted.
         temperature: T, where the module does not say.
+        max_share: cost of all looks over that of the run; inf for no limit.
         loss_fn: the energy of a foreign module, ``loss_fn(pl_module, batch)``; see `View`.
 
     Raises:
@@ -98,6 +94,7 @@ class TemperatureFluctuations(Probe):
         lowest_energy: float = 0.0,
         boundary: float = 1.0,
         temperature: float | None = None,
+        max_share: float = 0.05,
         loss_fn: LossFn | None = None,
     ) -> None:
         super().__init__(loss_fn)
@@ -110,12 +107,12 @@ class TemperatureFluctuations(Probe):
         even = segment >= 4 and segment % 2 == 0
         require(even, "segment", segment, "must be even and at least 4")
         require(boundary > 0, "boundary", boundary, "must be greater than 0")
+        require(max_share > 0, "max_share", max_share, "must be greater than 0")
         self.equilibration, self.last, self.measurements = equilibration, last, measurements
         self.k, self.probes, self.segment = k, probes, segment
         self.lowest_energy, self.boundary = lowest_energy, boundary
-        self.temperature = temperature
+        self.temperature, self.max_share = temperature, max_share
         self.series: EnergySeries | None = None
-        self._losses: list[float] = []  # of the batches that make up the current step
 
     # when
 
@@ -128,10 +125,26 @@ class TemperatureFluctuations(Probe):
         self._lags = {begin + round(lag) for lag in log_times(1, end - begin, per_decade=8)}
         return sorted({begin} | self._looks | self._lags)
 
+    def afford(self, steps: list[int], view: View, end: float) -> list[int]:
+        """Return ``steps`` without the looks that would exceed ``max_share`` of the run's cost."""
+        reached = sorted(step for step in self._looks if step <= end)
+        run = min(float(end), steps[-1])
+        each = self._products * product_cost(None if view.has_own_loss else view.landscape)
+        affordable = self.max_share * run / (each * view.steps_per_gradient)
+        most = max(1, int(min(len(reached), affordable)))
+        spread = np.linspace(0, len(reached), most + 1).round().astype(int)[1:] - 1
+        self._looks = {reached[k] for k in spread} if reached else set()
+        return [s for s in steps if s in self._looks | self._lags | {self._window.start}]
+
+    @property
+    def _products(self) -> int:
+        """Products of the Hessian that a look takes, at most."""
+        return self.probes + PRODUCTS * self.k
+
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Count the window in steps, and go on with the series of a checkpoint."""
         super().on_train_start(trainer, pl_module)
-        self._seen_step = trainer.global_step
+        self._energies = StepEnergies(trainer.global_step, self.loss_fn is not None)
         state = {
             name.removeprefix(_SERIES): value
             for name, value in self.results.items()
@@ -150,7 +163,7 @@ class TemperatureFluctuations(Probe):
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def _take_in(self, view: View, trainer: Any, outputs: Any) -> None:
-        values = self._energies(view, trainer, outputs)
+        values = self._energies.take(view, trainer, outputs, self._window)
         if values is not None:
             first = view.step - len(values)
             begin = max(self._window.start - first, 0)
@@ -158,28 +171,10 @@ class TemperatureFluctuations(Probe):
             if len(inside):
                 self._watch(view, trainer, inside)
 
-    def _energies(self, view: View, trainer: Any, outputs: Any) -> Tensor | None:
-        """Return the energies of the steps since the last batch, (steps, R), or None."""
-        if view.energies_of_block is not None and self.loss_fn is None:
-            return view.energies_of_block
-        loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
-        accumulates = trainer.accumulate_grad_batches
-        if isinstance(loss, Tensor) and self.loss_fn is None:
-            self._losses.append(loss.item() * accumulates)
-        if view.step == self._seen_step:
-            return None
-        self._seen_step = view.step
-        losses, self._losses = self._losses, []
-        if losses:
-            return torch.tensor([[sum(losses) / len(losses)]], dtype=torch.float64)
-        if view.step - 1 not in self._window:
-            return None
-        with view.measuring(), torch.no_grad():
-            return view.energy()[None]
-
     def _watch(self, view: View, trainer: Any, values: Tensor) -> None:
         if self.series is None:
-            self.results["temperature"] = self._temperatures(view)
+            self.results["temperature"] = self._first_temperatures(view)
+            self.results["every"] = torch.tensor(self._energies.every)
             self.series = EnergySeries(self._units(), self.segment)
             self.results |= {_SERIES + name: x for name, x in self.series.state.items()}
         if trainer.world_size > 1:
@@ -192,6 +187,12 @@ class TemperatureFluctuations(Probe):
         T = view.temperature if self.temperature is None else self.temperature
         return torch.as_tensor(T).double().cpu().expand(view.shape[0]).clone()
 
+    def _first_temperatures(self, view: View) -> Tensor:
+        if self.temperature is not None or batches_that_heat(view) is None:
+            return self._temperatures(view)
+        with view.measuring():
+            return batch_temperature(view).mean().expand(view.shape[0]).clone()
+
     def _units(self) -> Tensor:
         T = self.results["temperature"]
         return torch.where(T > 0, T, 1.0)
@@ -201,17 +202,17 @@ class TemperatureFluctuations(Probe):
     def _describe(self, view: View) -> dict[str, Any]:
         rates = view.step_sizes
         known = {} if rates is None else {"lr": torch.as_tensor(rates).double().tolist()}
-        return super()._describe(view) | known
+        mini_batches = {"mini_batches": int(view.batches is not None)}
+        return super()._describe(view) | known | mini_batches
 
     def prepare(self, view: View) -> str:
         """Start empty tables, and say what a measurement costs."""
         R, N = view.shape
         require(self.k <= N, "k", self.k, f"must be at most N = {N}")
         self.results = {name: torch.empty(0, dtype=torch.int64) for name in ("step", "lag_step")}
-        products = self.probes + _PRODUCTS * self.k
         kept = (2 * self.k + 1) * R * N * view.parameters()[0].element_size()
         return (
-            f"at most {self.measurements} times {products} products; {kept / 1e6:.3g} MB of "
+            f"at most {len(self._looks)} times {self._products} products; {kept / 1e6:.3g} MB of "
             "directions in each checkpoint"
         )
 
@@ -223,106 +224,31 @@ class TemperatureFluctuations(Probe):
             return {}
         scalars = {}
         if "origin" not in self.results:
-            self._begin(view)
+            self.results |= departure(view, self.k)
         elif self._lags & set(due):
-            self._append(self._displacements(view) | {"lag_step": torch.tensor(view.step)})
+            self._append(displacements(view, self.results) | {"lag_step": torch.tensor(view.step)})
         if self._looks & set(due):
-            row = self._look(view)
+            row = look(view, self.k, self.probes, self.boundary)
             self._append(row | {"step": torch.tensor(view.step)})
             scalars = {f"fluctuations/{k}": v.mean().item() for k, v in row.items() if v.ndim == 1}
         return scalars
 
     def _require_one_temperature(self, view: View) -> None:
         before = self.results.get("temperature")
-        if before is not None and not torch.equal(before, self._temperatures(view)):
+        given = self.temperature is not None or batches_that_heat(view) is None
+        if given and before is not None and not torch.equal(before, self._temperatures(view)):
             raise UsageError(
                 f"equilibration = {self.equilibration}: the temperature still changes after it, so "
                 "there is no equilibrium to measure; let the window begin when it is constant"
             )
 
-    def _begin(self, view: View) -> None:
-        """Remember where the window begins, and which directions are stiff there."""
-        x = view.configuration()
-        with view.measuring():
-            operator = self._operator(view)
-            pairs = lanczos(operator, self.k, "highest", max_products=2 * _PRODUCTS * self.k)
-            stiff = operator.lift(pairs.eigenvectors)
-        random = Stream(0, "flat").normal_(torch.empty(stiff.shape[1:]), step=0)
-        flat = orthogonal_directions(stiff, random.expand(stiff.shape))
-        curvatures = pairs.eigenvalues
-        self.results |= {"origin": x, "stiff": stiff, "flat": flat, "curvatures": curvatures}
-
-    def _displacements(self, view: View) -> dict[str, Tensor]:
-        x, origin = view.configuration(), self.results["origin"]
-        return {
-            f"msd_{name}": displacement_along(x, origin, self.results[name])
-            for name in ("stiff", "flat")
-        }
-
-    def _look(self, view: View) -> dict[str, Tensor]:
-        with view.measuring():
-            # every look has its own random vectors, and dropout masks are functions of the step
-            seed = Stream(0, "look").key(view.step) % 2**31
-            torch.manual_seed(seed)
-            operator = self._operator(view)
-            pairs = lanczos(
-                operator, self.k, "highest", tolerance=0.01, max_products=_PRODUCTS * self.k
-            )
-            trace = self._trace(operator, pairs, seed)
-            torch.manual_seed(seed)
-            gradient = self._gradient(view)
-            with torch.no_grad():
-                energy = view.energy().double().cpu()
-                row = self._counts(view)
-        sketch = Sketch(view.shape[1])
-        return row | {
-            "energy": energy,
-            "gradient_square": gradient.square().sum(1).cpu(),
-            "trace": trace.value,
-            "trace_error": trace.error,
-            "eigenvalues": pairs.eigenvalues,
-            "sketch": sketch(view.configuration()),
-        }
-
-    def _trace(self, operator: CurvatureOperator, pairs: Eigenpairs, seed: int) -> Estimate:
-        if operator.gradient_cost != 0 and operator.N > self.probes + self.k:
-            return hutchinson(operator, self.probes, deflate=pairs, seed=seed).trace
-        exact = operator.dense().diagonal(dim1=1, dim2=2).double().sum(1).cpu()
-        return Estimate(exact, torch.zeros_like(exact))
-
-    def _counts(self, view: View) -> dict[str, Tensor]:
-        if not hasattr(view.landscape, "gaps"):
-            return {}
-        margin: float = getattr(view.landscape, "margin", 0.0)
-        gaps = view.gaps() - margin
-        return {
-            "near_boundary": near_boundary(gaps, self.boundary),
-            "active_data": active_data(gaps),
-        }
-
-    def _gradient(self, view: View) -> Tensor:
-        """Return the gradient, (R, N), float64; on a sphere its tangent part."""
-        gradient = gradient_of(view.energy, view.parameters(), view.shape[0])
-        if view.landscape is not None and view.landscape.constraint is not None:
-            x = view.configuration().double()
-            return view.landscape.constraint.project_(gradient, x)
-        if view.landscape is None and _distributed():
-            torch.distributed.all_reduce(gradient)
-            gradient /= torch.distributed.get_world_size()
-        return gradient
-
-    def _operator(self, view: View) -> CurvatureOperator:
-        if view.landscape is not None and self.loss_fn is None:
-            return hessian_of(view.landscape)
-        operator = HessianOperator(view.energy, view.parameters())
-        return MeanOverRanks(operator) if _distributed() else operator
-
-    def _append(self, row: dict[str, Tensor]) -> None:
-        for name, value in row.items():
-            before = self.results.get(name, value[None][:0])
-            self.results[name] = torch.cat([before, value[None]])
-
     # where
+
+    def _recorded_attributes(self) -> dict[str, Any]:
+        """The temperature is that of the window, not that of the approach to it."""
+        known = self.results.get("temperature")
+        window = {} if known is None else {"temperature": known.tolist()}
+        return {**super()._recorded_attributes(), **window}
 
     def dataset(self) -> Dataset:
         """Return what was measured, by replica, and the numbers of each temperature (rung)."""
@@ -343,8 +269,3 @@ class TemperatureFluctuations(Probe):
                     ratio,
                     error,
                 )
-
-
-def _distributed() -> bool:
-    distributed = torch.distributed
-    return distributed.is_available() and distributed.is_initialized()

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 if TYPE_CHECKING:
     from xarray import DataArray, Dataset
 
-__all__ = ["by_temperature", "jackknife", "mean_and_error"]
+__all__ = ["by_temperature", "jackknife", "mean_and_error", "rungs"]
 
 Array = NDArray[np.float64]
 
@@ -52,5 +52,14 @@ def jackknife(estimator: Callable[[Array], Array], values: Array) -> tuple[Array
 def by_temperature(record: Dataset) -> list[tuple[float, Dataset]]:
     """Return each temperature of a record's replicas, lowest first, with its replicas."""
     temperatures = np.broadcast_to(record.attrs["temperature"], record.sizes["replica"])
-    groups = ((T, np.flatnonzero(temperatures == T)) for T in np.unique(temperatures))
-    return [(float(T), record.isel(replica=replicas)) for T, replicas in groups]
+    return [(T, record.isel(replica=replicas)) for T, replicas in rungs(temperatures)]
+
+
+def rungs(temperatures: ArrayLike) -> list[tuple[float, NDArray[np.intp]]]:
+    """Return each temperature, lowest first, with the indices of the replicas that have it.
+
+    >>> [(T, r.tolist()) for T, r in rungs([0.2, 0.1, 0.2])]
+    [(0.1, [1]), (0.2, [0, 2])]
+    """
+    T = np.asarray(temperatures, float)
+    return [(float(rung), np.flatnonzero(rung == T)) for rung in np.unique(T)]

@@ -41,7 +41,7 @@ class Exponents(NamedTuple):
 SPHERES = Exponents(0.42311, 0.41269, "Charbonneau 2014")
 """Spheres in infinite dimension and the non-convex perceptron; arXiv:1404.6809, 1501.03397."""
 
-NETWORKS = Exponents(0.3, 0.2, "Geiger 2019")
+NETWORKS = Exponents(0.3, 0.2, "Geiger 2019, N ~ 8000")
 """Fully connected networks with the quadratic hinge; arXiv:1809.09349, abstract."""
 
 

@@ -111,7 +111,10 @@ class SumOfLaws(ThermalLaw):
 
     def log_transform(self, s: Complex, temperature: float) -> Complex:
         """Return the sum of those of the parts."""
-        return np.sum([part.log_transform(s, temperature) for part in self.parts], axis=0)
+        total = np.zeros_like(s)
+        for part in self.parts:
+            total = total + part.log_transform(s, temperature)
+        return total
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,7 @@ class QuadraticValley(ThermalLaw):
 
     def log_transform(self, s: Complex, temperature: float) -> Complex:
         """Return -(n/2) ln s."""
-        return -self.directions / 2 * np.log(s)
+        return np.asarray(-self.directions / 2 * np.log(s), complex)
 
 
 @dataclass(frozen=True)
@@ -222,7 +225,8 @@ class ExponentialWalls(ThermalLaw):
     def log_transform(self, s: Complex, temperature: float) -> Complex:
         """Return M ln (F(z s) / F(z)) with F(z) = e^z E_1(z)."""
         z = self._z(temperature)
-        return self.number * np.log(_scaled_exp1(z * s) / _scaled_exp1(z))
+        ratio: Complex = _scaled_exp1(z * s) / _scaled_exp1(z)
+        return np.asarray(self.number * np.log(ratio), complex)
 
 
 def _scaled_exp1(z: ArrayLike) -> Complex:

@@ -1,4 +1,6 @@
 import logging
+import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -22,10 +24,12 @@ from lightning_landscape.theory import harmonic
 
 SPECTRUM = [1.0, 2.0, 4.0, 7.0, 9.0]
 
+everything = partial(TemperatureFluctuations, max_share=math.inf)  # whatever the looks cost
+
 
 class TestContract(ProbeContract):
     def make(self):
-        return TemperatureFluctuations(equilibration=0.3, last=1.5, measurements=3)
+        return everything(equilibration=0.3, last=1.5, measurements=3)
 
 
 def fit(module, probe, steps, folder, **trainer):
@@ -58,7 +62,7 @@ def valley(temperature, lr=0.1, replicas=8, block_size=100):
 def ladder(tmp_path_factory):
     """Two temperatures, 8 replicas each, in a valley of 5 directions."""
     temperature, folder = [0.1] * 8 + [1.0] * 8, tmp_path_factory.mktemp("ladder")
-    probe = TemperatureFluctuations(equilibration=20, last=420, measurements=20, k=2)
+    probe = everything(equilibration=20, last=420, measurements=20, k=2)
     return fit(valley(temperature, replicas=16), probe, 4200, folder)[1]
 
 
@@ -151,9 +155,7 @@ def test_a_step_size_that_invalidates_the_sampler_is_reported(tmp_path, caplog):
     """And one that does not is not."""
     for lr, said in ((0.2, True), (0.01, False)):
         caplog.clear()
-        probe = TemperatureFluctuations(
-            equilibration=100 * lr, last=1100 * lr, measurements=50, k=1
-        )
+        probe = everything(equilibration=100 * lr, last=1100 * lr, measurements=50, k=1)
         with caplog.at_level(logging.WARNING):
             fit(valley(0.1, lr=lr, replicas=64), probe, 1100, tmp_path / str(lr))
         assert ("lower lr" in caplog.text) == said, caplog.text
@@ -164,7 +166,7 @@ def test_blocks_and_resuming_change_nothing(block_size, tmp_path):
     """A run in other blocks, killed at step 777 of 1500, ends with the same record."""
 
     def make():
-        return TemperatureFluctuations(equilibration=10, last=140, measurements=5)
+        return everything(equilibration=10, last=140, measurements=5)
 
     _, whole = fit(valley(0.5), make(), 1500, tmp_path / "whole")
     parts = tmp_path / "parts"
@@ -188,7 +190,7 @@ def test_in_a_foreign_project_the_energy_is_the_loss_of_the_step(tmp_path):
         def on_train_start(self):
             losses.clear()
 
-    probe = TemperatureFluctuations(equilibration=4, last=20, measurements=4, temperature=0.1)
+    probe = everything(equilibration=4, last=20, measurements=4, temperature=0.1)
     # looks evaluate the loss through the same training_step: they come after, at known steps
     module = Watched()
     seen = []
@@ -216,7 +218,7 @@ def test_accumulated_batches_count_as_one_step(tmp_path):
         def on_train_batch_end(self, outputs, batch, batch_idx):
             losses.append(3 * outputs["loss"].item())
 
-    probe = TemperatureFluctuations(equilibration=1, last=5, measurements=1)
+    probe = everything(equilibration=1, last=5, measurements=1)
     train(Watched(), tmp_path, [probe], accumulate_grad_batches=3)
     record = records.read(tmp_path / "probes/temperature_fluctuations.nc")
     # 8 batches an epoch: steps of 3, 3 and 2
@@ -225,7 +227,7 @@ def test_accumulated_batches_count_as_one_step(tmp_path):
 
 
 def test_a_foreign_module_may_hold_an_energy_of_ours(tmp_path):
-    """It has no blocks: the energies of its replicas are evaluated after each step."""
+    """It has no blocks: the energies of its replicas are evaluated after one step in 20."""
 
     class Foreign(pl.LightningModule):
         def __init__(self):
@@ -243,21 +245,66 @@ def test_a_foreign_module_may_hold_an_energy_of_ours(tmp_path):
             optimizer.step()
 
     module = Foreign()
-    probe = TemperatureFluctuations(equilibration=4, last=20, measurements=4, k=1)
-    train(module, tmp_path, [probe], max_epochs=1, limit_train_batches=8)
+    probe = everything(equilibration=4, last=40, measurements=4, k=1)
+    train(module, tmp_path, [probe], max_epochs=5, limit_train_batches=8)
     record = records.read(tmp_path / "probes/temperature_fluctuations.nc")
-    assert record["samples"].to_numpy().tolist() == [4, 4, 4]
+    assert record["samples"].to_numpy().tolist() == [2, 2, 2]
     with torch.no_grad():
         last = module.energy().numpy()
     assert record["least"].to_numpy() == pytest.approx(last)
 
 
-def test_manual_optimization_is_measured_after_the_step(tmp_path):
-    probe = TemperatureFluctuations(equilibration=4, last=20, measurements=1)
-    train(TwoOptimizers(), tmp_path, [probe])
+def test_manual_optimization_without_a_loss_is_measured_after_some_of_the_steps(tmp_path, caplog):
+    """And it is said; where it returns its loss that is taken, at every batch."""
+    with caplog.at_level(logging.INFO):
+        train(TwoOptimizers(), tmp_path, [everything(equilibration=4, last=44, measurements=1)],
+              max_epochs=3)  # fmt: skip
     record = records.read(tmp_path / "probes/temperature_fluctuations.nc")
-    assert record["samples"].item() == 8  # two optimizer steps a batch
+    assert record["samples"].item() == 2  # of 20 batches with two optimizer steps each
+    assert "one step in 20" in caplog.text
     assert record["mean"].item() == pytest.approx(0.6, abs=0.3)
+
+    class Telling(TwoOptimizers):
+        def training_step(self, batch, batch_idx):
+            super().training_step(batch, batch_idx)
+            return {"loss": self.loss(batch).detach()}
+
+    train(Telling(), tmp_path, [everything(equilibration=4, last=44, measurements=1)],
+          max_epochs=3)  # fmt: skip
+    record = records.read(tmp_path / "probes/temperature_fluctuations.nc")
+    assert record["samples"].item() == 20
+
+
+def test_looks_are_thinned_to_their_share_and_lags_are_not(tmp_path):
+    """Of 20 looks in 2000 steps, 30 products of 1.5 gradients each, 5 % leave two."""
+    settings = {"equilibration": 100, "last": 200, "measurements": 20, "k": 1}
+    _, record = fit(network(), TemperatureFluctuations(**settings), 2000, tmp_path / "thin")
+    assert record["t"].to_numpy() == pytest.approx([150, 200])
+    _, whole = fit(network(), everything(**settings), 2000, tmp_path / "whole")
+    assert whole.sizes["t"] == 20 and record["lag"].identical(whole["lag"])
+
+
+def test_the_temperature_of_mini_batches_is_measured(tmp_path):
+    """The T of the record is lr D / 2 with D from gradients of single samples, one at a time."""
+    data = RandomData(samples=20, dimension=5)
+    energy = NetworkEnergy(FullyConnected([5, 8, 1], replicas=3), data)
+    module = LandscapeModule(
+        energy, lambda params: torch.optim.SGD(params, lr=0.1), batches=Batches(4)
+    )
+    _, record = fit(module, everything(equilibration=1, last=20, measurements=5), 200, tmp_path)
+    gradients = []
+    for mu in range(20):
+        module.energy.zero_grad()
+        energy(torch.tensor([mu])).sum().backward()
+        gradients.append(torch.cat([p.grad.reshape(3, -1) for p in energy.parameters()], 1))
+    D = torch.stack(gradients).double().var(0).mean(1) * (1 - 4 / 20) / 4
+    assert record["batch_temperature"][-1].to_numpy() == pytest.approx(0.1 * D / 2, rel=1e-5)
+    T = float(record["batch_temperature"].mean())
+    assert record["T"].to_numpy() == pytest.approx([T])
+    assert record["U"].item() == pytest.approx(float(record["full_energy"].mean()))
+    assert record["N_mean"].item() == pytest.approx(2 * record["U"].item() / T)
+    assert "T = lr D/2" in str([row.quantity for row in rows(record)])
+    assert draw(record) is not None
 
 
 def network(**settings):
@@ -269,7 +316,7 @@ def network(**settings):
 
 
 def test_with_mini_batches_the_whole_energy_stands_beside(tmp_path):
-    probe = TemperatureFluctuations(equilibration=1, last=20, measurements=5)
+    probe = everything(equilibration=1, last=20, measurements=5)
     module = network(batches=Batches(4))
     _, record = fit(module, probe, 200, tmp_path)
     with torch.no_grad():
@@ -285,7 +332,7 @@ def test_on_the_sphere_gradient_and_trace_are_tangent(tmp_path):
     """A planted glass is in equilibrium at once: the Ito ratio is 1, within 4 standard errors."""
     energy = SphericalPSpin(N=24, replicas=40, start_temperature=1.0, disorder="independent")
     module = LandscapeModule(energy, lambda p: Langevin(p, lr=0.005, temperature=1.0))
-    probe = TemperatureFluctuations(equilibration=0.5, last=2.5, measurements=20, lowest_energy=-28)
+    probe = everything(equilibration=0.5, last=2.5, measurements=20, lowest_energy=-28)
     _, record = fit(module, probe, 500, tmp_path)
     assert abs(record["ito_ratio"] - 1) < 4 * record["ito_ratio_error"]
     assert record["ito_ratio_error"] < 0.05
@@ -294,23 +341,23 @@ def test_on_the_sphere_gradient_and_trace_are_tangent(tmp_path):
 def test_a_temperature_that_changes_in_the_window_is_refused(tmp_path):
     module = valley(Anneal(1.0, 0.1, 30.0))
     with pytest.raises(UsageError, match=r"equilibration = 20: the temperature still changes"):
-        fit(module, TemperatureFluctuations(equilibration=20, last=60), 600, tmp_path)
+        fit(module, everything(equilibration=20, last=60), 600, tmp_path)
     module = valley(Anneal(1.0, 0.1, 30.0))
-    _, record = fit(module, TemperatureFluctuations(equilibration=40, last=60), 600, tmp_path)
+    _, record = fit(module, everything(equilibration=40, last=60), 600, tmp_path)
     assert record["T"].to_numpy() == pytest.approx([0.1])
 
 
 def test_without_a_temperature_there_are_no_dimensions(tmp_path):
     energy = Quadratic(SPECTRUM, replicas=2)
     module = LandscapeModule(energy, lambda params: torch.optim.SGD(params, lr=0.01))
-    _, record = fit(module, TemperatureFluctuations(0.1, 3, measurements=5), 300, tmp_path)
+    _, record = fit(module, everything(0.1, 3, measurements=5), 300, tmp_path)
     assert record["N_mean"].isnull().all() and record["mean"].notnull().all()
     assert draw(record) is not None
     assert "ito" not in str([row.quantity for row in rows(record)])
 
 
 def test_a_run_that_ends_before_the_window_leaves_an_empty_record(tmp_path):
-    _, record = fit(valley(0.1), TemperatureFluctuations(50, 60), 100, tmp_path)
+    _, record = fit(valley(0.1), everything(50, 60), 100, tmp_path)
     assert record.sizes["t"] == 0 and draw(record) is None and not list(rows(record))
 
 
@@ -324,6 +371,7 @@ def test_a_run_that_ends_before_the_window_leaves_an_empty_record(tmp_path):
         ({"segment": 7}, "segment = 7: must be even"),
         ({"boundary": 0}, "boundary = 0: must be greater than 0"),
         ({"k": 0}, "k = 0: must be at least 1"),
+        ({"max_share": 0}, "max_share = 0: must be greater than 0"),
     ],
 )
 def test_senseless_arguments_are_refused(arguments, sentence):
