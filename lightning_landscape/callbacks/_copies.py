@@ -20,19 +20,22 @@ def mean_of_copies(dataset: Dataset) -> Dataset:
     those of copies at different temperatures, which are different systems.
     """
     copies, rows = dataset.attrs.get("copies", 1), dataset.attrs["replicas"]
-    if copies == 1 or dataset.sizes.get("replica") != rows:
-        return dataset
     T = np.broadcast_to(dataset.attrs["temperature"], rows).reshape(copies, -1)
-    if (T != T[0]).any():
+    if copies == 1 or (T != T[0]).any():
         return dataset
+    several = np.ndim(dataset.attrs["temperature"]) > 0
+    own = {"temperature": T[0].tolist()} if several else {}
+    if dataset.sizes.get("replica") == rows:  # a probe of copies has their replicas already
+        dataset = _averaged(dataset, rows // copies)
+    return dataset.assign_attrs(own, replicas=rows // copies)
+
+
+def _averaged(dataset: Dataset, R: int) -> Dataset:
     of_replicas = [name for name, value in dataset.data_vars.items() if "replica" in value.dims]
     means = (
         dataset[of_replicas]
-        .coarsen(replica=rows // copies)  # copy k of replica r is row k R + r
+        .coarsen(replica=R)  # copy k of replica r is row k R + r
         .construct(replica=("copy", "replica"))
         .mean("copy", keep_attrs=True)
     )
-    record = dataset.drop_dims("replica").assign(means.data_vars)
-    several = np.ndim(dataset.attrs["temperature"]) > 0
-    own = {"temperature": T[0].tolist()} if several else {}
-    return record.assign_attrs(own, replicas=rows // copies)
+    return dataset.drop_dims("replica").assign(means.data_vars)

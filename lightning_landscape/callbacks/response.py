@@ -142,7 +142,6 @@ class FieldResponse(AgingCorrelation):
         energy = _twins(View(pl_module, None, trainer.global_step))
         self.waiting_times = energy.waiting_times
         super().on_train_start(trainer, pl_module)
-        self.attributes["replicas"] = energy.replicas // energy.copies
 
     def prepare(self, view: View) -> str:
         """Allocate the tables."""
