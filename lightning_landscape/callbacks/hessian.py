@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
+from lightning_landscape.callbacks._spectrum_cost import (
+    gradients,
+    require_room_for_vectors,
+    thinned,
+)
+from lightning_landscape.callbacks._spectrum_record import spectra
 from lightning_landscape.callbacks.probe import Probe
 from lightning_landscape.callbacks.view import LossFn, View
 from lightning_landscape.clock import log_times, to_steps
-from lightning_landscape.errors import require
+from lightning_landscape.errors import nearest, require
 from lightning_landscape.observables.curvature.composed import MeanOverRanks
 from lightning_landscape.observables.curvature.kept_graph import HessianOperator
-from lightning_landscape.observables.curvature.of_energy import hessian_of, product_cost
+from lightning_landscape.observables.curvature.of_energy import hessian_of
 from lightning_landscape.observables.curvature.operator import CurvatureOperator
 from lightning_landscape.observables.curvature.parameters import blocks
 from lightning_landscape.observables.curvature.peer import survey_by_pyhessian
@@ -27,25 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HessianSpectrum"]
 
-_DIMS = {
-    "eigenvalues": ("t", "replica", "eigenvalue"),
-    "part_trace": ("t", "replica", "part"),
-    "part_trace_error": ("t", "replica", "part"),
-    "edges": ("t", "edge"),
-    **dict.fromkeys(("fraction", "fraction_error", "resolution"), ("t", "replica", "bin")),
-    **dict.fromkeys(("products", "zero"), ("t",)),
-    **dict.fromkeys(
-        [f"{end}{of}" for end in ("highest", "lowest") for of in ("", "_residual", "_converged")],
-        ("t", "replica", "rank"),
-    ),
-    **dict.fromkeys(("highest_vector", "lowest_vector"), ("t", "replica", "rank", "coordinate")),
-}
-
-# Matrices and dense solves of glasses, N = 64 to 256, take 5 to 11 gradients, shared couplings 36.
-_KNOWN = 10.0
-
-# Eigenvectors travel in every checkpoint.
-_VECTOR_BYTES = 2**28
+_BACKENDS = ("landscape", "pyhessian")
 
 logger = logging.getLogger(__name__)
 
@@ -105,13 +92,13 @@ class HessianSpectrum(Probe):
         max_share: float = 0.05,
         seed: int = 0,
         eigenvectors: bool = False,
-        backend: Literal["landscape", "pyhessian"] = "landscape",
+        backend: str = "landscape",
         loss_fn: LossFn | None = None,
     ) -> None:
         super().__init__(loss_fn)
         require(max_share > 0, "max_share", max_share, "must be greater than 0")
-        known = ("landscape", "pyhessian")
-        require(backend in known, "backend", backend, f"must be one of {', '.join(known)}")
+        admissible = f"must be one of {', '.join(_BACKENDS)}{nearest(backend, _BACKENDS)}"
+        require(backend in _BACKENDS, "backend", backend, admissible)
         self.grid = [0.0, *log_times(first, last, per_decade)]
         self.effort = Effort(k, probes, steps, max_products, dense_up_to, seed, eigenvectors)
         self.max_share, self.backend = max_share, backend
@@ -132,7 +119,7 @@ class HessianSpectrum(Probe):
         run = min(float(end), steps[-1])
         each = self._gradients(view) * view.steps_per_gradient
         most = max(1, int(min(len(reached), self.max_share * run / each)))
-        chosen = [reached[k] for k in _spread(len(reached), most)]
+        chosen = thinned(reached, most)
         self._times = len(chosen)
         self._cost = (
             f"{len(chosen)} of {len(reached)} measurements of at most {self._gradients(view):.3g} "
@@ -142,16 +129,7 @@ class HessianSpectrum(Probe):
         return steps if len(chosen) == len(reached) else chosen
 
     def _gradients(self, view: View) -> float:
-        """What a measurement costs at most, in gradients of the energy."""
-        R, N = view.shape
-        each = product_cost(None if self.loss_fn else view.landscape)
-        if self.backend == "pyhessian":
-            return 1 + each * R * self.effort.by_pyhessian
-        known = hasattr(view.landscape, "hessian")
-        products = self.effort.products(N, known)
-        if products == 0:
-            return _KNOWN
-        return 1 + each * products
+        return gradients(view, self.effort, self.backend, by_loss=self.loss_fn is not None)
 
     # what
 
@@ -165,20 +143,9 @@ class HessianSpectrum(Probe):
             "use precision bf16-mixed or 16-mixed",
         )
         if self.effort.eigenvectors:
-            self._require_room_for_vectors(view)
+            require_room_for_vectors(view, self.effort.k, self._times)
         self.results = {"step": torch.empty(0, dtype=torch.int64)}
         return self._cost
-
-    def _require_room_for_vectors(self, view: View) -> None:
-        R, N = view.shape
-        needed = 2 * self.effort.k * R * N * self._times * view.parameters()[0].dtype.itemsize
-        require(
-            needed <= _VECTOR_BYTES,
-            "eigenvectors",
-            True,
-            f"would take {needed / 2**20:.0f} MiB at {self._times} times; 256 MiB is the most",
-            "lower k or per_decade, or measure a checkpoint with the verb spectrum",
-        )
 
     def _describe(self, view: View) -> dict[str, Any]:
         on_sphere = view.landscape is not None and view.landscape.constraint is not None
@@ -237,20 +204,4 @@ class HessianSpectrum(Probe):
 
     def dataset(self) -> Dataset:
         """Return the spectra, see `survey`, each (t, replica, …)."""
-        from xarray import Dataset
-
-        values: dict[str, Tensor] = dict(self.results)
-        parts = {"part": list(self.parts)} if self.parts else {}
-        if not parts:
-            values = {name: v for name, v in values.items() if "part" not in name}
-        t = values.pop("step").numpy() * self.attributes["time_step"]
-        return Dataset(
-            {name: (_DIMS.get(name, ("t", "replica")), v.numpy()) for name, v in values.items()},
-            coords={"t": ("t", t, {"units": "step size x steps"}), **parts},
-            attrs={"zero": "eigenvalues of less than 1e-4 of the largest modulus"},
-        )
-
-
-def _spread(size: int, most: int) -> list[int]:
-    """Return ``most`` of the indices below ``size``, spread evenly, the last one included."""
-    return sorted({size - 1 - round(k * size / most) for k in range(most)})
+        return spectra(self.results, list(self.parts), self.attributes["time_step"])

@@ -46,7 +46,7 @@ def main(args: list[str]) -> int:
         "--eigenvectors", action="store_true", help="record the eigenvectors at the ends too"
     )
     parser.add_argument(
-        "--backend", choices=["landscape", "pyhessian"], default="landscape", help="who computes"
+        "--backend", default="landscape", help="who computes: landscape or pyhessian"
     )
     options = vars(parser.parse_args(args[1:]))
     run, checkpoint = locate(options.pop("checkpoint"))

@@ -6,20 +6,28 @@ gradients for the fully connected net, whose first layer has three quarters of t
 for a deep one. The gradient of the convolutional net is not bound by multiplications, so its
 product can cost less than the 1.9 of the count. A product over a loader adds the gradient that
 rebuilds each graph, shared by the vectors of a block.
+
+The gradient is that of plain PyTorch. Rows of a kept graph are those of any module; fully connected
+networks of ours have their products written out.
 """
+
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lightning_landscape.energies import SphericalPSpin
+from lightning_landscape.energies import FullyConnected, NetworkEnergy, SphericalPSpin
 from lightning_landscape.observables.curvature import (
     GaussNewtonOperator,
     HessianOperator,
     StreamingOperator,
+    hessian_of,
     linearized_hessian,
+    of_energy,
 )
+from lightning_landscape.observables.curvature.written_out import WrittenOutHessian
 
 
 def fully_connected():
@@ -68,6 +76,28 @@ def test_kept_graph(compare, name):
     compare(f"Hv, {name}", ours, gradient_of(net, loss), against="gradient", at_most=at_most)
 
 
+def energy_on(data):
+    x, y = data
+    data = SimpleNamespace(inputs=x, targets=y, test_inputs=x[:1], test_targets=y[:1], classes=10)
+    return NetworkEnergy(FullyConnected([784, 256, 256, 10]), data)
+
+
+@pytest.mark.parametrize("k", [1, 8])
+def test_written_out(compare, k):
+    data = batch(1000, 784)
+    H = hessian_of(energy_on(data))
+    assert isinstance(H, WrittenOutHessian)
+    net = fully_connected()
+    gradient, V = gradient_of(net, loss_on(net, data)), torch.randn(k, H.N)
+    compare(
+        f"{k} Hv written out, 784-256-256-10, batch 1000",
+        lambda: H @ V,
+        lambda: [gradient() for _ in range(k)],
+        against=f"{k} gradients",
+        at_most=1.4,
+    )
+
+
 @pytest.mark.parametrize("name", NETS)
 def test_linearized(compare, name):
     make, shape, at_most = NETS[name]
@@ -91,16 +121,22 @@ def test_gauss_newton(compare):
     compare("Gv, 784-256-256-10", lambda: G @ V, peer, against="gradient", at_most=1.4)
 
 
-def test_loader(compare):
-    net, batches = fully_connected(), [batch(1000, 784) for _ in range(10)]
-
-    def of_batch(data):
-        return HessianOperator(loss_on(net, data), net.parameters())
-
-    H = StreamingOperator(of_batch, batches)
+@pytest.mark.parametrize("way", ["kept graph", "written out"])
+def test_loader(compare, monkeypatch, way):
+    net, x_and_y = fully_connected(), batch(10_000, 784)
+    batches = list(zip(*(t.split(1000) for t in x_and_y), strict=True))
+    if way == "written out":
+        # in batches of 1000, as what would exceed 1 GiB goes
+        monkeypatch.setattr(of_energy, "_samples_at_once", lambda energy: 1000)
+        H = hessian_of(energy_on(x_and_y))
+        assert isinstance(H, StreamingOperator)
+    else:
+        H = StreamingOperator(
+            lambda data: HessianOperator(loss_on(net, data), net.parameters()), batches
+        )
     V = torch.randn(10, H.N)
     gradient = gradient_of(net, *(loss_on(net, data) for data in batches))
-    what, against = "10 Hv over 10 batches", "10 gradients over them"
+    what, against = f"10 Hv over 10 batches, {way}", "10 gradients over them"
     ten = lambda: [gradient() for _ in range(10)]  # noqa: E731
     compare(what, lambda: H @ V, ten, against=against, at_most=1.5, rounds=5)
 

@@ -54,16 +54,16 @@ def test_ten_outliers_take_at_most_50_products(trained):
 
 @pytest.mark.slow
 def test_ten_outliers_of_the_network_of_the_survey(make_network):
-    """tanh 20-64-64-10, 6154 weights, 1000 samples; against float64, blocks of 3, to 1e-6.
+    """tanh 20-64-64-10, 6154 weights, 1000 samples; against the dense matrix in float64.
 
     The default of PyHessian finds none of the ten to 1e-3, hessian-eigenthings five.
     """
-    case = make_network(training_steps=200, width=64, samples=1000, dense=False)
-    assert case.operator().N == 6154
-    exact = lanczos(case.operator(torch.float64), 10, tolerance=1e-6, block=3)
+    case = make_network(training_steps=200, width=64, samples=1000)
+    assert len(case.eigenvalues) == 6154
+    exact = case.eigenvalues[case.eigenvalues.abs().argsort(descending=True)][:10]
     pairs = lanczos(case.operator(), 10)
-    assert exact.converged.all() and pairs.converged.all() and pairs.separated.all()
-    assert (pairs.eigenvalues / exact.eigenvalues - 1).abs().max() < 1e-5
+    assert pairs.converged.all() and pairs.separated.all()
+    assert (pairs.eigenvalues[0] / exact - 1).abs().max() < 1e-5
     assert pairs.products <= 50
 
 
