@@ -71,8 +71,10 @@ def _dimensions(dataset: Dataset, axes: Axes) -> None:
         _points(axes, dataset, "N_participation", "v", "participation ratio")
     if "mean_active_data" in dataset:
         _points(axes, dataset, "mean_active_data", "x", "data that carry U")
-    _line(axes, dataset, "N_mean_walls", "walls (fit)")
+    _line(axes, dataset, "N_mean_walls", dataset.attrs.get("walls", ""))
     _line(axes, dataset, "N_var_walls", "", "--")
+    if "walls" in dataset.attrs and "N_mean_walls" not in dataset:
+        axes.plot([], [], " ", label=dataset.attrs["walls"])
     _logarithmic(axes, dataset, f"dimension (N = {dataset.attrs['N']} parameters)")
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False, fontsize="small")
@@ -87,7 +89,7 @@ def _curvature(dataset: Dataset, axes: Axes) -> None:
         ("highest", "s", r"$\langle\lambda_{max}\rangle$"),
     ):
         _points(axes, dataset, name, marker, label)
-    _line(axes, dataset, "tr_H_walls", "walls (fit): ∝ U")
+    _line(axes, dataset, "tr_H_walls", "walls: ∝ ⟨U⟩")
     axes.axhline(float(dataset["tr_H"][0]), color="gray", linestyle=":", label="quadratic")
     _logarithmic(axes, dataset, "curvature")
     axes.set_yscale("log")

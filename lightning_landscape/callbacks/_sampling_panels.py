@@ -49,11 +49,13 @@ def rates(dataset: Dataset, axes: Axes) -> None:
 
 
 def learning_coefficient(dataset: Dataset, axes: Axes) -> None:
-    """The local learning coefficient against time, with half the number of parameters."""
+    """The local learning coefficient of the coldest replicas against time, with N/2."""
+    coldest = dataset["temperature"].isel(t=-1)
+    dataset = dataset.isel(replica=np.flatnonzero(coldest == coldest.min()))
     mean, error = mean_and_error(dataset["learning_coefficient"])
     own = (dataset["error"] ** 2).sum("replica") ** 0.5 / dataset.sizes["replica"]
     axes.errorbar(dataset["t"], mean, np.fmax(error, own), fmt="o", markersize=3)
     axes.axhline(dataset.attrs["N"] / 2, color="gray", linewidth=0.5, label="N/2")
-    axes.set(xlabel="t", ylabel=r"learning coefficient $\hat\lambda$", xscale="symlog")
+    axes.set(xlabel="t", ylabel=r"learning coefficient $\hat\lambda$", xscale="log")
     axes.set_yscale("log" if bool((mean > 0).all()) else "linear")
     axes.legend(frameon=False)

@@ -219,8 +219,9 @@ def _walls(dataset: Dataset) -> Dataset:
     if stiffness <= 0:
         return dataset
     walls = fit_walls(T, pairs[0], pairs[1], stiffness)
-    if walls is None:
-        return dataset.assign_attrs(walls="no exponential walls fit how U depends on T")
+    if walls is None:  # kappa^2 = tr H / U is a property of walls whatever U(T) is
+        told = {"walls": "no walls fit U(T)"}
+        return dataset.assign(tr_H_walls=stiffness * U).assign_attrs(told)
     N_mean, N_var, _ = walls.dimensions(T)
     curves = {
         "U_walls": walls.mean(T),

@@ -23,6 +23,8 @@ __all__ = ["LearningCoefficient"]
 class LearningCoefficient(Probe):
     r"""Measure the local learning coefficient (<E> - E(x*)) / T of every replica on a log grid.
 
+    At time 0 it is not measured: the coefficient is one of a minimum.
+
     At each time every replica runs a chain of `LeimkuhlerMatthews` at the temperature T from
     where it is, x*, held there by a spring, and returns: the trajectory does not know. See
     `observables.learning_coefficient` for what is estimated. Chains of all replicas run together;
@@ -40,7 +42,7 @@ class LearningCoefficient(Probe):
         burn_in: steps before energies count.
         localisation: inverse variance of the spring, see `observables.learning_coefficient`.
         temperature: T; None takes log(P) / P for the mean loss over P samples.
-        first: first time > 0 at which to measure, after time 0.
+        first: first time > 0 at which to measure.
         last: last time.
         per_decade: points in a factor of ten.
         seed: of the noise of the chains.
@@ -74,7 +76,7 @@ class LearningCoefficient(Probe):
         require(localisation >= 0, "localisation", localisation, "must be at least 0")
         self.lr, self.seed, self.chain_temperature = lr, seed, temperature
         self.chain = {"steps": steps, "burn_in": burn_in, "localisation": localisation}
-        self.grid = [0.0, *log_times(first, last, per_decade)]
+        self.grid = list(log_times(first, last, per_decade))
 
     def events(self, time_step: float) -> list[int]:
         """Return the steps of the grid."""
@@ -85,7 +87,7 @@ class LearningCoefficient(Probe):
         self._temperature(view)
         R = view.shape[0]
         self.results = {"step": torch.empty(0, dtype=torch.int64)}
-        for name in ("learning_coefficient", "error", "mean_energy", "energy"):
+        for name in ("learning_coefficient", "error", "mean_energy", "energy", "temperature"):
             self.results[name] = torch.empty(0, R, dtype=torch.float64)
         gradients = self.chain["steps"] + self.chain["burn_in"]
         return f"at most {len(self.grid)} measurements of {gradients:.0f} gradients"
@@ -109,6 +111,8 @@ class LearningCoefficient(Probe):
             found = learning_coefficient(view.energy, sampler, **chain)  # type: ignore[arg-type]
         row = {"learning_coefficient": found.value, "error": found.error}
         row |= {"mean_energy": found.mean_energy, "energy": found.energy}
+        came_from = torch.as_tensor(view.temperature).double().cpu()
+        row["temperature"] = came_from.expand(view.shape[0])
         self._append(row | {"step": torch.tensor(view.step)})
         return {"learning_coefficient": found.value.mean().item()}
 

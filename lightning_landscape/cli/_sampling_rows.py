@@ -9,6 +9,7 @@ import numpy as np
 
 from lightning_landscape.cli.table import Row, estimate, spread
 from lightning_landscape.observables.equilibration import gelman_rubin, two_starts
+from lightning_landscape.observables.statistics import rungs
 
 if TYPE_CHECKING:
     from xarray import Dataset
@@ -22,8 +23,8 @@ def equilibration_rows(dataset: Dataset) -> Iterator[Row]:
     arrived = np.flatnonzero((T == T[-1]).all(1))  # the times at the last temperatures
     window = arrived[len(arrived) // 2 :]
     energy, side = dataset["energy"].to_numpy()[window], dataset["side"].to_numpy()
-    for rung in np.unique(T[-1]):
-        here = T[-1] == rung
+    for rung, replicas in rungs(T[-1]):
+        here = np.isin(np.arange(T.shape[1]), replicas)
         # the highest rung starts at its own temperature, which is hot enough
         above, below = (energy[:, here & from_below].T for from_below in (side >= 0, side < 0))
         if min(len(above), len(below)) >= 2 and len(window):
@@ -40,8 +41,16 @@ def equilibration_rows(dataset: Dataset) -> Iterator[Row]:
 
 
 def learning_rows(dataset: Dataset) -> Iterator[Row]:
-    """Return the learning coefficient at a few times."""
+    """Return the learning coefficient at a few times, and twice it, the dimension.
+
+    On a ladder it is that of the coldest replicas, which are the nearest to a minimum.
+    """
     for k in spread(dataset.sizes["t"], 5):
         at = dataset.isel(t=k)
-        what = f"learning coefficient(t = {float(at['t']):.4g})"
-        yield estimate(what, at["learning_coefficient"], at["error"])
+        T, coldest = rungs(at["temperature"])[0]
+        at = at.isel(replica=coldest)
+        where = f"t = {float(at['t']):.4g}" + (f", from T = {T:.3g}" if T > 0 else "")
+        value, error = at["learning_coefficient"], at["error"]
+        yield estimate(f"learning coefficient λ({where})", value, error)
+        hot = dataset.attrs["chain_temperature"]
+        yield estimate(f"N = 2λ({where}; T = {hot:.3g})", 2 * value, 2 * error)

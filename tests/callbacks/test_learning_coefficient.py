@@ -9,6 +9,7 @@ from lightning_landscape.callbacks import LearningCoefficient
 from lightning_landscape.callbacks.figures import draw
 from lightning_landscape.cli.results import rows
 from lightning_landscape.data import RandomData
+from lightning_landscape.dynamics import Langevin
 from lightning_landscape.energies import FullyConnected, NetworkEnergy, Quadratic
 from lightning_landscape.errors import UsageError
 from lightning_landscape.modules import LandscapeModule
@@ -29,11 +30,13 @@ def fit(energy, probe, folder, steps=1):
 def test_at_the_bottom_of_a_well_it_is_half_the_dimension(tmp_path):
     energy = Quadratic([1.0, 2.0, 4.0, 8.0], replicas=300, start=0.0)
     probe = LearningCoefficient(
-        lr=0.05, steps=500, burn_in=100, temperature=1e-4, localisation=1.0, last=1
+        lr=0.05, steps=500, burn_in=100, temperature=1e-4, localisation=1.0, first=1e-3, last=1e-3
     )
     record = fit(energy, probe, tmp_path)
     assert record["learning_coefficient"].dims == ("t", "replica")
-    (row, *_) = rows(record)
+    row, doubled = rows(record)
+    assert doubled.measured == pytest.approx(2 * row.measured)
+    assert doubled.error == pytest.approx(2 * row.error)
     assert row.error < 0.02
     assert row.measured == pytest.approx(2.0, abs=4 * row.error)
     assert draw(record).axes[0].get_xlabel() == "t"
@@ -55,3 +58,16 @@ def test_without_samples_a_temperature_is_asked_for(tmp_path):
 def test_impossible_arguments_are_refused(change):
     with pytest.raises(UsageError, match=f"^{change} ="):
         LearningCoefficient(**{"lr": 0.1, change: 0})
+
+
+def test_on_a_ladder_the_coldest_replicas_are_the_nearest_to_the_minimum(tmp_path):
+    """Hot ones start high above it: their coefficient, of a negative energy, is not shown."""
+    energy = Quadratic([1.0, 2.0], replicas=200, start=0.0)
+    module = LandscapeModule(energy, lambda p: Langevin(p, 0.1, [1e-9, 1e-2]))
+    probe = LearningCoefficient(0.1, steps=400, burn_in=100, temperature=1e-4, first=2, last=2)
+    bare_trainer([probe], 20, tmp_path).fit(module)
+    record = records.read(tmp_path / "probes/learning_coefficient.nc")
+    assert record["learning_coefficient"].isel(replica=slice(100, None)).mean() < -10
+    row, doubled = rows(record)
+    assert "from T = 1e-09" in row.quantity
+    assert doubled.measured == pytest.approx(2.0, abs=4 * doubled.error) and doubled.error < 0.1
