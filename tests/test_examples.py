@@ -26,6 +26,21 @@ def test_new_energy_is_in_equilibrium():
     assert mean == pytest.approx(0.8714, abs=4 * error + 0.01)
 
 
+def test_after_one_step_the_temperature_of_sgd_is_that_of_its_noise():
+    """T_eff = lr (D + |grad E|^2 / N) / 2, of which the second is a tenth or less: 4 errors.
+
+    Later the mean gradient, which does not fade with B as the noise does, shows as heat.
+    """
+    temperatures = load("effective_temperature.py")["temperatures"]
+    rises = []
+    for batch_size in (16, 64):
+        (first, error), (later, _), (noise, own_error) = temperatures(0.1, batch_size)
+        assert -4 * (error + own_error) < first - noise < 4 * (error + own_error) + 0.1 * noise
+        assert error < 0.25 * noise
+        rises.append(later / noise)
+    assert rises[1] > 1.5 * rises[0]
+
+
 class TestDoubleWell(EnergyContract):
     def make(self, replicas=3, dtype="float64"):
         wells = load("new_energy.py")["DoubleWell"](N=5, replicas=replicas)
