@@ -65,13 +65,18 @@ class Blocking:
             pairs = x[: len(x) - odd]
             x = (pairs[0::2] + pairs[1::2]) / 2
 
+    def merge(self, other: Blocking) -> None:
+        """Add the blocks of another series, or of a stretch of this one, of the same mean.
+
+        No block reaches from one into the other: what ``other`` has left unpaired on a level is
+        counted there and not above.
+        """
+        _merge_(self.state["moments"], other.state["moments"])
+
     def _count(self, level: int, x: Tensor) -> None:
-        n, mean, M2 = self.state["moments"][:, level]
-        more, centre = len(x), x.mean(0)
-        d = centre - mean
-        M2 += (x - centre).square().sum(0) + d**2 * n * more / (n + more)
-        mean += d * more / (n + more)
-        n += more
+        centre = x.mean(0)
+        more = torch.stack([torch.full_like(centre, len(x)), centre, (x - centre).square().sum(0)])
+        _merge_(self.state["moments"][:, level], more)
 
     def level_times(self) -> Tensor:
         """Return tau as blocks of 2^k samples give it, for each k with two blocks: (K, …)."""
@@ -114,6 +119,16 @@ class Blocking:
         chosen = times.gather(0, first)[0]
         known = long_enough.any(0)
         return torch.where(known, chosen, torch.nan), n.gather(0, first)[0]
+
+
+def _merge_(into: Tensor, more: Tensor) -> None:
+    """Merge numbers, means and squared deviations, (3, …), in place; Chan, Golub, LeVeque 1983."""
+    n, mean, M2 = into
+    weight = more[0] / (n + more[0]).clamp(min=1)
+    d = more[1] - mean
+    M2 += more[2] + d**2 * n * weight
+    mean += d * weight
+    n += more[0]
 
 
 def _lengths(levels: int, like: Tensor) -> Tensor:

@@ -63,6 +63,25 @@ class GrowingHistogram:
         flat = (bin_ * R + torch.arange(R)).flatten()
         self.state["counts"] += torch.bincount(flat, minlength=self.bins * R).view(self.bins, R)
 
+    def merge(self, other: GrowingHistogram) -> None:
+        """Add the counts of another histogram of R series.
+
+        Bins of two histograms need not fit: the values of one of the other's go where its middle
+        lies, half of the wider bin off at most. No count is lost.
+        """
+        occupied = other.counts.any(1).nonzero().flatten()
+        if not len(occupied):
+            return
+        if self.state["width"] == 0:
+            for name, value in other.state.items():
+                self.state[name].copy_(value)
+            return
+        edges = other.edges()
+        middles = (edges[:-1] + edges[1:])[occupied] / 2
+        self._grow(middles[0].item(), middles[-1].item())
+        bin_ = ((middles - self.state["low"]) / self.state["width"]).long().clamp(0, self.bins - 1)
+        self.state["counts"].index_add_(0, bin_, other.counts[occupied])
+
     def _place(self, low: float, high: float) -> None:
         """Give the first values the middle of twice their range."""
         span = max(high - low, 1e-9 * abs(low), 1e-300)

@@ -77,6 +77,20 @@ class PowerSpectrum:
         self.state["power"] += d / self.state["segments"]
         self.state["squares"] += d * (power - self.state["power"])
 
+    def merge(self, other: PowerSpectrum) -> None:
+        """Add the segments of another series, or of a later stretch of this one.
+
+        No segment reaches from one into the other, and the unfinished one of ``other`` is left out.
+        """
+        size = other.segment
+        require(size == self.segment, "other.segment", size, f"must be segment = {self.segment}")
+        n, more = self.state["segments"].double(), other.state["segments"].double()
+        weight = more / (n + more).clamp(min=1)
+        d = other.state["power"] - self.state["power"]
+        self.state["squares"] += other.state["squares"] + d**2 * n * weight
+        self.state["power"] += d * weight
+        self.state["segments"] += other.state["segments"]
+
     def frequencies(self, time_step: float = 1.0) -> Tensor:
         """Return f, shape (S/2 + 1,), in cycles a time unit."""
         return torch.arange(self.segment // 2 + 1, dtype=torch.float64) / self.segment / time_step

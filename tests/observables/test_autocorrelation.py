@@ -72,3 +72,28 @@ def test_what_is_too_short_has_no_time():
         assert series.tau()[0].isnan().all()
     slow = blocked(autoregression(0.999, 500, 20))
     assert slow.tau()[0].isnan().double().mean() > 0.8
+
+
+def test_two_stretches_merge_as_one_series_where_blocks_fit():
+    """Lengths of powers of two leave nothing unpaired but at the top, where one has no pair."""
+    x = torch.randn(4096, 3, generator=torch.Generator().manual_seed(0)).cumsum(0)
+    whole, first, second = Blocking((3,)), Blocking((3,)), Blocking((3,))
+    for series, values in ((whole, x), (first, x[:2048]), (second, x[2048:])):
+        series.add(values)
+    first.merge(second)
+    n, mean, M2 = first.state["moments"]
+    expected = whole.state["moments"][:, :12]  # the block of 4096 would reach over both
+    assert torch.stack([n, mean, M2])[:, :12].allclose(expected, rtol=1e-12)
+    assert n[:, 0].tolist() == [4096 // 2**k for k in range(12)] + [0] * (len(n) - 12)
+    assert first.tau()[0].allclose(whole.tau()[0], equal_nan=True)
+
+
+def test_merging_with_nothing_changes_nothing():
+    series, before = Blocking((1,)), Blocking((1,))
+    for one in (series, before):
+        one.add(torch.arange(10.0)[:, None])
+    series.merge(Blocking((1,)))
+    assert series.state["moments"].equal(before.state["moments"])
+    empty = Blocking((1,))
+    empty.merge(before)
+    assert empty.state["moments"].allclose(before.state["moments"])

@@ -86,3 +86,49 @@ def test_a_histogram_of_equal_values():
     histogram.add(torch.zeros(5, 1))
     histogram.add(torch.tensor([[1e-12]]))
     assert histogram.counts.sum() == 6
+
+
+def test_spectra_merge_as_their_segments():
+    """Mean and scatter are those of all segments, in which order they came."""
+    x = torch.randn(3, 64, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    parts = []
+    for stretch in (x[0], x[1], torch.cat([x[2], x[0][:5]])):  # the last five are unfinished
+        parts.append(PowerSpectrum((2,), segment=16))
+        parts[-1].add(stretch)
+    single = []
+    for stretch in x:
+        for start in range(0, 64 - 15, 8):
+            one = PowerSpectrum((2,), segment=16)
+            one.add(stretch[start : start + 16])
+            single.append(one.density()[0])
+    total, *others = parts
+    for part in [*others, PowerSpectrum((2,), segment=16)]:
+        total.merge(part)
+    power, error = total.density()
+    assert int(total.state["segments"]) == 21
+    assert power.allclose(torch.stack(single).mean(0), rtol=1e-12)
+    scatter = torch.stack(single).std(0)
+    assert error.allclose(scatter * (38 / 36 / 21) ** 0.5, rtol=1e-12)
+    with pytest.raises(UsageError, match=r"other\.segment = 8"):
+        total.merge(PowerSpectrum((2,), segment=8))
+
+
+def test_histograms_merge_without_losing_a_count():
+    """No value is off by more than a bin and a half, as in the cumulated counts."""
+    rng, histograms, seen = np.random.default_rng(1), [], []
+    for centre, width in ((0.0, 1.0), (7.0, 3.0), (-20.0, 0.1)):
+        x = torch.as_tensor(rng.normal(centre, width, size=(500, 2)))
+        histograms.append(GrowingHistogram(2, bins=64))
+        histograms[-1].add(x)
+        seen.append(x)
+    total = GrowingHistogram(2, bins=64)
+    for histogram in [*histograms, GrowingHistogram(2, bins=64)]:
+        total.merge(histogram)
+    assert total.counts.sum(0).tolist() == [1500, 1500]
+    values, edges = torch.cat(seen).sort(0).values, total.edges()
+    slack = 1.5 * (edges[1] - edges[0])
+    cumulated = total.counts.cumsum(0)
+    for r in range(2):
+        below = torch.searchsorted(values[:, r].contiguous(), edges[1:] - slack)
+        above = torch.searchsorted(values[:, r].contiguous(), edges[1:] + slack)
+        assert ((below <= cumulated[:, r]) & (cumulated[:, r] <= above)).all()
