@@ -1,5 +1,7 @@
 """Gauss-Newton, Fisher and the two parts of the Hessian, against sums over samples."""
 
+import functools
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -42,9 +44,11 @@ def jacobian(net):
 class TestGaussNewtonOfCrossEntropy(OperatorContract):
     """The Fisher information: the mean of g_c g_c^T over samples and the labels c of the model."""
 
-    def case(self, dtype):
+    @staticmethod
+    @functools.cache  # once for all tests of the class
+    def fisher():
         reference = network()
-        x, y = samples()
+        x, _ = samples()
         logp = F.log_softmax(reference(x), dim=-1)
         N = sum(p.numel() for p in reference.parameters())
         fisher = torch.zeros(N, N, dtype=torch.float64)
@@ -52,15 +56,18 @@ class TestGaussNewtonOfCrossEntropy(OperatorContract):
             for c in range(3):
                 g = gradient(reference, logp[m, c])
                 fisher += logp[m, c].detach().exp() * torch.outer(g, g) / P
+        return fisher[None]
+
+    def case(self, dtype):
+        x, y = samples(dtype)
         net = network(dtype=dtype)
-        x = x.to(dtype)
 
         def build():
             return GaussNewtonOperator(
                 lambda: net(x), lambda f: F.cross_entropy(f, y), net.parameters()
             )
 
-        return OperatorCase(build, fisher[None], net)
+        return OperatorCase(build, self.fisher(), net)
 
 
 class TestEmpiricalFisher(OperatorContract):

@@ -1,6 +1,7 @@
 """Hessians of small networks, against dense float64 Hessians found by other means."""
 
 import copy
+import functools
 import warnings
 from pathlib import Path
 
@@ -59,11 +60,17 @@ class OfNetwork(OperatorContract):
         labels = torch.arange(self.shape[0]) % self.classes
         return F.cross_entropy(module(inputs(module, *self.shape)), labels)
 
-    def case(self, dtype):
+    @classmethod
+    @functools.cache  # once for all tests of a class
+    def reference(cls):
         torch.manual_seed(3)
-        module = self.net()
-        dense = dense_hessian(module, self.energy)
-        module = module.to(dtype)
+        self = cls()
+        return dense_hessian(self.net(), self.energy)
+
+    def case(self, dtype):
+        dense = self.reference()
+        torch.manual_seed(3)
+        module = self.net().to(dtype)
 
         def build():
             torch.manual_seed(MASKS)
@@ -171,8 +178,11 @@ class TestReplicas(OperatorContract):
         outputs = torch.einsum("rij,rmj->rmi", A, hidden)
         return outputs.logsumexp(-1).mean(-1)
 
-    def case(self, dtype):
-        weights = self.weights(dtype)
+    @classmethod
+    @functools.cache
+    def reference(cls):
+        self = cls()
+        weights = self.weights(torch.float64)
         sizes = [w[0].numel() for w in weights]
 
         def of_one(x):
@@ -181,10 +191,13 @@ class TestReplicas(OperatorContract):
                 *(v.view(1, *w.shape[1:]) for v, w in zip(parts, weights, strict=True))
             )[0]
 
-        points = torch.cat([w.detach().double().flatten(1) for w in weights], dim=1)
-        dense = torch.stack([torch.autograd.functional.hessian(of_one, x) for x in points])
+        points = torch.cat([w.detach().flatten(1) for w in weights], dim=1)
+        return torch.stack([torch.autograd.functional.hessian(of_one, x) for x in points])
+
+    def case(self, dtype):
+        weights = self.weights(dtype)
         return OperatorCase(
-            lambda: HessianOperator(lambda: self.energies(*weights), weights), dense
+            lambda: HessianOperator(lambda: self.energies(*weights), weights), self.reference()
         )
 
 

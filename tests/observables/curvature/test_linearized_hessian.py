@@ -1,5 +1,6 @@
 """The linearized Hessian: accepted where it agrees, replaced where it does not."""
 
+import functools
 import logging
 
 import pytest
@@ -28,10 +29,14 @@ def energy_of(net):
     return lambda: F.cross_entropy(net(x), torch.arange(10) % 3)
 
 
+@functools.cache
+def dense_reference():
+    net = network(torch.float64)
+    return HessianOperator(energy_of(net), net.parameters()).dense()
+
+
 class TestLinearized(OperatorContract):
     def case(self, dtype):
-        reference = network(torch.float64)
-        dense = HessianOperator(energy_of(reference), reference.parameters()).dense()
         net = network(dtype)
 
         def build():
@@ -40,7 +45,7 @@ class TestLinearized(OperatorContract):
             operator.products = 0  # of the check
             return operator
 
-        return OperatorCase(build, dense, net)
+        return OperatorCase(build, dense_reference(), net)
 
 
 def test_convolutions_go_vector_by_vector():

@@ -1,5 +1,7 @@
 """Products of fully connected networks, written out, against those by autograd."""
 
+import functools
+
 import pytest
 import torch
 
@@ -25,10 +27,15 @@ def written_out(energy, batch=None, chunk=1):
     return WrittenOutHessian(product, energy.parameters(), energy.replicas, chunk)
 
 
+@functools.cache
+def dense_reference():
+    return by_autograd(energy_of())
+
+
 class TestWrittenOut(OperatorContract):
     def case(self, dtype):
         energy = energy_of(str(dtype).removeprefix("torch."))
-        return OperatorCase(lambda: hessian_of(energy), by_autograd(energy_of()), energy)
+        return OperatorCase(lambda: hessian_of(energy), dense_reference(), energy)
 
 
 @pytest.mark.parametrize("replicas", [1, 3])
