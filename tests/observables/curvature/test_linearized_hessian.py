@@ -35,17 +35,30 @@ def dense_reference():
     return HessianOperator(energy_of(net), net.parameters()).dense()
 
 
+@functools.cache  # it takes a second
+def traced(dtype):
+    net = network(dtype)
+    operator = linearized_hessian(energy_of(net), net.parameters(), net)
+    assert not isinstance(operator, HessianOperator)
+    return net, operator
+
+
 class TestLinearized(OperatorContract):
     def case(self, dtype):
-        net = network(dtype)
+        net, operator = traced(dtype)
 
         def build():
-            operator = linearized_hessian(energy_of(net), net.parameters(), net)
-            assert not isinstance(operator, HessianOperator)
-            operator.products = 0  # of the check
+            operator.products = 0
             return operator
 
         return OperatorCase(build, dense_reference(), net)
+
+    def test_leaves_nothing_behind(self, dtype):
+        """Tracing included."""
+        net = network(dtype)
+        build = functools.partial(linearized_hessian, energy_of(net), net.parameters(), net)
+        self.case = lambda dtype: OperatorCase(build, dense_reference(), net)
+        super().test_leaves_nothing_behind(dtype)
 
 
 def test_convolutions_go_vector_by_vector():

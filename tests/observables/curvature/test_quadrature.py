@@ -121,7 +121,6 @@ def test_brackets_cover_the_truth_in_95_of_100_cases(trained, untrained, goe, wi
         truths = [fraction_below(eigenvalues, x + shift) for shift in (-1e-10, 1e-10)]
         covered += any(bracket.lower[0] <= t <= bracket.upper[0] for t in truths)
         widths.append((bracket.upper - bracket.lower).item())
-    print("COVERED", covered, sorted(widths)[50])
     assert covered >= 95
     assert sorted(widths)[50] < 0.35  # and they are not trivially wide
 
