@@ -66,7 +66,7 @@ def collapsed(dataset: Dataset, axes: Axes) -> None:
         x = scaled["t"] / float(tw) ** found.exponent
         axes.errorbar(x, mean, error, fmt="o", markersize=3, color=color, label=f"{float(tw):g}")
     axes.set(xscale="log", yscale="log", ylabel=r"$\Delta(t_w, t_w + t)$")
-    axes.set(xlabel=rf"$t / t_w^\mu$, μ = {found.exponent:.2f} ± {found.error:.2f}")
+    axes.set(xlabel=rf"$t / t_w^\mu$, μ = {found.exponent:.3g} ± {found.error:.1g}")
     axes.legend(title="$t_w$", frameon=False, fontsize="small")
 
 

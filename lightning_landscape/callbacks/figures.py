@@ -68,7 +68,8 @@ def title(dataset: Dataset) -> str:
     a = dataset.attrs
     temperature = np.atleast_1d(a["temperature"])
     T = f"{temperature[0]:g}" if np.ptp(temperature) == 0 else f"{temperature[0]:g}…"
-    return f"{a.get('energy', 'network')}, N = {a['N']}, {a['replicas']} replicas, T = {T}"
+    T = f"T = {T}" if a.get("temperature_is_constant", True) else "T changes"
+    return f"{a.get('energy', 'network')}, N = {a['N']}, {a['replicas']} replicas, {T}"
 
 
 def _panels(dataset: Dataset) -> list[Callable[[Dataset, Axes], None]]:

@@ -31,7 +31,7 @@ def draw(named: dict[str, Records]) -> Figure | None:
 
     Energy against log t; the displacement for all tw; the displacement in units of what the noise
     alone would do, on which free diffusion is the diagonal; the collapse; the response against
-    what has decayed. A row that no run can fill is left out.
+    what has decayed, and the effective temperatures. A row that no run can fill is left out.
     """
     from matplotlib.figure import Figure
 
@@ -81,9 +81,16 @@ def _collapsed(run: Records) -> Panel | None:
 
 
 def _response(run: Records) -> Panel | None:
+    return _panel(_responded(run), response.against_decay)
+
+
+def _temperatures(run: Records) -> Panel | None:
+    return _panel(_responded(run), response.temperatures)
+
+
+def _responded(run: Records) -> Dataset | None:
     found = [run[name] for name in ("LinearResponse", "FieldResponse") if name in run]
-    reached = [record for record in found if record["chi"].notnull().any()]
-    return _panel(reached[0] if reached else None, response.against_decay)
+    return next((record for record in found if record["chi"].notnull().any()), None)
 
 
 def _in_units_of_the_noise(run: Records) -> Panel | None:
@@ -116,7 +123,7 @@ def _noise_strength(run: Records, dataset: Dataset) -> DataArray | float | None:
     return 2 * float(T[0]) / dataset.attrs["time_step"] if T[0] > 0 and np.ptp(T) == 0 else None
 
 
-_ROWS = [_energy, _displacement, _in_units_of_the_noise, _collapsed, _response]
+_ROWS = [_energy, _displacement, _in_units_of_the_noise, _collapsed, _response, _temperatures]
 
 
 def _two_times(run: Records) -> Dataset | None:

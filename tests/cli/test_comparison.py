@@ -82,3 +82,18 @@ def test_the_report_of_two_runs_begins_with_both(tmp_path):
     assert page.index("Side by side") < page.index("<h2>EnergyRelaxation")
     assert "<td>1.05(5)</td>" in page
     assert "Side by side" not in report.page([tmp_path / "a"])
+
+
+def test_response_and_effective_temperatures_stand_below_each_other():
+    """chi = (Delta/2) / 0.4 at all times: T_eff = 0.4 in every part of the decay."""
+    record = diffusion(1.0, T=0.1).assign_attrs(probe="LinearResponse")
+    record["chi"] = record["MSD"] / 2 / 0.4
+    figure = comparison.draw({"a": {"LinearResponse": record}})
+    response, temperatures = figure.axes[-2:]
+    assert response.get_ylabel() == r"$\chi$"
+    measured = [container.lines[0].get_ydata() for container in temperatures.containers]
+    assert len(measured) == 3
+    for values in measured:
+        reached = values[np.isfinite(values)]
+        assert reached == pytest.approx(np.full(len(reached), 0.4))
+    assert np.isfinite(measured[0]).all()
