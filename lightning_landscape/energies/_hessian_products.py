@@ -27,7 +27,8 @@ class HessianProduct:
               + \sigma'' \dot z^l \, W^T \delta^{l+1}, \quad
               \dot\nabla_W E = \dot\delta \, h^T + \delta \, \dot h^T .
 
-    Memory: h, delta, sigma' and, where sigma is curved, sigma'' W^T delta, of every neuron.
+    Memory: h, delta, sigma' and, where sigma is curved, sigma'' W^T delta, of every neuron on every
+    sample; and room for three such of each vector in a call.
 
     Args:
         sigma: the activation.

@@ -21,8 +21,8 @@ __all__ = ["hessian_of", "product_cost"]
 
 _DENSE_BYTES = 2**30
 _GRAPH_BYTES = 2**30
-# what is kept of a sample, in units of its activations
-_COPIES = 4
+# what is kept of a sample, with room for products, in units of its activations
+_COPIES = 7
 # a glass reads its couplings once for so many vectors
 _VECTORS_OF_A_GLASS = 16
 
