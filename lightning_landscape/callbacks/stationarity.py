@@ -57,7 +57,8 @@ class Stationarity(Probe):
         sigmas: within how many standard errors the two sides must agree.
 
     Raises:
-        UsageError: a time is out of range, or the energy lives on a sphere, where FDR1 is empty.
+        UsageError: a time is out of range, the energy lives on a sphere, where FDR1 is empty, or its
+            replicas are twins.
 
     Source: Yaida, arXiv:1810.00004.
     """
@@ -88,6 +89,11 @@ class Stationarity(Probe):
             raise UsageError(
                 f"energy = {type(view.landscape).__name__}: lives on a sphere, where |x|^2 is "
                 "constant in every state; use EnergyRelaxation to see whether it is stationary"
+            )
+        if view.landscape is not None and view.landscape.twins > 1:
+            raise UsageError(
+                f"energy = {type(view.landscape).__name__}: its twins share the noise, and "
+                "Stationarity counts replicas as independent; measure the energy inside"
             )
         R, relations = view.shape[0], self._relations(view)
         self.results = {"step": torch.empty(0, dtype=torch.int64), "begun": torch.tensor(-2)}

@@ -8,7 +8,13 @@ from lightning_landscape.callbacks import Stationarity
 from lightning_landscape.cli.results import rows
 from lightning_landscape.data import Batches, RandomData
 from lightning_landscape.dynamics import Langevin
-from lightning_landscape.energies import FullyConnected, NetworkEnergy, Quadratic, SphericalPSpin
+from lightning_landscape.energies import (
+    FullyConnected,
+    NetworkEnergy,
+    Quadratic,
+    SphericalPSpin,
+    WithField,
+)
 from lightning_landscape.errors import UsageError
 from lightning_landscape.modules import LandscapeModule
 from lightning_landscape.testing.probe import Classifier, ProbeContract, bare_trainer, train
@@ -115,6 +121,10 @@ def test_impossible_requests_are_refused(tmp_path):
     )
     with pytest.raises(UsageError, match="on a sphere"):
         fit(glass, Stationarity(), 2, tmp_path)
+    twins = WithField(Quadratic([1.0]), field=0.1, waiting_times=[1])
+    thermal = LandscapeModule(twins, lambda p: Langevin(p, lr=0.01, temperature=0.5))
+    with pytest.raises(UsageError, match="twins share the noise"):
+        fit(thermal, Stationarity(), 2, tmp_path)
     for name, value in (("interval", 0.0), ("first", 20_000.0), ("sigmas", 0.0)):
         with pytest.raises(UsageError, match=name):
             Stationarity(**{name: value})
