@@ -36,7 +36,8 @@ class Architecture(nn.Module):
 
     Every parameter carries the replica axis first. The outputs are a function of parameters that
     are passed in, so that an energy can work on some replicas at a time. A new architecture gives
-    the three methods that raise here; `pullback` and `hessian_product` are for those with faster derivatives.
+    the three methods that raise here; `pullback` and `hessian_product` are for those with faster
+    derivatives.
 
     Attributes:
         replicas: R.

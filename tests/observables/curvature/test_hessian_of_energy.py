@@ -147,7 +147,7 @@ def test_a_network_energy_is_streamed_by_the_indices_of_its_samples():
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_data_that_exceed_one_graph_are_streamed_to_the_same_matrix(dtype, monkeypatch):
-    """3 replicas of 5 + 1 activations, 4 components, seven times: 8 samples in (154 x 8) numbers."""
+    """3 replicas of 5 + 1 activations, 4 components, 7 times: 8 samples in (154 x 8) numbers."""
     data = RandomData(samples=25, dimension=4)
     nets = FullyConnected([4, 5, 1], "tanh", replicas=3, dtype=dtype)
     energy = NetworkEnergy(nets, data, "cross_entropy")
