@@ -57,8 +57,8 @@ class Stationarity(Probe):
         sigmas: within how many standard errors the two sides must agree.
 
     Raises:
-        UsageError: a time is out of range, the energy lives on a sphere, where FDR1 is empty, or its
-            replicas are twins.
+        UsageError: a time is out of range, the replicas are twins, or they live on a sphere, where
+            FDR1 is empty.
 
     Source: Yaida, arXiv:1810.00004.
     """
