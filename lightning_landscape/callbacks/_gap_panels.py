@@ -35,12 +35,14 @@ def unsatisfied(dataset: Dataset, axes: Axes) -> None:
 def distribution(dataset: Dataset, axes: Axes) -> None:
     """The densities of the gaps at the last time, on both sides, with fitted laws or exact ones."""
     last, edges = dataset.isel(t=-1), dataset["edge"].to_numpy()
+    jammed = np.flatnonzero(last["satisfied"] == 0)  # the fits are of these
+    replicas = last.isel(replica=jammed) if len(jammed) else last
     sides = [
         ("positive_rescaled", "theta", 1, "tab:red", r"$\Delta / \sqrt{L}$, unsatisfied"),
         ("negative", "gamma", -1, "tab:blue", r"$|\Delta|$, satisfied"),
     ]
     for side, name, sign, color, label in sides:
-        density, error = _density(last[side], edges)
+        density, error = _density(replicas[side], edges)
         shown = density > 0
         if not shown.any():
             continue

@@ -95,13 +95,16 @@ def _test_errors(dataset: Dataset, axes: Axes) -> None:
 
 def _avalanches(dataset: Dataset, axes: Axes) -> None:
     jammed = dataset["jammed"].to_numpy()
-    S = dataset["avalanche"].to_numpy()[jammed].astype(float)
-    if len(S) and S.max() > 0:
-        edges = np.geomspace(0.5, S.max() + 1, 16)
-        density, _ = np.histogram(S, edges, density=True)
-        centres = np.sqrt(edges[1:] * edges[:-1])
-        axes.plot(centres[density > 0], density[density > 0], "o", markersize=4)
-        axes.set(xscale="log", yscale="log")
+    kinds = {"avalanche": "some patterns replaced", "avalanche_control": "none replaced"}
+    for name, label in kinds.items():
+        S = dataset[name].to_numpy()[jammed].astype(float)
+        if len(S) and S.max() > 0:
+            edges = np.geomspace(0.5, S.max() + 1, 16)
+            density = np.histogram(S, edges)[0] / (len(S) * np.diff(edges))
+            centres = np.sqrt(edges[1:] * edges[:-1])
+            axes.plot(centres[density > 0], density[density > 0], "o", markersize=4, label=label)
+            axes.set(xscale="log", yscale="log")
+            axes.legend(frameon=False)
     axes.set(xlabel="avalanche S of the jammed", ylabel="P(S)")
 
 

@@ -18,6 +18,7 @@ from lightning_landscape.observables.gaps import (
     avalanches,
     hinge_loss,
     log_counts,
+    satisfied,
     unsatisfied,
 )
 
@@ -44,8 +45,9 @@ class GapDistribution(Probe):
 
         P(Delta) ~ (Delta / sqrt L)^theta,   P(-Delta) ~ |Delta|^-gamma,
 
-    by maximum likelihood on the windows stated, see `fit_power_law`; theta from the replicas that
-    are not satisfied. They mean something in a minimum near the transition only. The sizes of all
+    by maximum likelihood on the windows stated, see `fit_power_law`, from the replicas that are not
+    satisfied: where a network fits, many gaps lie at 0 up to rounding, and belong to no power law.
+    They mean something in a minimum near the transition only. The sizes of all
     avalanches, from 1 to P, are fitted by size^-tau in the same way.
 
     The gaps are those of the training data of a `NetworkEnergy`. In a foreign project they are
@@ -168,8 +170,9 @@ class GapDistribution(Probe):
 
     def _exponents(self) -> dict[str, float]:
         gaps = self.results["gap"]
+        jammed = gaps.where(~satisfied(gaps)[:, None], torch.nan)
         theta = fit_power_law(_rescaled(gaps), *self.windows["theta"], seed=0)
-        gamma = fit_power_law(-gaps, *self.windows["gamma"], seed=0)
+        gamma = fit_power_law(-jammed, *self.windows["gamma"], seed=0)
         numbers = _numbers("theta", theta, theta.exponent)
         numbers |= _numbers("gamma", gamma, -gamma.exponent)
         if "became_satisfied" in self.results and gaps.shape[1] > 1:

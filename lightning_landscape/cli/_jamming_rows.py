@@ -24,7 +24,8 @@ def transition_rows(dataset: Dataset) -> Iterator[Row]:
     for k in range(dataset.sizes["points"]):
         at = dataset.isel(points=k)
         name = f"r_c = P*/N (depth {int(at['point_depth'])}, N = {int(at['point_N'])})"
-        yield Row(name, float(at["ratio"]), float(at["ratio_error"]), known, _SOURCE)
+        note = "a bound: widen the ratios" if at["bound"] else ""
+        yield Row(name, float(at["ratio"]), float(at["ratio_error"]), known, _SOURCE, note)
 
 
 def scan_rows(dataset: Dataset) -> Iterator[Row]:
@@ -42,6 +43,7 @@ def scan_rows(dataset: Dataset) -> Iterator[Row]:
             ("test_error", "test error"),
             ("early_test_error", "early stopping"),
             ("avalanche", "avalanche"),
+            ("avalanche_control", "avalanche, none replaced"),
         ):
             if name in at:
                 yield _row(f"{words} ({place})", at[name])

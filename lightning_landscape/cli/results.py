@@ -80,10 +80,11 @@ def summarize(run: Path) -> str:
         if (figure := draw(dataset)) is not None:
             target = run / "figures" / f"{path.stem}.png"
             records.write_atomically(target, partial(figure.savefig, format="png", dpi=150))
+    events = next(run.glob("events.out.tfevents.*"), None) is not None
     where = [
         f"records      {run / 'probes'}",
         f"figures      {run / 'figures'}",
-        f"TensorBoard  tensorboard --logdir {run.parent}",
+        *([f"TensorBoard  tensorboard --logdir {run.parent}"] if events else []),
         f"compare      python -m lightning_landscape report {run}",
     ]
     return "\n".join([*([markdown(table), "", *notes] if table else []), *where])

@@ -89,14 +89,20 @@ class Experiment:
 
 
 def _points(study: Transition, runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return r_c = P*/N of each point with its standard error, and the width s in log P."""
+    """Return r_c = P*/N of each point with its standard error, and the width s in log P.
+
+    Within two errors of an end of the ratios it is a bound, and no more is known: ``bound``.
+    """
     known = [(point, study.threshold(point, runs).estimate()) for point in study.points]
     r_c = np.array([np.exp(found.log_place) / point.N for point, found in known])
+    error = np.array([found.error for _, found in known])
+    to_an_end = abs(np.log(r_c)[:, None] - np.log(study.ratios)).min(1)
     return {
         "point_depth": ("points", [point.family.depth for point, _ in known]),
         "point_N": ("points", [point.N for point, _ in known]),
         "ratio": ("points", r_c),
-        "ratio_error": ("points", r_c * [found.error for _, found in known]),
+        "ratio_error": ("points", r_c * error),
+        "bound": ("points", (to_an_end < 2 * error).astype(np.int8)),
         "spread": ("points", [found.spread for _, found in known]),
     }
 

@@ -61,7 +61,8 @@ def train(each: Round, replicas: int, protocol: Protocol) -> list[dict[str, Any]
     layer responds to it, far below the transition. ``test_error`` is the share of wrong answers on
     the held-out data at the end, and ``early_test_error`` the smallest on the way. ``avalanche``
     is how many of the patterns that stay change between satisfied and not when a few are replaced
-    and the network goes on from where it is.
+    and the network goes on from where it is, and ``avalanche_control`` how many do when none is
+    replaced: a descent that is not at its end, or an optimizer that starts anew, changes some too.
 
     Source: Geiger et al. 2019, arXiv:1809.09349.
     """
@@ -84,7 +85,12 @@ def train(each: Round, replicas: int, protocol: Protocol) -> list[dict[str, Any]
         last = 1 - energy.evaluate("test")["accuracy"]
         columns |= {"test_error": last, "early_test_error": torch.minimum(watch.best, last)}
     if protocol.replaced:
-        columns["avalanche"] = _avalanche(energy, rows, unsatisfied, protocol)
+        k = protocol.replaced
+        stayed = unsatisfied[:, k:]
+        replaced = _gone_on(energy, rows[:, k:], protocol)[:, :-k]
+        control = _gone_on(energy, batch, protocol)[:, k:]
+        columns["avalanche"] = (replaced != stayed).sum(1)
+        columns["avalanche_control"] = (control != stayed).sum(1)
     place = {
         "point": point.index,
         "depth": point.family.depth,
@@ -111,13 +117,12 @@ def _unsatisfied(energy: NetworkEnergy, batch: Tensor) -> Tensor:
     return torch.cat(found)
 
 
-def _avalanche(energy: NetworkEnergy, rows: Tensor, before: Tensor, protocol: Protocol) -> Tensor:
-    """Replace the first k patterns by the last k, go on; return how many of the others changed."""
-    k = protocol.replaced
-    batch = rows[:, k:]
-    end = minimize(energy, protocol.optimizer, protocol.steps, _FITS, batch)
-    after = _unsatisfied(energy, batch) & ~end.done.unsqueeze(1)
-    return (after[:, :-k] != before[:, k:]).sum(1)
+def _gone_on(energy: NetworkEnergy, batch: Tensor, protocol: Protocol) -> Tensor:
+    """Go on from where the networks are, which stay there; return who is unsatisfied then."""
+    copies = energy.only(torch.arange(energy.replicas))
+    assert isinstance(copies, NetworkEnergy)
+    end = minimize(copies, protocol.optimizer, protocol.steps, _FITS, batch)
+    return _unsatisfied(copies, batch) & ~end.done.unsqueeze(1)
 
 
 class _EarlyStopping:

@@ -106,15 +106,19 @@ def test_satisfied_is_decided_by_the_loss_and_not_by_counting(tmp_path):
     """Of gaps that approach 0 from above, all of size 1e-7, none is satisfied but the loss is."""
 
     def tiny(module, batch):
-        return torch.full((4, 50), 1e-7) * torch.tensor([[1.0], [1e3], [1.0], [1e6]])
+        gaps = torch.full((4, 50), 1e-7) * torch.tensor([[1.0], [1e3], [1.0], [1e6]])
+        return torch.cat([gaps, torch.linspace(-0.09, -0.002, 20).expand(4, -1)], dim=1)
 
     energy = Quadratic(spectrum=[1.0, 2.0], replicas=4)
     fit(GapDistribution(first=0.05, last=0.1, gap_fn=tiny), tmp_path, 2, energy)
     last = records.read(tmp_path / "probes/gap_distribution.nc").isel(t=-1)
     assert last["unsatisfied"].values.tolist() == [50] * 4
     assert last["satisfied"].values.tolist() == [1, 0, 1, 0]
-    # their positive gaps are no forces: they are left out of what is rescaled, and of theta
+    # their positive gaps are no forces: they are left out of what is rescaled, and of theta; the
+    # negative ones of gamma
     assert last["positive_rescaled"].sum("bin").values.tolist() == [0, 50, 0, 50]
+    assert last["negative"].sum("bin").values.tolist() == [20] * 4
+    assert last["gamma_count"] == 40
 
 
 def test_avalanches_go_on_after_a_resume(tmp_path):

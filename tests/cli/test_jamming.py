@@ -52,6 +52,7 @@ def test_it_prints_its_table_and_leaves_record_and_figure(config, capsys):
     assert main(["jamming", "--config", config]) == 0
     out = capsys.readouterr().out
     assert "r_c = P*/N (depth 1, N = 24)" in out and "3 (Geiger 2019, N ~ 8000)" in out
+    assert "report logs/small/version_0" in out and "TensorBoard" not in out
     run = Path("logs/small/version_0")
     dataset = records.read(run / "probes/jamming.nc")
     assert dataset.sizes["run"] == 6
