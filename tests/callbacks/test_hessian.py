@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_landscape import records
+from lightning_landscape.__main__ import main
 from lightning_landscape.callbacks import HessianSpectrum
 from lightning_landscape.callbacks.figures import draw
 from lightning_landscape.callbacks.view import View
@@ -394,6 +395,16 @@ def test_a_thinned_run_that_was_killed_ends_with_the_same_record(tmp_path):
 def test_arguments_out_of_range_are_refused(arguments, sentence):
     with pytest.raises(UsageError, match=sentence):
         HessianSpectrum(**arguments)
+
+
+def test_a_typo_in_the_backend_is_one_sentence_in_a_configuration(tmp_path, capsys):
+    config = (Path(__file__).parents[2] / "configs/digits/spectrum.yaml").read_text()
+    there = "dense_up_to: 1500"
+    assert there in config
+    path = tmp_path / "typo.yaml"
+    path.write_text(config.replace(there, f"{there}, backend: pyhesian"))
+    assert main(["fit", "--config", str(path)]) == 2
+    assert "backend = pyhesian: must be one of landscape, pyhessian (did" in capsys.readouterr().err
 
 
 def test_half_precision_is_refused_before_the_first_step(tmp_path):
