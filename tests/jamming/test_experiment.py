@@ -45,7 +45,7 @@ def test_networks_fit_below_the_transition_and_jam_above(tmp_path):
     """
     family = random_family(2, 12)
     study = Scan([family], [1.5, 3.0], seeds=4, per_weight=True)
-    dataset = run(Experiment(study, SLOW, steps=4000), tmp_path / "jump.nc")
+    dataset = run(Experiment(study, SLOW, steps=3000), tmp_path / "jump.nc")
     below = dataset.isel(run=np.flatnonzero(dataset["P"] == 450))
     above = dataset.isel(run=np.flatnonzero(dataset["P"] == 900))
     assert (below["N"] == 300).all()
