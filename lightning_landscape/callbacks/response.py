@@ -111,8 +111,8 @@ class FieldResponse(AgingCorrelation):
         chi(tw + t, tw) = (x_+ - x_-) . epsilon / (2 h N)   up to O(h^2), under any optimizer
 
     in a run whose energy is `energies.WithField`, which holds the waiting times and the field.
-    C and Delta are means over the two twins, so that they are those without a field up to
-    O(h^2) too. The replica axis of the record is that of the energy inside.
+    C and Delta are those of the point midway between the twins, which is where they would be
+    without a field, up to O(h^2) too. The replica axis of the record is that of the energy inside.
 
     Cost: one snapshot of a twin for each waiting time, and a few passes over the configurations at
     each measurement; that of the twins themselves is told there.
@@ -169,10 +169,11 @@ class FieldResponse(AgingCorrelation):
                 continue
             start = self.results[self._snapshot(i)].to(twins.device)
             plus, minus = twins[i]
+            middle = (plus + minus) / 2  # of each twin alone, Delta would grow by (h chi)^2
             row = {
                 "chi": field_response(plus, minus, energy.signs, energy.field),
-                "C": (overlap(plus, start) + overlap(minus, start)) / 2,
-                "MSD": (displacement(plus, start) + displacement(minus, start)) / 2,
+                "C": overlap(middle, start),
+                "MSD": displacement(middle, start),
             }
             for name, values in row.items():
                 self.results[name][i, j] = values
