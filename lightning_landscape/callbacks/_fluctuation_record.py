@@ -62,6 +62,9 @@ def fluctuation_record(
 
     tables, every = _at_measured_temperature(tables), int(tables.get("every", 1))
     tables |= {name: every * tables[name] for name in ("tau", "tau_error") if name in tables}
+    if attributes.get("exchanges"):  # a replica is a temperature then, and no single walker
+        walks = ("sketch", "lag_step", "msd_stiff", "msd_flat")
+        tables = {name: value for name, value in tables.items() if name not in walks}
     time_step = attributes["time_step"]
     between = time_step * every  # two energies of the series
     variables: Variables = {k: (_DIMS[k], v.numpy()) for k, v in tables.items() if k in _DIMS}

@@ -203,7 +203,8 @@ class TemperatureFluctuations(Probe):
         rates = view.step_sizes
         known = {} if rates is None else {"lr": torch.as_tensor(rates).double().tolist()}
         mini_batches = {"mini_batches": int(view.batches is not None)}
-        return super()._describe(view) | known | mini_batches
+        exchanges = {"exchanges": int("exchange" in view.rates)}
+        return super()._describe(view) | known | mini_batches | exchanges
 
     def prepare(self, view: View) -> str:
         """Start empty tables, and say what a measurement costs."""

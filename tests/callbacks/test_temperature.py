@@ -14,7 +14,7 @@ from lightning_landscape.callbacks import TemperatureFluctuations
 from lightning_landscape.callbacks.figures import draw
 from lightning_landscape.cli.results import rows
 from lightning_landscape.data import Batches, RandomData
-from lightning_landscape.dynamics import Langevin
+from lightning_landscape.dynamics import Langevin, LeimkuhlerMatthews, ParallelTempering
 from lightning_landscape.dynamics.schedules import Anneal
 from lightning_landscape.energies import FullyConnected, NetworkEnergy, Quadratic, SphericalPSpin
 from lightning_landscape.errors import UsageError
@@ -336,6 +336,19 @@ def test_on_the_sphere_gradient_and_trace_are_tangent(tmp_path):
     _, record = fit(module, probe, 500, tmp_path)
     assert abs(record["ito_ratio"] - 1) < 4 * record["ito_ratio_error"]
     assert record["ito_ratio_error"] < 0.05
+
+
+def test_where_replicas_are_exchanged_their_ways_are_not_shown(tmp_path):
+    """What is left is that of a temperature: the dimensions of a valley, within 4 errors."""
+    energy = Quadratic(SPECTRUM, replicas=16, start=0.0, dtype="float64")
+    swaps = ParallelTempering(every=5, chains=8)
+    module = LandscapeModule(
+        energy, lambda p: LeimkuhlerMatthews(p, 0.05, [0.1] * 8 + [0.2] * 8, exchange=swaps)
+    )
+    _, record = fit(module, everything(20, 100, measurements=5), 2000, tmp_path)
+    assert "msd_stiff" not in record and "N_participation" not in record
+    assert (abs(record["N_mean"] - 5) < 4 * record["N_mean_error"]).all()
+    assert (record["N_mean_error"] < 0.3).all() and draw(record) is not None
 
 
 def test_a_temperature_that_changes_in_the_window_is_refused(tmp_path):
