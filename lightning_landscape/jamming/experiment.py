@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_landscape import records
+from lightning_landscape.errors import require
 from lightning_landscape.jamming.studies import Round, Study, Transition
 from lightning_landscape.jamming.training import Protocol, train
 
@@ -35,6 +41,9 @@ class Experiment:
         test_error: whether to measure the share of wrong answers on held-out data, at the end and
             at its best on the way.
         replaced: how many patterns to replace after training, for the avalanche that follows.
+        processes: among how many the networks of a round are shared out, as small networks do not
+            keep more than one core busy; None takes as many as torch has threads. Another number
+            changes the networks by rounding only.
 
     Raises:
         UsageError: a number is out of range.
@@ -48,7 +57,10 @@ class Experiment:
         margin: float = 1.0,
         test_error: bool = False,
         replaced: int = 0,
+        processes: int | None = None,
     ) -> None:
+        self.processes = torch.get_num_threads() if processes is None else processes
+        require(self.processes >= 1, "processes", processes, "must be at least 1")
         self.study = study
         self.protocol = Protocol(optimizer, steps, margin, test_error, replaced)
         self.protocol.check()
@@ -64,11 +76,12 @@ class Experiment:
         """
         if record.is_file():
             self.runs = _runs(records.read(record))
-        while (each := self.study.next(self.runs)) is not None:
-            new = train(each, self.study.seeds, self.protocol)
-            self.runs += new
-            records.write(self.dataset().assign_attrs(attributes), record)
-            tell(_line(each, new))
+        with _shares(self.study.seeds, self.processes) as shares:
+            while (each := self.study.next(self.runs)) is not None:
+                new = shares(partial(train, each, self.study.seeds, self.protocol))
+                self.runs += new
+                records.write(self.dataset().assign_attrs(attributes), record)
+                tell(_line(each, new))
 
     def dataset(self) -> Dataset:
         """Return all networks trained so far, along ``run``; of a `Transition` also its points."""
@@ -86,6 +99,19 @@ class Experiment:
         }
         found = _points(self.study, self.runs) if isinstance(self.study, Transition) else {}
         return Dataset(columns | found, attrs=attributes)
+
+
+@contextmanager
+def _shares(replicas: int, processes: int) -> Iterator[Callable[[Callable[[Tensor], Any]], Any]]:
+    """Yield what calls a function of some replicas, in each process for its share of them."""
+    parts = torch.arange(replicas).chunk(min(processes, replicas))
+    if len(parts) == 1:
+        yield lambda of_some: of_some(parts[0])
+        return
+    # not by fork: a child would wait for ever for threads that its parent had
+    context = get_context("spawn")
+    with ProcessPoolExecutor(len(parts), context, torch.set_num_threads, (1,)) as pool:
+        yield lambda of_some: [run for some in pool.map(of_some, parts) for run in some]
 
 
 def _points(study: Transition, runs: list[dict[str, Any]]) -> dict[str, Any]:

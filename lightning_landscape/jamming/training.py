@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -52,8 +52,10 @@ class Protocol(NamedTuple):
         require(k >= 0 and k % 2 == 0, "replaced", k, "must be even, so that labels stay balanced")
 
 
-def train(each: Round, replicas: int, protocol: Protocol) -> list[dict[str, Any]]:
-    """Train the networks of a round; return a record of each.
+def train(
+    each: Round, replicas: int, protocol: Protocol, part: Tensor | None = None
+) -> list[dict[str, Any]]:
+    """Train the networks of a round, or those whose indices are in ``part``; return their records.
 
     ``loss`` is the loss at the end, ``unsatisfied`` the number N_Delta of gaps above 1e-6, and 0
     where the network ``fits``: where its loss is below 1e-10. It is ``jammed`` if N_Delta > 0.1 N,
@@ -64,13 +66,17 @@ def train(each: Round, replicas: int, protocol: Protocol) -> list[dict[str, Any]
     and the network goes on from where it is, and ``avalanche_control`` how many do when none is
     replaced: a descent that is not at its end, or an optimizer that starts anew, changes some too.
 
+    What is trained together changes a network by rounding only.
+
     Source: Geiger et al. 2019, arXiv:1809.09349.
     """
+    part = torch.arange(replicas) if part is None else part
     point = each.point
-    energy = point.family.networks(point.width, replicas, each.seed, protocol.margin)
-    rows = point.family.patterns(each.samples + protocol.replaced, replicas, each.seed)
+    all_of_them = point.family.networks(point.width, replicas, each.seed, protocol.margin)
+    energy = cast(NetworkEnergy, all_of_them.only(part))
+    rows = point.family.patterns(each.samples + protocol.replaced, replicas, each.seed)[part]
     batch = rows[:, : each.samples]
-    watch = _EarlyStopping(replicas, protocol.steps) if protocol.test_error else None
+    watch = _EarlyStopping(len(part), protocol.steps) if protocol.test_error else None
     end = minimize(energy, protocol.optimizer, protocol.steps, _FITS, batch, watch)
     unsatisfied = _unsatisfied(energy, batch) & ~end.done.unsqueeze(1)
     count = unsatisfied.sum(1)
@@ -101,7 +107,8 @@ def train(each: Round, replicas: int, protocol: Protocol) -> list[dict[str, Any]
     }
     table = {name: values.tolist() for name, values in columns.items()}
     return [
-        place | {"replica": r} | {name: table[name][r] for name in table} for r in range(replicas)
+        place | {"replica": r} | {name: table[name][k] for name in table}
+        for k, r in enumerate(part.tolist())
     ]
 
 

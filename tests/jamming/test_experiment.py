@@ -219,3 +219,15 @@ def test_the_finder_goes_where_it_knows_least_and_stops_when_it_knows():
 def test_impossible_settings_are_refused(make, sentence):
     with pytest.raises(UsageError, match=sentence):
         make()
+
+
+def test_two_processes_train_the_same_networks_as_one(tmp_path):
+    def record(processes):
+        experiment = Experiment(Scan([small()], [60], seeds=3), FAST, 50, processes=processes)
+        return run(experiment, tmp_path / f"{processes}.nc")
+
+    one, two = record(1), record(2)
+    assert two["replica"].values.tolist() == [0, 1, 2]
+    assert two["loss"].values == pytest.approx(one["loss"].values, rel=1e-9)
+    with pytest.raises(UsageError, match="processes = 0"):
+        record(0)
