@@ -28,7 +28,6 @@ def test_64_networks_against_one(compare):
         against="one network, 64 x 64 steps",
         at_least=8,
         rounds=7,
-        assert_=False,  # missed by a few per cent
     )
 
 
