@@ -55,7 +55,8 @@ def peak(dataset: Dataset, axes: Axes) -> None:
         chi, error = susceptibility(some["C"], dataset.attrs["N"])
         axes.errorbar(some["t"], chi, error, fmt="o", markersize=3, color=color, label=f"{T:g}")
     axes.set(xscale="log", xlabel="t", ylabel="χ₄ = N Var C")
-    axes.legend(title="T", frameon=False, fontsize="small")
+    if groups:  # a variance takes three replicas at one temperature
+        axes.legend(title="T", frameon=False, fontsize="small")
 
 
 def collapse_exponent(dataset: Dataset, axes: Axes) -> None:

@@ -196,14 +196,14 @@ def test_a_diverging_run_says_where_and_what_to_lower(config, capsys):
 
 
 def cheaper(configuration):
-    """The same run with fewer replicas, which six temperatures divide, and samples of noise."""
+    """The same run with fewer replicas, which six and eight temperatures divide, and samples of noise."""
     model, callbacks = configuration["model"], configuration["trainer"]["callbacks"]
     energy = model["energy"]
     while "energy" in (arguments := energy["init_args"]):
         energy = arguments["energy"]
     system = arguments.get("architecture", energy)["init_args"]
     if "Ladder" not in str(model):
-        system["replicas"] = min(system.get("replicas", 1), 12)
+        system["replicas"] = min(system.get("replicas", 1), 24)
     for callback in callbacks:
         if callback["class_path"] in ("GradientNoise", "MatchedNoise", "NoiseSpectrum"):
             callback["init_args"]["samples"] = 64
