@@ -196,7 +196,7 @@ def test_a_diverging_run_says_where_and_what_to_lower(config, capsys):
 
 
 def cheaper(configuration):
-    """The same run with fewer replicas, which six and eight temperatures divide, and samples of noise."""
+    """The same run with fewer samples of noise and replicas, which 6 and 8 temperatures divide."""
     model, callbacks = configuration["model"], configuration["trainer"]["callbacks"]
     energy = model["energy"]
     while "energy" in (arguments := energy["init_args"]):
