@@ -92,7 +92,10 @@ def _unknown_option(message: str, key: str, options: Iterable[str]) -> str:
         r"[Uu]nrecognized arguments?: (\S+)", message
     )
     option = option.lstrip("-").split("=")[0]
-    return option and f"{option}: there is no such option{nearest(option, options)}"
+    names = list(options)
+    # in a file the key stands under its section, and is named without it
+    close = nearest(option, names) or nearest(option, [name.split(".")[-1] for name in names])
+    return option and f"{option}: there is no such option{close}"
 
 
 def _missing(message: str, key: str, options: Iterable[str]) -> str:

@@ -94,7 +94,7 @@ def minimize(
         remaining.optimizer.step()
     everyone = torch.ones(len(remaining.rows), dtype=torch.bool)
     with torch.no_grad():
-        last = remaining.energy(remaining.batch).cpu()
+        last = remaining.checked(remaining.energy(remaining.batch), steps)
     energies[remaining.rows], done[remaining.rows] = last, last < below
     remaining.write(energy, everyone)
     return Minimum(energies, counts, done)
@@ -113,7 +113,11 @@ class _Remaining:
         self.optimizer.zero_grad()
         values = self.energy(self.batch)
         values.sum().backward()
-        seen = values.detach().cpu()
+        return self.checked(values.detach(), step)
+
+    def checked(self, values: Tensor, step: int) -> Tensor:
+        """Return the energies on the CPU; raise a `UsageError` if one of them is not finite."""
+        seen = values.cpu()
         if not seen.isfinite().all():
             replica = self.rows[~seen.isfinite()][0].item()
             raise UsageError(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -109,9 +111,21 @@ def _shares(replicas: int, processes: int) -> Iterator[Callable[[Callable[[Tenso
         yield lambda of_some: of_some(parts[0])
         return
     # not by fork: a child would wait for ever for threads that its parent had
-    context = get_context("spawn")
-    with ProcessPoolExecutor(len(parts), context, torch.set_num_threads, (1,)) as pool:
+    with ProcessPoolExecutor(len(parts), get_context("spawn"), _settle_in) as pool:
         yield lambda of_some: [run for some in pool.map(of_some, parts) for run in some]
+
+
+def _settle_in() -> None:
+    """Use one thread, and end with the parent even if that is killed."""
+    torch.set_num_threads(1)
+    parent = parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=follow, daemon=True).start()
 
 
 def _points(study: Transition, runs: list[dict[str, Any]]) -> dict[str, Any]:

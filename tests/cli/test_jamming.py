@@ -101,6 +101,7 @@ def test_killed_at_any_moment_the_same_command_ends_with_the_same_record(config)
         ("--jamming.study.seeds=0", "seeds = 0"),
         ("--jamming.study=Transitoin", "there is no class Transitoin"),
         ("--jamming.optimizer.lr=0", "lr = 0"),
+        ("--jamming.step=5", "jamming.step: there is no such option (did you mean jamming.steps?)"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_status_2(config, capsys, arguments, sentence):

@@ -1,6 +1,8 @@
 """Whole studies: the transition where it has to be, and records that survive a kill."""
 
+import sys
 from functools import partial
+from subprocess import PIPE, Popen
 
 import numpy as np
 import pytest
@@ -231,3 +233,20 @@ def test_two_processes_train_the_same_networks_as_one(tmp_path):
     assert two["loss"].values == pytest.approx(one["loss"].values, rel=1e-9)
     with pytest.raises(UsageError, match="processes = 0"):
         record(0)
+
+
+def test_processes_end_with_a_parent_that_is_killed(tmp_path):
+    """They have its output open: it ends when all of them have."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import time\n"
+        "from lightning_landscape.jamming.experiment import _shares\n"
+        "if __name__ == '__main__':\n"
+        "    with _shares(2, 2) as shares:\n"
+        "        print(shares(list), flush=True)\n"
+        "        time.sleep(60)\n"
+    )
+    with Popen([sys.executable, program], stdout=PIPE, text=True) as parent:
+        assert parent.stdout.readline() == "[tensor(0), tensor(1)]\n"
+        parent.kill()
+        parent.communicate(timeout=20)
