@@ -7,13 +7,13 @@ gradient. Both are measured by the probes, in one run.
 """
 
 import pytest
-import pytorch_lightning as pl
 import torch
 
 from lightning_landscape.callbacks import AgingCorrelation, EnergyRelaxation, GradientNoise
 from lightning_landscape.data import Batches, RandomData
 from lightning_landscape.energies import FullyConnected, NetworkEnergy
 from lightning_landscape.modules import LandscapeModule
+from lightning_landscape.testing.probe import bare_trainer
 
 LR, LAGS = 0.1, (3, 10, 30, 100, 300)
 
@@ -32,17 +32,7 @@ def ratios(hidden, waiting_steps, folder):
     )
     for probe in (noise, loss):
         probe.grid = times
-    trainer = pl.Trainer(
-        callbacks=[aging, noise, loss],
-        max_steps=waiting_steps[-1] + LAGS[-1],
-        default_root_dir=folder,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-    )
-    trainer.fit(module)
+    bare_trainer([aging, noise, loss], waiting_steps[-1] + LAGS[-1], folder).fit(module)
     D, t = noise.results["D"][:, None], torch.tensor(LAGS, dtype=torch.float64)[:, None]
     return (aging.results["MSD"] / (LR**2 * D * t)).mean(-1), loss.results["energy"].mean(-1)
 

@@ -5,13 +5,13 @@ four standard errors over the samples fit into them too.
 """
 
 import pytest
-import pytorch_lightning as pl
 
 from lightning_landscape import records
 from lightning_landscape.callbacks import AgingCorrelation, EnergyRelaxation
 from lightning_landscape.dynamics import Langevin
 from lightning_landscape.energies import SphericalPSpin
 from lightning_landscape.modules import LandscapeModule
+from lightning_landscape.testing.probe import bare_trainer
 
 
 def records_of(energy, temperature, steps, aging, folder):
@@ -19,17 +19,7 @@ def records_of(energy, temperature, steps, aging, folder):
     module = LandscapeModule(
         energy, lambda params: Langevin(params, lr=0.01, temperature=temperature, seed=1)
     )
-    trainer = pl.Trainer(
-        max_steps=steps,
-        callbacks=[EnergyRelaxation(first=0.1, last=10), aging],
-        default_root_dir=folder,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-    )
-    trainer.fit(module)
+    bare_trainer([EnergyRelaxation(first=0.1, last=10), aging], steps, folder).fit(module)
     found = [
         records.read(folder / f"probes/{name}.nc") for name in ("energy_relaxation", aging.name)
     ]

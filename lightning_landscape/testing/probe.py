@@ -21,18 +21,9 @@ from lightning_landscape.modules.landscape import LandscapeModule
 __all__ = ["Classifier", "ProbeContract", "TwoOptimizers", "bare_trainer", "train"]
 
 
-def bare_trainer(callbacks: list[Any], max_steps: int, folder: Path) -> pl.Trainer:
+def bare_trainer(callbacks: list[Any], max_steps: int, folder: Path, **trainer: Any) -> pl.Trainer:
     """Return a Trainer on the CPU that does these steps and nothing beside its callbacks."""
-    return pl.Trainer(
-        callbacks=callbacks,
-        max_steps=max_steps,
-        default_root_dir=folder,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-    )
+    return pl.Trainer(callbacks=callbacks, max_steps=max_steps, **(_quiet(folder) | trainer))
 
 
 class _Project:
@@ -100,7 +91,7 @@ def train(module: Any, folder: Path, callbacks: Any, lightning: Any = pl, **trai
     torch.manual_seed(2)
     x = torch.randn(64, 8)
     loader = DataLoader(TensorDataset(x, (x[:, 0] > 0).long()), batch_size=8, shuffle=True)
-    trainer = {"max_epochs": 3, "logger": False, **_quiet(folder), **trainer}
+    trainer = {"max_epochs": 3} | _quiet(folder) | trainer
     fitted = lightning.Trainer(callbacks=callbacks, **trainer)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what Lightning says of small loaders
@@ -112,6 +103,7 @@ def _quiet(folder: Path) -> dict[str, Any]:
     return {
         "default_root_dir": folder,
         "accelerator": "cpu",
+        "logger": False,
         "enable_progress_bar": False,
         "enable_checkpointing": False,
         "enable_model_summary": False,
@@ -131,9 +123,7 @@ def _fit_landscape(
     make: Callable[[], LandscapeModule], probe: Probe, folder: Path, steps: int, **trainer: Any
 ) -> Any:
     resume = trainer.pop("ckpt_path", None)
-    fitted = pl.Trainer(
-        callbacks=[probe], logger=False, max_steps=steps, **(_quiet(folder) | trainer)
-    )
+    fitted = bare_trainer([probe], steps, folder, **trainer)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         fitted.fit(make(), ckpt_path=resume)

@@ -1,12 +1,12 @@
 """What Lightning and the probes add to an integrator step."""
 
 import pytest
-import pytorch_lightning as pl
 
 from lightning_landscape.callbacks import AgingCorrelation
 from lightning_landscape.dynamics import Langevin, constrain
 from lightning_landscape.energies import SphericalPSpin
 from lightning_landscape.modules import LandscapeModule
+from lightning_landscape.testing.probe import bare_trainer
 
 STEPS = 5000
 
@@ -29,17 +29,7 @@ def bare_loop():
 
 
 def fit(folder, callbacks):
-    trainer = pl.Trainer(
-        max_steps=STEPS,
-        default_root_dir=folder,
-        accelerator="cpu",
-        logger=False,
-        callbacks=callbacks,
-        num_sanity_val_steps=0,
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-    )
+    trainer = bare_trainer(callbacks, STEPS, folder, num_sanity_val_steps=0)
     trainer.fit(LandscapeModule(glass(), dynamics))
 
 

@@ -55,12 +55,7 @@ def test_the_record_says_what_the_gaps_are(tmp_path):
     energy = network()
     seen[0] = energy.gaps()
     module = LandscapeModule(energy, lambda p: torch.optim.Adam(p, lr=0.05), block_size=1)
-    trainer = pl.Trainer(
-        callbacks=[Watch(), probe()], max_steps=60, default_root_dir=tmp_path, logger=False,
-        accelerator="cpu", enable_progress_bar=False, enable_checkpointing=False,
-        enable_model_summary=False,
-    )  # fmt: skip
-    trainer.fit(module)
+    bare_trainer([Watch(), probe()], 60, tmp_path).fit(module)
     record = records.read(tmp_path / "probes/gap_distribution.nc")
     steps = (record["t"] / 0.05).round().astype(int).to_numpy()
     assert steps[0] == 0 and len(steps) > 8

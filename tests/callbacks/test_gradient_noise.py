@@ -1,7 +1,6 @@
 """The probes of gradient noise, in runs of ours and of others, against loops over samples."""
 
 import pytest
-import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
@@ -171,11 +170,8 @@ def test_a_batch_may_be_a_dict_and_smaller_than_the_groups(tmp_path):
 
     module, probe = OfDict(), GradientNoise(first=1, last=2, groups=50)
     module.net = torch.nn.Linear(8, 2)
-    trainer = pl.Trainer(max_epochs=1, logger=False, callbacks=[probe], accelerator="cpu",
-                         default_root_dir=tmp_path, enable_progress_bar=False,
-                         enable_checkpointing=False, enable_model_summary=False)  # fmt: skip
     rows = [{"x": torch.randn(8), "y": torch.tensor(k % 2)} for k in range(20)]
-    trainer.fit(module, DataLoader(rows, batch_size=10))
+    bare_trainer([probe], 2, tmp_path).fit(module, DataLoader(rows, batch_size=10))
     assert (probe.results["D"] > 0).all() and len(probe.results["D"]) == 3
 
 

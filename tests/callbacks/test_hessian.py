@@ -27,16 +27,8 @@ from lightning_landscape.energies import (
 from lightning_landscape.errors import UsageError
 from lightning_landscape.modules import LandscapeModule
 from lightning_landscape.observables.curvature import HessianOperator, blocks, hessian_of
-from lightning_landscape.testing.probe import Classifier, ProbeContract, train
+from lightning_landscape.testing.probe import Classifier, ProbeContract, bare_trainer, train
 from lightning_landscape.theory.random_matrices import goe_largest_eigenvalue
-
-QUIET = {
-    "accelerator": "cpu",
-    "logger": False,
-    "enable_progress_bar": False,
-    "enable_checkpointing": False,
-    "enable_model_summary": False,
-}
 
 
 class TestContract(ProbeContract):
@@ -64,10 +56,7 @@ class TestContractOfPyHessian(ProbeContract):
 
 
 def fit(module, probe, steps, folder, **trainer):
-    trainer = pl.Trainer(
-        callbacks=[probe], max_steps=steps, default_root_dir=folder, **QUIET | trainer
-    )
-    trainer.fit(module)
+    bare_trainer([probe], steps, folder, **trainer).fit(module)
     return records.read(folder / "probes/hessian_spectrum.nc")
 
 
@@ -290,8 +279,7 @@ def fit_project(probe, folder, batch_size, **trainer):
     data = TensorDataset(x, (x[:, 0] > 0).long())
     loader = DataLoader(data, batch_size=batch_size, sampler=OfThisRank())
     module = Project()
-    fitted = pl.Trainer(callbacks=[probe], max_epochs=1, default_root_dir=folder, **QUIET | trainer)
-    fitted.fit(module, loader)
+    bare_trainer([probe], -1, folder, max_epochs=1, **trainer).fit(module, loader)
     return module, x, records.read(folder / "probes/hessian_spectrum.nc")
 
 
@@ -367,14 +355,10 @@ def test_a_thinned_run_that_was_killed_ends_with_the_same_record(tmp_path):
         return HessianSpectrum(first=0.5, last=250, max_share=0.08)
 
     whole = fit(module(), make(), 500, tmp_path / "whole")
-    killed = pl.Trainer(
-        callbacks=[make(), Kill()], max_steps=500, default_root_dir=tmp_path / "parts", **QUIET
-    )
+    killed = bare_trainer([make(), Kill()], 500, tmp_path / "parts")
     with pytest.raises(SystemExit):
         killed.fit(module())
-    resumed = pl.Trainer(
-        callbacks=[make()], max_steps=500, default_root_dir=tmp_path / "parts", **QUIET
-    )
+    resumed = bare_trainer([make()], 500, tmp_path / "parts")
     resumed.fit(module(), ckpt_path=tmp_path / "parts/killed.ckpt")
     again = records.read(tmp_path / "parts/probes/hessian_spectrum.nc")
     xarray.testing.assert_identical(whole, again)

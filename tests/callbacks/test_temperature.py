@@ -19,7 +19,13 @@ from lightning_landscape.dynamics.schedules import Anneal
 from lightning_landscape.energies import FullyConnected, NetworkEnergy, Quadratic, SphericalPSpin
 from lightning_landscape.errors import UsageError
 from lightning_landscape.modules import LandscapeModule
-from lightning_landscape.testing.probe import Classifier, ProbeContract, TwoOptimizers, train
+from lightning_landscape.testing.probe import (
+    Classifier,
+    ProbeContract,
+    TwoOptimizers,
+    bare_trainer,
+    train,
+)
 from lightning_landscape.theory import harmonic
 
 SPECTRUM = [1.0, 2.0, 4.0, 7.0, 9.0]
@@ -34,17 +40,7 @@ class TestContract(ProbeContract):
 
 def fit(module, probe, steps, folder, **trainer):
     resume = trainer.pop("ckpt_path", None)
-    fitted = pl.Trainer(
-        callbacks=[probe],
-        max_steps=steps,
-        default_root_dir=folder,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        **trainer,
-    )
+    fitted = bare_trainer([probe], steps, folder, **trainer)
     fitted.fit(module, ckpt_path=resume)
     return fitted, records.read(folder / "probes/temperature_fluctuations.nc")
 

@@ -7,6 +7,7 @@ from lightning_landscape.dynamics import Langevin, LeimkuhlerMatthews
 from lightning_landscape.energies import Quadratic, SphericalPSpin
 from lightning_landscape.errors import UsageError
 from lightning_landscape.modules import LandscapeModule
+from lightning_landscape.testing.probe import bare_trainer
 
 DYNAMICS = {
     "langevin": lambda params: Langevin(params, lr=0.05, temperature=0.3, seed=2),
@@ -22,17 +23,7 @@ def glass():
 
 
 def fit(module, steps, folder, callbacks=(), ckpt_path=None, **settings):
-    trainer = pl.Trainer(
-        max_steps=steps,
-        default_root_dir=folder,
-        accelerator="cpu",
-        logger=False,
-        callbacks=list(callbacks),
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        **settings,
-    )
+    trainer = bare_trainer(list(callbacks), steps, folder, **settings)
     trainer.fit(module, ckpt_path=ckpt_path)
     return trainer
 
@@ -87,11 +78,7 @@ def test_blocks_end_where_a_model_checkpoint_is_due(tmp_path):
     events = EventsAt()
     saved = pl.callbacks.ModelCheckpoint(tmp_path, every_n_train_steps=8, save_top_k=-1)
     module = LandscapeModule(glass(), block_size=10)
-    trainer = pl.Trainer(
-        max_steps=20, callbacks=[events, saved], logger=False, enable_progress_bar=False,
-        enable_model_summary=False, accelerator="cpu",
-    )  # fmt: skip
-    trainer.fit(module)
+    fit(module, 20, tmp_path, [events, saved], enable_checkpointing=True)
     assert events.seen == [8, 16, 20]
     assert {path.name for path in tmp_path.glob("*.ckpt")} == {
         "epoch=0-step=8.ckpt",
