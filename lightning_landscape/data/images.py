@@ -60,22 +60,22 @@ class MNIST(Dataset):
         super().__init__(*_tensors(_load(folder, self._source, _IDX_FILES, _read_idx, _write_idx)))
 
 
-class FashionMNIST(Dataset):
+class FashionMNIST(MNIST):
     """70 000 pictures of clothes in the format of `MNIST`, in files of the same names.
 
     Source: Xiao, Rasul & Vollgraf 2017, arXiv:1708.07747.
 
     Args:
-        folder: with the original files, or to put them; see `MNIST`.
+        folder: with the original files, or to put them.
 
     Raises:
-        UsageError: a file is missing or damaged, or there are no files and no network.
+        UsageError: as for `MNIST`.
     """
 
     _source: ClassVar[Source] = _openml.FASHION_MNIST
 
     def __init__(self, folder: str = "datasets/fashion_mnist") -> None:
-        super().__init__(*_tensors(_load(folder, self._source, _IDX_FILES, _read_idx, _write_idx)))
+        super().__init__(folder)
 
 
 class CIFAR10(Dataset):
@@ -95,7 +95,7 @@ class CIFAR10(Dataset):
         folder: with the original files, or to put them.
 
     Raises:
-        UsageError: a file is missing or damaged, or there are no files and no network.
+        UsageError: as for `MNIST`.
     """
 
     _source: ClassVar[Source] = _openml.CIFAR10

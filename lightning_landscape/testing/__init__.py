@@ -15,6 +15,7 @@ from typing import Any
 _HOMES = {
     "DynamicsContract": "dynamics",
     "EnergyContract": "energy",
+    "LandscapeProbeContract": "probe",
     "OperatorCase": "operator",
     "OperatorContract": "operator",
     "ProbeContract": "probe",

@@ -16,9 +16,17 @@ from torch.utils.data import DataLoader, TensorDataset
 from lightning_landscape import records
 from lightning_landscape.callbacks.probe import Probe
 from lightning_landscape.energies.quadratic import Quadratic
+from lightning_landscape.errors import UsageError
 from lightning_landscape.modules.landscape import LandscapeModule
 
-__all__ = ["Classifier", "ProbeContract", "TwoOptimizers", "bare_trainer", "train"]
+__all__ = [
+    "Classifier",
+    "LandscapeProbeContract",
+    "ProbeContract",
+    "TwoOptimizers",
+    "bare_trainer",
+    "train",
+]
 
 
 def bare_trainer(callbacks: list[Any], max_steps: int, folder: Path, **trainer: Any) -> pl.Trainer:
@@ -199,3 +207,26 @@ class ProbeContract:
 
         name = f"probes/{self.make().name}.nc"
         xarray.testing.assert_identical(records.read(one / name), records.read(other / name))
+
+
+class LandscapeProbeContract(ProbeContract):
+    """The same for a probe that needs an energy of ours, which it names in a foreign project.
+
+    Give `make`, `landscape` and ``refusal``, a pattern of what it says there.
+    """
+
+    refusal: ClassVar[str]
+
+    @pytest.mark.parametrize("situation", ["ours"])
+    def test_trajectory_is_unchanged_bit_for_bit(self, situation: str, tmp_path: Path) -> None:
+        """The landscape with the probe ends where it ends without it."""
+        without, measured, probe = self.landscape(), self.landscape(), self.make()
+        bare_trainer([], 20, tmp_path).fit(without)
+        bare_trainer([probe], 20, tmp_path).fit(measured)
+        assert probe.measured_step > 0
+        assert measured.energy.configuration().equal(without.energy.configuration())
+
+    def test_one_probe_serves_both_lightning_packages(self, tmp_path: Path) -> None:
+        """A foreign project is told which energy it needs."""
+        with pytest.raises(UsageError, match=self.refusal):
+            train(Classifier(), tmp_path, self.make())

@@ -20,8 +20,7 @@ from lightning_landscape.energies import (
 from lightning_landscape.errors import UsageError
 from lightning_landscape.modules import LandscapeModule
 from lightning_landscape.observables import mean_and_error
-from lightning_landscape.testing import probe as contract
-from lightning_landscape.testing.probe import bare_trainer
+from lightning_landscape.testing.probe import LandscapeProbeContract, bare_trainer
 
 
 def langevin(lr, temperature):
@@ -34,23 +33,14 @@ def fit(module, probes, steps, folder):
     return [records.read(folder / f"probes/{probe.name}.nc") for probe in probes]
 
 
-class TestContract(contract.ProbeContract):
+class TestContract(LandscapeProbeContract):
+    refusal = "put Copies around the energy"
+
     def make(self):
         return DamageSpreading(first=1, last=20)
 
     def landscape(self):
         return LandscapeModule(Copies(Quadratic([0.5, 1.0], replicas=3)), langevin(1.0, 0.5))
-
-    @pytest.mark.parametrize("situation", ["ours"])
-    def test_trajectory_is_unchanged_bit_for_bit(self, situation, tmp_path):
-        without, measured = self.landscape(), self.landscape()
-        fit(without, [], 20, tmp_path)
-        fit(measured, [self.make()], 20, tmp_path)
-        assert measured.energy.configuration().equal(without.energy.configuration())
-
-    def test_one_probe_serves_both_lightning_packages(self, tmp_path):
-        with pytest.raises(UsageError, match="put Copies around the energy"):
-            contract.train(contract.Classifier(), tmp_path, self.make())
 
 
 @pytest.mark.parametrize("copies", [2, 4])

@@ -80,7 +80,9 @@ class TestLinearResponse(contract.ProbeContract):
         super().test_one_probe_serves_both_lightning_packages(tmp_path)
 
 
-class TestFieldResponse(contract.ProbeContract):
+class TestFieldResponse(contract.LandscapeProbeContract):
+    refusal = "put WithField around the energy"
+
     def make(self):
         return FieldResponse(first=1, last=10)
 
@@ -88,17 +90,6 @@ class TestFieldResponse(contract.ProbeContract):
         inner = Quadratic([0.5, 1.0, 1.5], replicas=4)
         energy = WithField(inner, field=0.1, waiting_times=[1, 5])
         return LandscapeModule(energy, langevin(1.0, 0.5))
-
-    @pytest.mark.parametrize("situation", ["ours"])
-    def test_trajectory_is_unchanged_bit_for_bit(self, situation, tmp_path):
-        without, measured = self.landscape(), self.landscape()
-        fit(without, [], 20, tmp_path)
-        fit(measured, [self.make()], 20, tmp_path)
-        assert measured.energy.configuration().equal(without.energy.configuration())
-
-    def test_one_probe_serves_both_lightning_packages(self, tmp_path):
-        with pytest.raises(UsageError, match="put WithField around the energy"):
-            contract.train(contract.Classifier(), tmp_path, self.make())
 
 
 # exact results
