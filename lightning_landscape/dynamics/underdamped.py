@@ -48,15 +48,12 @@ class Underdamped(Thermal):
     Cost: a gradient, one normal and four multiply-adds a parameter; memory, the velocity and one
     float32 a parameter.
 
+    The arguments that are not named here are those of `Langevin`.
+
     Args:
-        params: as for `Langevin`, and so lr, temperature, seed, constraint and exchange; but here
-            lr is a time in units of sqrt(1 / curvature), not of 1 / curvature.
-        lr: the time step, > 0.
+        lr: the time step, > 0, here in units of sqrt(1 / curvature), not of 1 / curvature.
         temperature: T >= 0; at T = 0 the motion is that of a heavy ball with damping.
         friction: > 0, a rate; inf draws the velocity anew at every step.
-        seed: of the noise.
-        constraint: the sphere on which every parameter lives; or None.
-        exchange: swaps of configurations between temperatures; or None.
 
     Raises:
         UsageError: friction <= 0, and as for `Langevin`.

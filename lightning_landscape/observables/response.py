@@ -159,8 +159,8 @@ def ratio_temperature(decay: ArrayLike, chi: ArrayLike) -> tuple[float, float]:
     T for Langevin, `temperature_of_sgd` for SGD.
 
     Args:
-        decay: Delta / 2, shape (R,).
-        chi: the integrated response at the same time, shape (R,).
+        decay: as for `effective_temperature`, but at that one time: shape (R,).
+        chi: likewise.
     """
     pair = np.stack([np.asarray(decay, float), np.asarray(chi, float)]).reshape(2, -1)
     value, error = jackknife(lambda pair: np.asarray(np.divide(*pair.mean(-1))), pair)

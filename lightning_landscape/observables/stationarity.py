@@ -1,4 +1,7 @@
-"""Relations that hold in every steady state, and whether a series of them does."""
+"""Relations that hold in every steady state, and whether a series of them does.
+
+Both are those of Yaida, "Fluctuation-dissipation relations for SGD", arXiv:1810.00004.
+"""
 
 from __future__ import annotations
 
@@ -43,8 +46,6 @@ def first_relation(x: Tensor, y: Tensor, lr: float) -> tuple[Tensor, Tensor]:
     Returns:
         Left and right side, each (R,), float64.
 
-    Source: Yaida, "Fluctuation-dissipation relations for SGD", arXiv:1810.00004, eq. FDR1.
-
     >>> x = torch.tensor([[1.0, 2.0]])
     >>> [side.item() for side in first_relation(x, x + torch.tensor([[0.0, -0.5]]), lr=0.5)]
     [2.0, 0.25]
@@ -72,12 +73,7 @@ def second_relation(
         step: Delta, shape (R, N).
         before: grad E of all the data at x, shape (R, N).
         after: the same at x + Delta.
-        lr: a scale, the step size.
-
-    Returns:
-        Left and right side, each (R,), float64.
-
-    Source: Yaida, arXiv:1810.00004, eq. FDR2.
+        lr: as for `first_relation`, and so what is returned.
     """
     step, before, after = step.double(), before.double(), after.double()
     curvature = (step * (after - before)).sum(-1)
