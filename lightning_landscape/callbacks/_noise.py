@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from lightning_landscape.callbacks.probe import Probe
 from lightning_landscape.callbacks.view import LossFn, View
-from lightning_landscape.clock import log_times, to_steps
+from lightning_landscape.clock import log_times
 from lightning_landscape.data.batches import Batches
 from lightning_landscape.errors import UsageError, require
 from lightning_landscape.observables.gradient_noise import (
@@ -53,11 +51,6 @@ class NoiseProbe(Probe):
         self.grid = [0.0, *log_times(first, last, per_decade)]
         self.batches, self.samples, self.groups, self.seed = batches, samples, groups, seed
 
-    def events(self, time_step: float) -> list[int]:
-        """Return the steps of the grid."""
-        self._grid_steps = to_steps(self.grid, time_step)
-        return self._grid_steps
-
     def source(self, view: View) -> SampleGradients:
         """Return the gradients of samples at this time; inside `measuring`."""
         energy: Any = view.landscape
@@ -98,10 +91,3 @@ class NoiseProbe(Probe):
         draws = self._draws(view)
         batch_factor(**draws)  # refuses a batch larger than the data
         return described | {**draws, "replacement": int(draws["replacement"])}
-
-    def append(self, row: dict[str, torch.Tensor]) -> None:
-        """Append a row to the tables of ``results``, which start with the first one."""
-        self.results = {
-            name: torch.cat([self.results.get(name, value[None][:0]), value[None]])
-            for name, value in row.items()
-        }

@@ -8,7 +8,7 @@ import torch
 
 from lightning_landscape.callbacks.probe import Probe
 from lightning_landscape.callbacks.view import View
-from lightning_landscape.clock import log_times, to_steps
+from lightning_landscape.clock import log_times
 from lightning_landscape.energies.copies import Copies
 from lightning_landscape.errors import UsageError
 from lightning_landscape.observables.response import copy_distance
@@ -49,9 +49,8 @@ class DamageSpreading(Probe):
         self.grid = log_times(first, last, per_decade)
 
     def events(self, time_step: float) -> list[int]:
-        """Return the steps of the grid."""
-        self._grid_steps = [step for step in to_steps(self.grid, time_step) if step > 0]
-        return self._grid_steps
+        """Return the steps of the grid after time 0."""
+        return [step for step in super().events(time_step) if step > 0]
 
     def prepare(self, view: View) -> str:
         """Check the energy and start an empty table; it grows by a row a measurement."""
@@ -66,14 +65,13 @@ class DamageSpreading(Probe):
             "step": torch.empty(0, dtype=torch.int64),
             "d2": torch.empty(0, R, dtype=torch.float64),
         }
-        return f"at most {len(self._grid_steps)} distances of {energy.copies} copies"
+        return f"at most {len(self._steps)} distances of {energy.copies} copies"
 
     def measure(self, view: View, due: list[int]) -> dict[str, float]:
         """Append the distances at this time."""
         R = self.results["d2"].shape[1]
         d2 = copy_distance(view.configuration().unflatten(0, (-1, R))).cpu()
-        row = {"step": torch.tensor([view.step]), "d2": d2.unsqueeze(0)}
-        self.results = {name: torch.cat([self.results[name], row[name]]) for name in row}
+        self.append({"step": torch.tensor(view.step), "d2": d2})
         return {"d2": d2.mean().item()}
 
     def dataset(self) -> Dataset:

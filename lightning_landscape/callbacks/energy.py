@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from lightning_landscape.callbacks.probe import Probe
 from lightning_landscape.callbacks.view import LossFn, View
-from lightning_landscape.clock import log_times, to_steps
+from lightning_landscape.clock import log_times
 
 if TYPE_CHECKING:
     from xarray import Dataset
@@ -45,11 +44,6 @@ class EnergyRelaxation(Probe):
         super().__init__(loss_fn)
         self.grid = [0.0, *log_times(first, last, per_decade)]
 
-    def events(self, time_step: float) -> list[int]:
-        """Return the steps of the grid."""
-        self._grid_steps = to_steps(self.grid, time_step)
-        return self._grid_steps
-
     def prepare(self, view: View) -> str:
         """Start empty tables; they grow by a row a measurement."""
         R = view.shape[0]
@@ -58,7 +52,7 @@ class EnergyRelaxation(Probe):
             names += ["test_energy", "test_accuracy"]
         self.results = {"step": torch.empty(0, dtype=torch.int64)}
         self.results |= {name: torch.empty(0, R, dtype=torch.float64) for name in names}
-        return f"at most {len(self._grid_steps)} evaluations of the energy"
+        return f"at most {len(self._steps)} evaluations of the energy"
 
     def measure(self, view: View, due: list[int]) -> dict[str, float]:
         """Append the values at this time."""
@@ -67,11 +61,10 @@ class EnergyRelaxation(Probe):
         with view.measuring(), torch.no_grad():
             row = {"energy": view.energy().double().cpu() / scale}
             if "test_energy" in self.results:
-                row |= {f"test_{name}": value for name, value in view.test_data().items()}
+                row |= {f"test_{name}": value.cpu() for name, value in view.test_data().items()}
         row["temperature"] = torch.as_tensor(view.temperature).double().cpu().expand(R)
-        row["step"] = torch.tensor(view.step)
-        self.results = {name: _append(self.results[name], row[name]) for name in self.results}
-        return {name: value.mean().item() for name, value in row.items() if name != "step"}
+        self.append(row | {"step": torch.tensor(view.step)})
+        return {name: value.mean().item() for name, value in row.items()}
 
     def dataset(self) -> Dataset:
         """Return energy, temperature (and test_energy, test_accuracy), each (t, replica)."""
@@ -85,7 +78,3 @@ class EnergyRelaxation(Probe):
             coords={"t": ("t", t, {"units": "step size x steps"})},
             attrs={"energy_unit": per_N},
         )
-
-
-def _append(rows: Tensor, row: Tensor) -> Tensor:
-    return torch.cat([rows, row.to(rows.dtype).unsqueeze(0)])

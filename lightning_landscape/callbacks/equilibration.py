@@ -10,7 +10,6 @@ from torch import Tensor
 
 from lightning_landscape.callbacks.probe import Probe
 from lightning_landscape.callbacks.view import LossFn, View
-from lightning_landscape.clock import to_steps
 from lightning_landscape.errors import require
 
 if TYPE_CHECKING:
@@ -44,11 +43,7 @@ class Equilibration(Probe):
         super().__init__(loss_fn)
         require(every > 0, "every", every, "must be > 0")
         require(last >= every, "last", last, f"must be at least every = {every}")
-        self.times = [k * every for k in range(int(last / every * (1 + 1e-9)) + 1)]
-
-    def events(self, time_step: float) -> list[int]:
-        """Return the steps of the regular times."""
-        return to_steps(self.times, time_step)
+        self.grid = [k * every for k in range(int(last / every * (1 + 1e-9)) + 1)]
 
     def prepare(self, view: View) -> str:
         """Start empty tables; they grow by a row a measurement."""
@@ -56,7 +51,7 @@ class Equilibration(Probe):
         self.results = {"step": torch.empty(0, dtype=torch.int64)}
         for name in ("energy", "temperature"):
             self.results[name] = torch.empty(0, R, dtype=torch.float64)
-        return f"at most {len(self.times)} evaluations of the energy"
+        return f"at most {len(self._steps)} evaluations of the energy"
 
     def measure(self, view: View, due: list[int]) -> dict[str, float]:
         """Append energies and temperatures; rates are those of the whole run until now."""
@@ -68,7 +63,7 @@ class Equilibration(Probe):
             "temperature": torch.as_tensor(view.temperature).double().cpu().expand(R),
             "step": torch.tensor(view.step),
         }
-        self._append(row)
+        self.append(row)
         self.results |= {f"{name}_rate": rate for name, rate in view.rates.items()}
         scalars: dict[str, Tensor] = {"energy": energy, **view.rates}
         return {f"{name} (mean)": value.nanmean().item() for name, value in scalars.items()}

@@ -81,7 +81,7 @@ class GradientNoise(NoiseProbe):
         self.results = {"step": torch.empty(0, dtype=torch.int64)}
         P: int = getattr(view.landscape, "samples", 0)
         what = f"{min(P, self.samples)} samples" if P else f"{self.groups} parts of a batch"
-        return f"at most {len(self._grid_steps)} measurements with the gradients of {what}"
+        return f"at most {len(self._steps)} measurements with the gradients of {what}"
 
     def measure(self, view: View, due: list[int]) -> dict[str, float]:
         """Append the noise at this time."""

@@ -15,7 +15,7 @@ from lightning_landscape.callbacks._spectrum_cost import (
 from lightning_landscape.callbacks._spectrum_record import spectra
 from lightning_landscape.callbacks.probe import Probe
 from lightning_landscape.callbacks.view import LossFn, View
-from lightning_landscape.clock import log_times, to_steps
+from lightning_landscape.clock import log_times
 from lightning_landscape.errors import nearest, require
 from lightning_landscape.observables.curvature.composed import MeanOverRanks
 from lightning_landscape.observables.curvature.kept_graph import HessianOperator
@@ -107,10 +107,6 @@ class HessianSpectrum(Probe):
 
     # when
 
-    def events(self, time_step: float) -> list[int]:
-        """Return the steps of the grid."""
-        return to_steps(self.grid, time_step)
-
     def afford(self, steps: list[int], view: View, end: float) -> list[int]:
         """Return ``steps``, thinned to at most ``max_share`` of the run's cost."""
         reached = [step for step in steps if step <= end]
@@ -171,12 +167,7 @@ class HessianSpectrum(Probe):
                 row = survey(operator, self.effort, self.parts)
         if isinstance(operator, TangentOperator):
             row["multiplier"] = operator.multiplier.double().cpu()
-        row["step"] = torch.tensor(view.step)
-        before = self.results
-        self.results = {
-            name: torch.cat([before.get(name, value[None][:0]), value[None]])
-            for name, value in row.items()
-        }
+        self.append(row | {"step": torch.tensor(view.step)})
         return {
             "hessian/highest": row["highest"][:, 0].mean().item(),
             "hessian/lowest": row["lowest"][:, 0].mean().item(),

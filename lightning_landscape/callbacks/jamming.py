@@ -10,7 +10,6 @@ from torch import Tensor
 
 from lightning_landscape.callbacks.probe import Probe
 from lightning_landscape.callbacks.view import View
-from lightning_landscape.clock import to_steps
 from lightning_landscape.energies.network import NetworkEnergy
 from lightning_landscape.errors import require
 from lightning_landscape.observables.gaps import hinge_loss, unsatisfied
@@ -58,11 +57,7 @@ class JammingHessian(Probe):
         super().__init__()
         right = len(times) > 0 and min(times) >= 0
         require(right, "times", list(times), "needs at least one time, all 0 or later")
-        self.times, self.dense_up_to = list(times), dense_up_to
-
-    def events(self, time_step: float) -> list[int]:
-        """Return the steps of the times."""
-        return to_steps(self.times, time_step)
+        self.grid, self.dense_up_to = list(times), dense_up_to
 
     def prepare(self, view: View) -> str:
         """Refuse what has no such parts, and start empty tables."""
@@ -76,7 +71,7 @@ class JammingHessian(Probe):
         remedy = "give the architecture dtype: float64"
         require(dtype == torch.float64, "dtype", dtype, "zero modes need float64", remedy)
         self.results = {"step": torch.empty(0, dtype=torch.int64)}
-        return f"{len(self.times)} measurements of {3 * N} gradients, {16 * R * N**2 / 1e6:.3g} MB"
+        return f"{len(self._steps)} measurements of {3 * N} gradients, {16 * R * N**2 / 1e6:.3g} MB"
 
     def measure(self, view: View, due: list[int]) -> dict[str, float]:
         """Append the spectra at this time."""
@@ -84,11 +79,7 @@ class JammingHessian(Probe):
         assert isinstance(energy, NetworkEnergy)
         with view.measuring():
             row = _row(energy)
-        row["step"] = torch.tensor(view.step)
-        self.results = {
-            name: torch.cat([self.results.get(name, value[None][:0]), value[None]])
-            for name, value in row.items()
-        }
+        self.append(row | {"step": torch.tensor(view.step)})
         negative, zero = row["negative"].double().mean(1), row["zero"].double().mean(1)
         return {
             "jamming/negative modes of H": negative[0].item(),

@@ -9,7 +9,7 @@ import torch
 
 from lightning_landscape.callbacks.probe import Probe
 from lightning_landscape.callbacks.view import LossFn, View
-from lightning_landscape.clock import log_times, to_steps
+from lightning_landscape.clock import log_times
 from lightning_landscape.dynamics.leimkuhler_matthews import LeimkuhlerMatthews
 from lightning_landscape.errors import UsageError, require
 from lightning_landscape.observables.learning_coefficient import learning_coefficient
@@ -78,10 +78,6 @@ class LearningCoefficient(Probe):
         self.chain = {"steps": steps, "burn_in": burn_in, "localisation": localisation}
         self.grid = list(log_times(first, last, per_decade))
 
-    def events(self, time_step: float) -> list[int]:
-        """Return the steps of the grid."""
-        return to_steps(self.grid, time_step)
-
     def prepare(self, view: View) -> str:
         """Start empty tables; they grow by a row a measurement."""
         self._temperature(view)
@@ -90,7 +86,7 @@ class LearningCoefficient(Probe):
         for name in ("learning_coefficient", "error", "mean_energy", "energy", "temperature"):
             self.results[name] = torch.empty(0, R, dtype=torch.float64)
         gradients = self.chain["steps"] + self.chain["burn_in"]
-        return f"at most {len(self.grid)} measurements of {gradients:.0f} gradients"
+        return f"at most {len(self._steps)} measurements of {gradients:.0f} gradients"
 
     def _temperature(self, view: View) -> float:
         if self.chain_temperature is not None:
@@ -113,7 +109,7 @@ class LearningCoefficient(Probe):
         row |= {"mean_energy": found.mean_energy, "energy": found.energy}
         came_from = torch.as_tensor(view.temperature).double().cpu()
         row["temperature"] = came_from.expand(view.shape[0])
-        self._append(row | {"step": torch.tensor(view.step)})
+        self.append(row | {"step": torch.tensor(view.step)})
         return {"learning_coefficient": found.value.mean().item()}
 
     def _describe(self, view: View) -> dict[str, Any]:

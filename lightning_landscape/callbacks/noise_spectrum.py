@@ -89,7 +89,7 @@ class NoiseSpectrum(NoiseProbe):
         require(self.k <= N, "k", self.k, f"must be at most N = {N}")
         self.results = {"step": torch.empty(0, dtype=torch.int64)}
         most = 2 * (_MAX_PRODUCTS + 2 * self.k + self.probes)
-        return f"at most {len(self._grid_steps)} times {most} products of 1.5 gradients"
+        return f"at most {len(self._steps)} times {most} products of 1.5 gradients"
 
     def measure(self, view: View, due: list[int]) -> dict[str, float]:
         """Append covariance and alignment at this time."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from torch import Tensor
 from lightning_landscape import records
 from lightning_landscape.callbacks._lightning import Callback
 from lightning_landscape.callbacks.view import LossFn, View
-from lightning_landscape.clock import next_event
+from lightning_landscape.clock import next_event, to_steps
 
 if TYPE_CHECKING:
     from xarray import Dataset
@@ -38,7 +38,8 @@ class Probe(Callback):
     loggers at the optimizer step. Every rank of a distributed run measures; rank zero writes. When
     the run ends it says what it has cost.
 
-    A subclass gives `events`, `prepare`, `measure` and `dataset`.
+    A subclass gives `prepare`, `measure` and `dataset`, and its times as ``grid`` or by its own
+    `events`.
 
     Args:
         loss_fn: the energy of a foreign module, ``loss_fn(pl_module, batch)``; see `View`.
@@ -58,9 +59,14 @@ class Probe(Callback):
 
     # what a subclass gives
 
+    grid: Sequence[float]
+
     def events(self, time_step: float) -> list[int]:
-        """Return the steps, sorted, at which to measure, where a step lasts ``time_step``."""
-        raise NotImplementedError
+        """Return the steps, sorted, at which to measure, where a step lasts ``time_step``.
+
+        They are those of the times in ``grid``, unless a subclass has its own way.
+        """
+        return to_steps(self.grid, time_step)
 
     def prepare(self, view: View) -> str:
         """Check the run, allocate ``results`` and return what it will cost, in a few words.
@@ -146,7 +152,7 @@ class Probe(Callback):
             if time.monotonic() - self._written_at > _SECONDS_BETWEEN_WRITES:
                 self.write(trainer)
 
-    def _append(self, row: dict[str, Tensor]) -> None:
+    def append(self, row: dict[str, Tensor]) -> None:
         """Append a row to the tables of ``results``; one that is missing starts with it."""
         for name, value in row.items():
             before = self.results.get(name, value[None][:0])

@@ -75,7 +75,7 @@ class Stationarity(Probe):
         require(interval > 0, "interval", interval, "must be greater than 0")
         require(0 <= first < last, "first", first, f"must be at least 0 and below last = {last}")
         require(sigmas > 0, "sigmas", sigmas, "must be greater than 0")
-        self.grid = np.arange(first, last + interval / 2, interval)
+        self.grid = np.arange(first, last + interval / 2, interval).tolist()
         self.second, self.sigmas = second, sigmas
 
     def events(self, time_step: float) -> list[int]:
@@ -113,9 +113,7 @@ class Stationarity(Probe):
         if self.results["begun"].item() == view.step - 1:
             sides = self._sides(now, view.time_step)
             scalars = {f"stationarity/{name}": side.mean().item() for name, side in sides.items()}
-            row = {**sides, "step": self.results["begun"]}
-            tables = {name: torch.cat([self.results[name], row[name][None]]) for name in row}
-            self.results = self.results | tables
+            self.append({**sides, "step": self.results["begun"]})
         if view.step in self._starts:
             self._renew_origin(now["x"], view.step)
             self.results = self.results | now | {"begun": torch.tensor(view.step)}

@@ -227,10 +227,10 @@ class TemperatureFluctuations(Probe):
         if "origin" not in self.results:
             self.results |= departure(view, self.k)
         elif self._lags & set(due):
-            self._append(displacements(view, self.results) | {"lag_step": torch.tensor(view.step)})
+            self.append(displacements(view, self.results) | {"lag_step": torch.tensor(view.step)})
         if self._looks & set(due):
             row = look(view, self.k, self.probes, self.boundary)
-            self._append(row | {"step": torch.tensor(view.step)})
+            self.append(row | {"step": torch.tensor(view.step)})
             scalars = {f"fluctuations/{k}": v.mean().item() for k, v in row.items() if v.ndim == 1}
         return scalars
 
