@@ -6,6 +6,7 @@ attributes of each variable, and in its own attributes what the run was. Any net
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 from collections.abc import Callable
@@ -57,8 +58,8 @@ def _flush_to_disk(path: Path) -> None:
 
 def _unwritable(path: Path, error: OSError) -> UsageError:
     return UsageError(
-        f"{path}: cannot be written ({error.strerror or error}); choose another folder with "
-        "--trainer.logger.save_dir, or make room"
+        f"{path}: cannot be written ({error.strerror or error}); choose another folder by "
+        "save_dir, or make room"
     )
 
 
@@ -68,7 +69,15 @@ def write(dataset: Dataset, path: str | os.PathLike[str]) -> None:
     Equal datasets give files with equal arrays and attributes: nothing in a record depends on when
     it was written.
     """
-    write_atomically(Path(path), lambda p: dataset.to_netcdf(p, engine="h5netcdf"))
+    import h5netcdf
+    from xarray.backends import H5NetCDFStore
+
+    # in memory first: on a full disk the HDF5 library leaves a file that it cannot close, and
+    # the process dies of that at its end
+    content = io.BytesIO()
+    with h5netcdf.File(content, "w") as file:
+        dataset.dump_to_store(H5NetCDFStore(file))
+    write_atomically(Path(path), lambda p: p.write_bytes(content.getbuffer()))
 
 
 def read(path: str | os.PathLike[str]) -> Dataset:

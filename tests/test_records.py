@@ -1,4 +1,5 @@
 import os
+import resource
 import stat
 
 import numpy as np
@@ -40,6 +41,24 @@ def test_a_failure_while_writing_leaves_the_previous_file_and_no_other(tmp_path)
         records.write_atomically(path, fail)
     assert path.read_text() == "previous"
     assert os.listdir(tmp_path) == ["record"]
+
+
+@pytest.fixture
+def no_room():
+    """Let no file grow beyond 1000 bytes, as a full disk would."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_without_room_the_previous_record_stays_and_one_sentence_says_so(tmp_path, no_room):
+    path = tmp_path / "aging.nc"
+    path.write_text("previous")
+    with pytest.raises(UsageError, match=r"^[^\n]*cannot be written \(File too large\); [^\n]*$"):
+        records.write(dataset(0.5), path)
+    assert path.read_text() == "previous"
+    assert os.listdir(tmp_path) == ["aging.nc"]
 
 
 def test_the_content_is_complete_before_the_name_points_to_it(tmp_path):

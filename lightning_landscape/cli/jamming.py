@@ -24,8 +24,8 @@ def main(args: list[str]) -> int:
     quiet()
     parser = _parser()
     config = parser.parse_args(with_packaged_config(args[1:]))
-    folder = claim(Path(config.save_dir) / config.experiment, _resolved(parser, config))
     study: Experiment = parser.instantiate_classes(config).jamming
+    folder = claim(Path(config.save_dir) / config.experiment, _resolved(parser, config))
     record = folder.path / "probes" / "jamming.nc"
     text = (folder.path / "config.yaml").read_text()
     study.run(record, {"config": text}, tell=lambda line: print(line, flush=True))

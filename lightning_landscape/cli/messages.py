@@ -15,8 +15,15 @@ from lightning_landscape.data.dataset import Dataset
 from lightning_landscape.energies.architectures import Architecture
 from lightning_landscape.energies.energy import Energy
 from lightning_landscape.errors import nearest
+from lightning_landscape.jamming import Family, Study
 
 __all__ = ["one_sentence"]
+
+# What stands before a reason, once for each level of nesting.
+_WRAPPER = (
+    r"""(?:Parser key "[\w.]+":|Problem with given class_path '[\w.]+':"""
+    r"""|Type .* expects a function or a callable class:)"""
+)
 
 
 def one_sentence(message: str, options: Iterable[str] = ()) -> str:
@@ -26,18 +33,22 @@ def one_sentence(message: str, options: Iterable[str] = ()) -> str:
         message: what jsonargparse says.
         options: the keys that the verb knows.
     """
-    key = _first(r'Parser key "([\w.]+)"', message)
+    key = _path(message)
     for explain in (
         _file,
+        _not_a_mapping,
         _unknown_argument,
         _unknown_class,
+        _wrong_kind,
         _wrong_type,
+        _wrong_choice,
         _unknown_option,
         _missing,
     ):
         if sentence := explain(message, key, options):
             return sentence
-    return " ".join(message.split())[:400]
+    reason = " ".join(re.sub(f"({_WRAPPER}\\s*)+", "", message, count=1).split())
+    return f"{key}: {reason}"[:400] if key else reason[:400]
 
 
 def _first(pattern: str, text: str) -> str:
@@ -45,20 +56,38 @@ def _first(pattern: str, text: str) -> str:
     return found.group(1) if found else ""
 
 
+def _path(message: str) -> str:
+    """Return the path of the key at fault: each deeper indentation has a part of it."""
+    parts, deepest = [], -1
+    for indent, part in re.findall(r'^( *)(?:Type .*: )?Parser key "([\w.]+)"', message, re.M):
+        if len(indent) > deepest:
+            parts.append(part)
+            deepest = len(indent)
+    return ".".join(parts)
+
+
 def _file(message: str, key: str, options: Iterable[str]) -> str:
     path = _first(r"File does not exist: '([^']+)'", message)
     return path and f"{key} = {path}: there is no such file"
 
 
-def _unknown_argument(message: str, key: str, options: Iterable[str]) -> str:
-    found = re.search(r"class_path '([\w.]+)':\s+Option '([\w.]+)' is not accepted", message)
-    if not found:
+def _not_a_mapping(message: str, key: str, options: Iterable[str]) -> str:
+    if "Unexpected config:" not in message:
         return ""
-    path, argument = found.groups()
+    return "config: must hold keys with values, as the files in configs/ do"
+
+
+def _unknown_argument(message: str, key: str, options: Iterable[str]) -> str:
+    path = _first(r"class_path[ =]'([\w.]+)'[^']*Option '", message) or _first(
+        r"Option '[\w.]+' is not accepted\. Got value: Namespace\(class_path='([\w.]+)'", message
+    )
+    if not path:
+        return ""
+    argument = _first(r"Option '(\w+)[\w.]*' is not accepted", message)
     cls: Any = locate(path)
     known = [name for name in inspect.signature(cls).parameters if name != "params"]
     name = path.rsplit(".", 1)[-1]
-    close = nearest(argument, known)
+    close = nearest(argument, [*known, "init_args"])
     return f"{key}: {name} has no argument {argument}{close}; it takes {', '.join(known)}"
 
 
@@ -68,30 +97,52 @@ def _unknown_class(message: str, key: str, options: Iterable[str]) -> str:
     )
     if not name or _first(r"Expected a <class '(\w+)'>", message) in ("int", "float", "bool"):
         return ""
+    known = set(_class_names())
+    if name in known:
+        return f"{key}: {name} is of another kind than the classes that belong here"
     return (
-        f"{key}: there is no class {name}{nearest(name, set(_class_names()))}; "
+        f"{key}: there is no class {name}{nearest(name, known)}; "
         "classes from elsewhere are named with their module, as in my_package.my_module.MyClass"
     )
+
+
+def _wrong_kind(message: str, key: str, options: Iterable[str]) -> str:
+    kind = _first(r"Not a valid subclass of (\w+)", message)
+    return kind and f"{key}: must be a {kind}, named by class_path, with its init_args"
 
 
 def _wrong_type(message: str, key: str, options: Iterable[str]) -> str:
     found = re.search(r"Expected an? <class '(\w+)'>", message)
     if not found:
         return ""
-    inner = re.findall(r'Parser key "([\w.]+)"', message)[1:]
-    path = ".".join([key, *inner])
     value = _first(r"(?:Given|Got) value: ([^\n]*?)(?:\. Got value.*)?(?:\n|$)", message)
-    kind = {"int": "a whole number", "float": "a number", "str": "text", "bool": "true or false"}
+    kind = {
+        "int": "a whole number",
+        "float": "a number",
+        "str": "text",
+        "bool": "true or false",
+        "list": "a list, as in [1, 2]",
+    }
     whole = _first(r"^(\d+)\.0$", value)
     remedy = f"; write {whole}" if whole and found.group(1) == "int" else ""
-    return f"{path} = {value}: must be {kind.get(found.group(1), found.group(1))}{remedy}"
+    return f"{key} = {value}: must be {kind.get(found.group(1), found.group(1))}{remedy}"
+
+
+def _wrong_choice(message: str, key: str, options: Iterable[str]) -> str:
+    found = re.search(r"Expected a typing\.Literal\[([^\]]*)\]\. Got value: (\S*)", message)
+    if not found:
+        return ""
+    choices = re.findall(r"'([^']*)'", found.group(1))
+    value = found.group(2)
+    return f"{key} = {value}: must be one of {', '.join(choices)}{nearest(value, choices)}"
 
 
 def _unknown_option(message: str, key: str, options: Iterable[str]) -> str:
-    option = _first(r"does not accept option '([\w.]+)'", message) or _first(
+    option = _first(r"[Oo]ption '([\w.]+)'", message) or _first(
         r"[Uu]nrecognized arguments?: (\S+)", message
     )
     option = option.lstrip("-").split("=")[0]
+    option = re.split(r"\.(?:class_path|init_args)\b", option)[0]
     names = list(options)
     # in a file the key stands under its section, and is named without it
     close = nearest(option, names) or nearest(option, [name.split(".")[-1] for name in names])
@@ -99,13 +150,14 @@ def _unknown_option(message: str, key: str, options: Iterable[str]) -> str:
 
 
 def _missing(message: str, key: str, options: Iterable[str]) -> str:
-    missing = _first(r"arguments are required: (?:\w+\.)?(\S+)", message)
-    return missing and f"{missing} is missing; give a configuration with --config"
+    missing = _first(r"arguments are required: ([\w.]+)", message)
+    path = ".".join(part for part in (key, missing) if part)
+    return missing and f"{path} is missing; give it in a configuration, with --config"
 
 
 def _class_names() -> Iterator[str]:
     """Yield the short names that a configuration may use."""
-    waiting: list[type] = [Energy, Optimizer, Callback, Architecture, Dataset]
+    waiting: list[type] = [Energy, Optimizer, Callback, Architecture, Dataset, Study, Family]
     while waiting:
         cls = waiting.pop()
         yield cls.__name__

@@ -58,8 +58,7 @@ def claim(experiment: Path, config: str) -> RunFolder:
         folder = _unfinished(experiment, config) or _new(experiment, config)
     except OSError as error:
         raise UsageError(
-            f"{experiment}: cannot be written ({error.strerror}); choose another folder with "
-            "--trainer.logger.save_dir"
+            f"{experiment}: cannot be written ({error.strerror}); choose another folder by save_dir"
         ) from error
     os.environ[_CLAIMED] = str(folder.path)
     return folder

@@ -1,0 +1,117 @@
+"""What the verb jamming says of mistakes at every level of its file."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lightning_landscape.__main__ import main
+
+GOOD = yaml.safe_load("""
+jamming:
+  study:
+    class_path: Scan
+    init_args:
+      families:
+        - depth: 1
+          widths: [4]
+          data: {class_path: RandomData, init_args: {samples: 400, dimension: 5}}
+      samples: [20]
+  optimizer: {class_path: DecayingAdam, init_args: {lr: 0.01}}
+  steps: 5
+""")
+STUDY = ("jamming", "study", "init_args")
+FAMILY = (*STUDY, "families", 0)
+DATA, OPTIMIZER = (*FAMILY, "data"), ("jamming", "optimizer")
+
+
+def changed(place, key, value=None, old=None):
+    """GOOD with ``key`` = ``value`` at ``place``, or with ``old`` named ``key`` there."""
+    config = copy.deepcopy(GOOD)
+    level = config
+    for part in place:
+        level = level[part]
+    level[key] = value if old is None else level.pop(old)
+    return config
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        (changed((), "experimnt", "a"), "experimnt: there is no such option (did you mean experi"),
+        (changed((), "jaming", old="jamming"), ": there is no such option (did you mean jamming."),
+        (changed(("jamming",), "studdy", old="study"), "studdy: there is no such option (did you "),
+        (
+            changed(STUDY, "sample", old="samples"),
+            "jamming.study: Scan has no argument sample (di",
+        ),
+        (
+            changed(FAMILY, "width", old="widths"),
+            "jamming.study.families: Family has no argument",
+        ),
+        (
+            changed((*DATA, "init_args"), "dimensions", old="dimension"),
+            "jamming.study.families.data: RandomData has no argument dimensions (did you mean dim",
+        ),
+        (
+            changed((*OPTIMIZER, "init_args"), "evry", 3),
+            "jamming.optimizer: DecayingAdam has no argument evry (did you mean every?)",
+        ),
+        (
+            changed(STUDY[:-1], "init_arg", old="init_args"),
+            "jamming.study: Study has no argument init_arg (did you mean init_args?)",
+        ),
+        (
+            changed(STUDY[:-1], "classpath", old="class_path"),
+            "jamming.study: must be a Study, named by class_path, with its init_args",
+        ),
+        (
+            changed(STUDY[:-1], "class_path", "Scann"),
+            "study: there is no class Scann (did you mean",
+        ),
+        (
+            changed(DATA, "class_path", "RandomDat"),
+            "jamming.study.families.data: there is no class RandomDat (did you mean RandomData?)",
+        ),
+        (
+            changed(OPTIMIZER, "class_path", "Digits"),
+            "jamming.optimizer: Digits is of another kind than the classes that belong here",
+        ),
+        (
+            changed(DATA, "class_path", "torch.optim.SGD"),
+            "jamming.study.families.data: Import path torch.optim.SGD does not correspond to a",
+        ),
+        (changed(STUDY, "samples", 20), "jamming.study.samples = 20: must be a list, as in [1, 2]"),
+        (changed(FAMILY, "widths", ["a"]), "jamming.study.families.widths = a: must be a number"),
+        (
+            changed((*OPTIMIZER, "init_args"), "lr", "fast"),
+            "jamming.optimizer.lr = fast: must be a number",
+        ),
+        (
+            changed(FAMILY, "activation", "rleu"),
+            "jamming.study.families.activation = rleu: must be one of relu, tanh, erf, gelu, linear"
+            " (did you mean relu?)",
+        ),
+        ({"jamming": {"steps": 3}}, "jamming.study is missing; give it in a configuration"),
+        (changed(FAMILY, "data", None), "jamming.study.families.data"),
+        ([1, 2], "config: must hold keys with values"),
+        (None, "config: must hold keys with values"),
+    ],
+)
+def test_the_key_the_value_and_the_remedy(config, sentence, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("wrong.yaml").write_text("" if config is None else yaml.safe_dump(config))
+    assert main(["jamming", "--config", "wrong.yaml"]) == 2
+    error = capsys.readouterr().err
+    assert sentence in error and error.startswith("error: ") and error.count("\n") == 1
+    assert len(error) < 250
+    assert not Path("logs").exists()
+
+
+@pytest.mark.parametrize("argument", ["--jamming.study.seeds=0", "--jamming.processes=0"])
+def test_a_number_out_of_range_leaves_no_run_folder(argument, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("good.yaml").write_text(yaml.safe_dump(GOOD))
+    assert main(["jamming", "--config", "good.yaml", argument]) == 2
+    assert not Path("logs").exists()
