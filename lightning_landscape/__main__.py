@@ -31,7 +31,10 @@ def usage() -> str:
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run a verb; return the exit status: 0, or 2 after a sentence about what was wrong."""
+    """Run a verb; return the exit status.
+
+    It is 0, or 2 after a sentence about what was wrong, or 130 after an interruption by Ctrl-C.
+    """
     args = sys.argv[1:] if args is None else args
     if not args or args[0] in ("-h", "--help"):
         print(usage())
@@ -51,6 +54,9 @@ def main(args: list[str] | None = None) -> int:
             raise
         print(f"error: {sentence}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command takes it up again", file=sys.stderr)
+        return 130
 
 
 def _usage_error(error: BaseException | None) -> UsageError | None:

@@ -13,3 +13,12 @@ def test_what_a_callback_refuses_in_a_configuration_is_a_sentence(tmp_path, caps
     printed = capsys.readouterr().err.strip()
     assert printed.endswith("gamma_window = [0.1, 0.01]: must be [low, high] with 0 < low < high")
     assert "Traceback" not in printed
+
+
+def test_an_interruption_is_a_sentence_and_no_traceback(monkeypatch, capsys):
+    def interrupted(args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lightning_landscape.cli.report.main", interrupted)
+    assert main(["report", "logs"]) == 130
+    assert capsys.readouterr().err == "interrupted; the same command takes it up again\n"
