@@ -25,6 +25,9 @@ _WRAPPER = (
     r"""|Type .* expects a function or a callable class:)"""
 )
 
+# Whose sections are found in a configuration that was given to another verb.
+_VERBS = {"jamming": "jamming", "model": "fit", "trainer": "fit"}
+
 
 def one_sentence(message: str, options: Iterable[str] = ()) -> str:
     """Return what is wrong in one sentence: the key, the value, what is admissible.
@@ -146,6 +149,9 @@ def _unknown_option(message: str, key: str, options: Iterable[str]) -> str:
     names = list(options)
     # in a file the key stands under its section, and is named without it
     close = nearest(option, names) or nearest(option, [name.split(".")[-1] for name in names])
+    section = option.split(".")[0]
+    if section in _VERBS and section not in {name.split(".")[0] for name in names}:
+        close = f"; it belongs to the verb {_VERBS[section]}"
     return option and f"{option}: there is no such option{close}"
 
 

@@ -95,6 +95,10 @@ def changed(place, key, value=None, old=None):
         ),
         ({"jamming": {"steps": 3}}, "jamming.study is missing; give it in a configuration"),
         (changed(FAMILY, "data", None), "jamming.study.families.data"),
+        (
+            changed((), "trainer", {"max_steps": 3}),
+            "trainer.max_steps: there is no such option; it belongs to the verb fit",
+        ),
         ([1, 2], "config: must hold keys with values"),
         (None, "config: must hold keys with values"),
     ],
