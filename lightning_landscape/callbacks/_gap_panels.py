@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from lightning_landscape.observables.gaps import size_density
 from lightning_landscape.observables.statistics import mean_and_error
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from xarray import DataArray, Dataset
+    from xarray import Dataset
 
-__all__ = ["avalanches", "distribution", "sizes", "unsatisfied"]
+__all__ = [
+    "SATISFIED",
+    "UNSATISFIED",
+    "avalanches",
+    "distribution",
+    "draw_side",
+    "sizes",
+    "unsatisfied",
+]
+
+Array = NDArray[Any]
+
+UNSATISFIED = ("tab:red", r"$\Delta / \sqrt{L}$, unsatisfied")
+SATISFIED = ("tab:blue", r"$|\Delta|$, satisfied")
 
 
 def unsatisfied(dataset: Dataset, axes: Axes) -> None:
@@ -37,28 +52,47 @@ def distribution(dataset: Dataset, axes: Axes) -> None:
     last, edges = dataset.isel(t=-1), dataset["edge"].to_numpy()
     jammed = np.flatnonzero(last["satisfied"] == 0)  # the fits are of these
     replicas = last.isel(replica=jammed) if len(jammed) else last
-    sides = [
-        ("positive_rescaled", "theta", 1, "tab:red", r"$\Delta / \sqrt{L}$, unsatisfied"),
-        ("negative", "gamma", -1, "tab:blue", r"$|\Delta|$, satisfied"),
-    ]
-    for side, name, sign, color, label in sides:
-        density, error = _density(replicas[side], edges)
-        shown = density > 0
-        if not shown.any():
-            continue
-        x = np.sqrt(edges[1:] * edges[:-1])
-        below = np.minimum(error, 0.9 * density)  # a log axis has no zero
-        bars = np.stack([below, error])[:, shown]
-        axes.errorbar(
-            x[shown], density[shown], bars, fmt="o", markersize=3, color=color, label=label
-        )
-        if f"{side}_exact" in last:
-            axes.plot(x[shown], last[f"{side}_exact"][shown], color=color, linewidth=1)
-        elif np.isfinite(last[name]):
-            window = np.array(dataset.attrs[f"{name}_window"])
-            _law(axes, x, density, window, sign * float(last[name]), color)
+    for side, counts, name, sign in (
+        (UNSATISFIED, "positive_rescaled", "theta", 1),
+        (SATISFIED, "negative", "gamma", -1),
+    ):
+        law = (dataset.attrs[f"{name}_window"], sign * float(last[name]))
+        exact = last.get(f"{counts}_exact")
+        draw_side(axes, replicas[counts].to_numpy(), edges, side, law, exact)
     axes.set(xscale="log", yscale="log", xlabel="gap", ylabel=f"density at t = {last['t']:.4g}")
     axes.legend(frameon=False, fontsize="small")
+
+
+def draw_side(
+    axes: Axes,
+    counts: Array,
+    edges: Array,
+    side: tuple[str, str],
+    law: tuple[Sequence[float], float],
+    exact: ArrayLike | None = None,
+) -> None:
+    """Draw the density of the gaps of one side, and the exact one or the law fitted to it.
+
+    Args:
+        axes: logarithmic in both.
+        counts: in each bin, shape (replicas, bins).
+        edges: of the bins.
+        side: its colour and its label.
+        law: a window and the exponent there.
+        exact: the exact density in each bin, if it is known.
+    """
+    color, label = side
+    density, error = _density(counts, edges)
+    x, shown = np.sqrt(edges[1:] * edges[:-1]), density > 0
+    if not shown.any():
+        return
+    below = np.minimum(error, 0.9 * density)  # a log axis has no zero
+    bars = np.stack([below, error])[:, shown]
+    axes.errorbar(x[shown], density[shown], bars, fmt="o", markersize=3, color=color, label=label)
+    if exact is not None:
+        axes.plot(x[shown], np.asarray(exact)[shown], color=color, linewidth=1)
+    elif np.isfinite(law[1]):
+        _law(axes, x, density, np.array(law[0]), law[1], color)
 
 
 def avalanches(dataset: Dataset, axes: Axes) -> None:
@@ -94,20 +128,17 @@ def sizes(dataset: Dataset, axes: Axes) -> None:
     axes.legend(frameon=False, fontsize="small")
 
 
-def _density(counts: DataArray, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _density(counts: Array, edges: Array) -> tuple[Array, Array]:
     """Return the density of one side, and its error: of counting, or between the replicas."""
-    total = float(counts.sum())
-    width = np.diff(edges) * max(total, 1)
-    n, R = counts.sum("replica").to_numpy(), counts.sizes["replica"]
+    width = np.diff(edges) * max(counts.sum(), 1)
+    n, R = counts.sum(0), len(counts)
     error = np.sqrt(n)
     if R > 1:
-        error = np.maximum(error, np.sqrt(R) * counts.std("replica", ddof=1).to_numpy())
+        error = np.maximum(error, np.sqrt(R) * counts.std(0, ddof=1))
     return n / width, error / width
 
 
-def _law(
-    axes: Axes, x: np.ndarray, density: np.ndarray, window: np.ndarray, s: float, color: str
-) -> None:
+def _law(axes: Axes, x: Array, density: Array, window: Array, s: float, color: str) -> None:
     """Draw x^s on its window, with the weight of the points there."""
     inside = (x > window[0]) & (x < window[1])
     scale = (density * x)[inside].sum() / (x ** (s + 1))[inside].sum()  # bins are as wide as x

@@ -6,7 +6,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+
+from lightning_landscape.callbacks._changes_record import avalanche_sizes, last_minima
+from lightning_landscape.callbacks._gap_panels import SATISFIED, UNSATISFIED, draw_side
+from lightning_landscape.observables.gaps import (
+    SATISFIED_BELOW,
+    log_counts,
+    size_density,
+    transition_exponents,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,30 +32,32 @@ def transition(dataset: Dataset, axes: Axes) -> None:
     """Draw the share of networks that jam against P/N, and the fitted law, for each point."""
     from scipy.special import ndtr
 
+    fixed = "P" if dataset.attrs["varied"] == "h" else "N"
     for k in range(dataset.sizes["points"]):
         at = dataset.isel(run=np.flatnonzero(dataset["point"] == k), points=k)
-        N, r_c, s = int(at["point_N"]), float(at["ratio"]), float(at["spread"])
-        P, share, error = _means(at["P"].to_numpy(), at["jammed"].to_numpy())
-        points = axes.errorbar(P / N, share, error, fmt="o", markersize=4)
-        r = np.geomspace((P / N).min() * 0.9, (P / N).max() * 1.1, 200)
-        label = f"depth {int(at['point_depth'])}, N = {N}"
-        color = points.lines[0].get_color()
-        axes.plot(r, ndtr(np.log(r / r_c) / s), color=color, linewidth=1, label=label)
+        ratio, share, error = _means((at["P"] / at["N"]).to_numpy(), at["jammed"].to_numpy())
+        points = axes.errorbar(ratio, share, error, fmt="o", markersize=4)
+        r = np.geomspace(ratio.min() * 0.9, ratio.max() * 1.1, 200)
+        label = f"depth {int(at['point_depth'])}, {fixed} = {int(at[f'point_{fixed}'])}"
+        law = ndtr(np.log(r / float(at["ratio"])) / float(at["spread"]))
+        axes.plot(r, law, color=points.lines[0].get_color(), linewidth=1, label=label)
     axes.set(xscale="log", xlabel="P / N", ylabel="share that jams")
     axes.legend(frameon=False, fontsize="small")
 
 
 def line(dataset: Dataset, axes: Axes) -> None:
-    """Draw P* against N, and the line P = 3 N that large networks on random data lie on."""
-    N = dataset["point_N"].to_numpy().astype(float)
+    """Draw P against N at the transition, and P = 3 N, where large networks on random data are."""
+    N, P = dataset["point_N"].to_numpy().astype(float), dataset["point_P"].to_numpy()
+    relative = (dataset["ratio_error"] / dataset["ratio"]).to_numpy()
     for depth in np.unique(dataset["point_depth"]):
         of = dataset["point_depth"].to_numpy() == depth
-        P = (dataset["ratio"].to_numpy() * N)[of]
-        error = (dataset["ratio_error"].to_numpy() * N)[of]
-        axes.errorbar(N[of], P, error, fmt="o", markersize=4, label=f"depth {depth}")
+        # the error is that of what was varied
+        error = {"xerr": N * relative} if dataset.attrs["varied"] == "h" else {"yerr": P * relative}
+        bars = {axis: values[of] for axis, values in error.items()}
+        axes.errorbar(N[of], P[of], **bars, fmt="o", markersize=4, label=f"depth {depth}")
     ends = np.array([N.min() / 1.5, N.max() * 1.5])
     axes.plot(ends, 3 * ends, color="black", linewidth=1, label="P = 3 N (Geiger 2019)")
-    axes.set(xscale="log", yscale="log", xlabel="N", ylabel="P*")
+    axes.set(xscale="log", yscale="log", xlabel="N", ylabel="P at the transition")
     axes.legend(frameon=False, fontsize="small")
 
 
@@ -56,7 +68,12 @@ def scan(dataset: Dataset) -> list[Panel]:
     if "test_error" in dataset:
         panels.append(_test_errors)
     if "avalanche" in dataset:
-        panels.append(_avalanches)
+        panels += (
+            [_avalanches, _decompression]
+            if np.ptp(dataset["change_P"].to_numpy()[0])
+            else [_avalanches]
+        )
+        panels += [_gaps] if dataset["gap"].notnull().any() else []
     return panels
 
 
@@ -93,19 +110,42 @@ def _test_errors(dataset: Dataset, axes: Axes) -> None:
     axes.legend(frameon=False)
 
 
+def _decompression(dataset: Dataset, axes: Axes) -> None:
+    """Draw the loss of each network that was jammed against P/N, change after change."""
+    jammed = dataset.isel(run=np.flatnonzero(dataset["jammed"]))
+    ratio, L = jammed["change_P"] / jammed["N"], jammed["change_loss"]
+    axes.plot(ratio.T, L.T.where(L.T >= SATISFIED_BELOW), ".-", markersize=3, linewidth=1)
+    axes.set(yscale="log", xlabel="P / N after each change", ylabel="loss")
+
+
 def _avalanches(dataset: Dataset, axes: Axes) -> None:
-    jammed = dataset["jammed"].to_numpy()
-    kinds = {"avalanche": "some patterns replaced", "avalanche_control": "none replaced"}
-    for name, label in kinds.items():
-        S = dataset[name].to_numpy()[jammed].astype(float)
-        if len(S) and S.max() > 0:
-            edges = np.geomspace(0.5, S.max() + 1, 16)
-            density = np.histogram(S, edges)[0] / (len(S) * np.diff(edges))
-            centres = np.sqrt(edges[1:] * edges[:-1])
-            axes.plot(centres[density > 0], density[density > 0], "o", markersize=4, label=label)
-            axes.set(xscale="log", yscale="log")
-            axes.legend(frameon=False)
-    axes.set(xlabel="avalanche S of the jammed", ylabel="P(S)")
+    """Draw the distribution of the sizes of avalanches in the jammed phase, and the control."""
+    control = dataset["avalanche"].isel(change=0)[np.flatnonzero(dataset["jammed"])]
+    for sizes, label in (
+        (avalanche_sizes(dataset), "after a change"),
+        (control, "without a change"),
+    ):
+        S = torch.from_numpy(sizes.to_numpy().astype(float)).nan_to_num()
+        x, density, error = (values.numpy() for values in size_density(S))
+        shown = density > 0
+        below = np.minimum(error, 0.9 * density)  # a log axis has no zero
+        bars = np.stack([below, error])[:, shown]
+        axes.errorbar(x[shown], density[shown], bars, fmt="o", markersize=4, label=label)
+    axes.set(xscale="log", yscale="log", xlabel="avalanche size S", ylabel="P(S)")
+    axes.legend(frameon=False)
+
+
+def _gaps(dataset: Dataset, axes: Axes) -> None:
+    """Draw the gaps of the last minima on both sides, with the laws fitted to them."""
+    gaps, loss = last_minima(dataset)
+    theta, gamma = transition_exponents(gaps, loss)
+    edges = torch.logspace(-9, 4, 131, dtype=torch.float64)
+    rescaled = gaps / loss.sqrt()[:, None]
+    for side, fit, x in ((UNSATISFIED, theta, rescaled), (SATISFIED, gamma, -gaps)):
+        law = ((fit.low, fit.high), fit.exponent)
+        draw_side(axes, log_counts(x, edges).numpy(), edges.numpy(), side, law)
+    axes.set(xscale="log", yscale="log", xlabel="gap", ylabel="density in the last minima")
+    axes.legend(frameon=False, fontsize="small")
 
 
 def _means(x: Array, y: Array) -> tuple[Array, Array, Array]:

@@ -12,13 +12,15 @@ from lightning_landscape.callbacks.probe import Probe
 from lightning_landscape.callbacks.view import GapFn, View
 from lightning_landscape.clock import log_times, to_steps
 from lightning_landscape.errors import UsageError, require
-from lightning_landscape.observables.exponents import PowerLaw, fit_power_law, fit_size_law
+from lightning_landscape.observables.exponents import PowerLaw, fit_size_law
 from lightning_landscape.observables.gaps import (
+    GAMMA_WINDOW,
     SATISFIED_BELOW,
+    THETA_WINDOW,
     avalanches,
     hinge_loss,
     log_counts,
-    satisfied,
+    transition_exponents,
     unsatisfied,
 )
 
@@ -45,10 +47,9 @@ class GapDistribution(Probe):
 
         P(Delta) ~ (Delta / sqrt L)^theta,   P(-Delta) ~ |Delta|^-gamma,
 
-    by maximum likelihood on the windows stated, see `fit_power_law`, from the replicas that are not
-    satisfied: where a network fits, many gaps lie at 0 up to rounding, and belong to no power law.
-    They mean something in a minimum near the transition only. The sizes of all
-    avalanches, from 1 to P, are fitted by size^-tau in the same way.
+    by maximum likelihood on the windows stated, from the replicas that are not satisfied; see
+    `transition_exponents`. They mean something in a minimum near the transition only. The sizes of
+    all avalanches, from 1 to P, are fitted by size^-tau in the same way.
 
     The gaps are those of the training data of a `NetworkEnergy`. In a foreign project they are
     what ``gap_fn`` returns, for example ``classification_gaps(pl_module(batch[0]), batch[1])``; of
@@ -79,8 +80,8 @@ class GapDistribution(Probe):
         first: float = 1,
         last: float = 1_000_000,
         per_decade: int = 10,
-        theta_window: Window = (0.01, 1.0),
-        gamma_window: Window = (0.001, 0.1),
+        theta_window: Window = THETA_WINDOW,
+        gamma_window: Window = GAMMA_WINDOW,
         gap_fn: GapFn | None = None,
     ) -> None:
         super().__init__()
@@ -170,9 +171,8 @@ class GapDistribution(Probe):
 
     def _exponents(self) -> dict[str, float]:
         gaps = self.results["gap"]
-        jammed = gaps.where(~satisfied(gaps)[:, None], torch.nan)
-        theta = fit_power_law(_rescaled(gaps), *self.windows["theta"], seed=0)
-        gamma = fit_power_law(-jammed, *self.windows["gamma"], seed=0)
+        windows = (self.windows["theta"], self.windows["gamma"])
+        theta, gamma = transition_exponents(gaps, hinge_loss(gaps), *windows)
         numbers = _numbers("theta", theta, theta.exponent)
         numbers |= _numbers("gamma", gamma, -gamma.exponent)
         if "became_satisfied" in self.results and gaps.shape[1] > 1:

@@ -8,23 +8,34 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lightning_landscape.callbacks._changes_record import (
+    avalanche_sizes,
+    last_minima,
+    place_of_exit,
+)
 from lightning_landscape.cli.table import Row
+from lightning_landscape.observables.exponents import PowerLaw, fit_size_law
+from lightning_landscape.observables.gaps import transition_exponents, unsatisfied
+from lightning_landscape.theory.jamming import NETWORKS
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from xarray import DataArray, Dataset
 
 __all__ = ["scan_rows", "transition_rows"]
 
-_SOURCE = "Geiger 2019, N ~ 8000"
+_SOURCE = NETWORKS.source
 
 
 def transition_rows(dataset: Dataset) -> Iterator[Row]:
     """Yield r_c = P*/N of each point; for random data beside that of large networks."""
     known = 3.0 if "RandomData" in dataset.attrs.get("config", "") else math.nan
+    in_width = dataset.attrs["varied"] == "h"
     for k in range(dataset.sizes["points"]):
         at = dataset.isel(points=k)
-        name = f"r_c = P*/N (depth {int(at['point_depth'])}, N = {int(at['point_N'])})"
-        note = "a bound: widen the ratios" if at["bound"] else ""
+        fixed = f"P = {int(at['point_P'])}" if in_width else f"N = {int(at['point_N'])}"
+        name = f"r_c = {'P/N*' if in_width else 'P*/N'} (depth {int(at['point_depth'])}, {fixed})"
+        note = f"a bound: widen the {'widths' if in_width else 'ratios'}" if at["bound"] else ""
         yield Row(name, float(at["ratio"]), float(at["ratio_error"]), known, _SOURCE, note)
 
 
@@ -42,11 +53,48 @@ def scan_rows(dataset: Dataset) -> Iterator[Row]:
         for name, words in (
             ("test_error", "test error"),
             ("early_test_error", "early stopping"),
-            ("avalanche", "avalanche"),
-            ("avalanche_control", "avalanche, none replaced"),
         ):
             if name in at:
                 yield _row(f"{words} ({place})", at[name])
+        if "avalanche" in at and jammed.sizes["run"]:
+            yield from _avalanche_rows(place, jammed)
+            yield from _minima_rows(place, jammed)
+
+
+def _avalanche_rows(place: str, jammed: Dataset) -> Iterator[Row]:
+    """Yield the mean size of avalanches in the jammed phase, that without a change, and tau."""
+    sizes = avalanche_sizes(jammed)
+    yield _row(f"avalanche ({place})", sizes.mean("change").dropna("run"))
+    yield _row(f"the same without a change ({place})", jammed["avalanche"].isel(change=0))
+    law = fit_size_law(sizes, 1, int(jammed["P"].max()))
+    if np.isfinite(law.exponent):
+        yield _exponent(f"τ of avalanche sizes ({place})", law, -law.exponent)
+
+
+def _minima_rows(place: str, jammed: Dataset) -> Iterator[Row]:
+    """Yield where changes led out of the jammed phase, and what the last minima before were."""
+    exits = place_of_exit(jammed).dropna("run")
+    if exits.sizes["run"]:
+        yield _row(f"P/N where they fit again ({place})", exits)
+    gaps, loss = last_minima(jammed)
+    if not len(loss):
+        return
+    N = int(jammed["N"][0])
+    yield _row(f"L of the last minima ({place})", loss)
+    yield _row(f"N_Δ/N of the last minima ({place})", unsatisfied(gaps) / N, 0.75)
+    theta, gamma = transition_exponents(gaps, loss)
+    for name, fit, s, known in (
+        ("θ", theta, theta.exponent, NETWORKS.theta),
+        ("γ", gamma, -gamma.exponent, NETWORKS.gamma),
+    ):
+        if np.isfinite(s):
+            yield _exponent(f"{name} of the last minima ({place})", fit, s, known)
+
+
+def _exponent(name: str, fit: PowerLaw, exponent: float, known: float = math.nan) -> Row:
+    error = float(np.fmax(fit.error, fit.replica_error))
+    note = f"on [{fit.low:g}, {fit.high:g}], p = {fit.p_value:.2g}"
+    return Row(name, exponent, error, known, _SOURCE, note)
 
 
 def _places(dataset: Dataset) -> Iterator[tuple[str, Dataset]]:
@@ -62,8 +110,8 @@ def _columns(dataset: Dataset, *names: str) -> Iterator[tuple[int, ...]]:
     return zip(*(dataset[name].to_numpy().tolist() for name in names), strict=True)
 
 
-def _row(name: str, values: DataArray, known: float = math.nan) -> Row:
+def _row(name: str, values: DataArray | Tensor, known: float = math.nan) -> Row:
     """Return the mean over networks with its standard error."""
-    R = values.sizes["run"]
-    error = float(values.std(ddof=1)) / R**0.5 if R > 1 else math.nan
-    return Row(name, float(values.mean()), error, known, _SOURCE)
+    x = np.asarray(values, dtype=float)
+    error = x.std(ddof=1).item() / len(x) ** 0.5 if len(x) > 1 else math.nan
+    return Row(name, x.mean().item() if len(x) else math.nan, error, known, _SOURCE)

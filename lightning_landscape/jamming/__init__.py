@@ -1,7 +1,8 @@
 """Jamming: where networks stop to fit, found by training many of them from scratch."""
 
+from lightning_landscape.jamming.changes import Changes
 from lightning_landscape.jamming.experiment import Experiment
 from lightning_landscape.jamming.family import Family
-from lightning_landscape.jamming.studies import Scan, Study, Transition
+from lightning_landscape.jamming.studies import Scan, Study, Transition, TransitionInWidth
 
-__all__ = ["Experiment", "Family", "Scan", "Study", "Transition"]
+__all__ = ["Changes", "Experiment", "Family", "Scan", "Study", "Transition", "TransitionInWidth"]

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_landscape import records
 from lightning_landscape.errors import require
+from lightning_landscape.jamming.changes import Changes
 from lightning_landscape.jamming.studies import Round, Study, Transition
 from lightning_landscape.jamming.training import Protocol, train
 
@@ -26,6 +28,11 @@ if TYPE_CHECKING:
     from xarray import Dataset
 
 __all__ = ["Experiment"]
+
+Array = NDArray[Any]
+
+_OF_CHANGES = ("change_P", "change_loss", "change_unsatisfied", "avalanche")
+_DIMS = dict.fromkeys(_OF_CHANGES, ("run", "change")) | {"gap": ("run", "pattern")}
 
 
 class Experiment:
@@ -42,7 +49,7 @@ class Experiment:
         margin: kappa of the quadratic hinge.
         test_error: whether to measure the share of wrong answers on held-out data, at the end and
             at its best on the way.
-        replaced: how many patterns to replace after training, for the avalanche that follows.
+        changes: of the data after training, for avalanches and decompression.
         processes: among how many the networks of a round are shared out, as small networks do not
             keep more than one core busy; None takes as many as torch has threads. Another number
             changes the networks by rounding only.
@@ -58,14 +65,16 @@ class Experiment:
         steps: int,
         margin: float = 1.0,
         test_error: bool = False,
-        replaced: int = 0,
+        changes: Changes | None = None,
         processes: int | None = None,
     ) -> None:
         self.processes = torch.get_num_threads() if processes is None else processes
         require(self.processes >= 1, "processes", processes, "must be at least 1")
         self.study = study
-        self.protocol = Protocol(optimizer, steps, margin, test_error, replaced)
+        self.protocol = Protocol(optimizer, steps, margin, test_error, changes)
         self.protocol.check()
+        for family, P in study.most():
+            family.require_patterns(changes.patterns(P) if changes else P)
         self.runs: list[dict[str, Any]] = []
 
     def run(self, record: Path, attributes: dict[str, Any], tell: Callable[[str], object]) -> None:
@@ -89,18 +98,31 @@ class Experiment:
         """Return all networks trained so far, along ``run``; of a `Transition` also its points."""
         from xarray import Dataset
 
-        columns = {name: ("run", [run[name] for run in self.runs]) for name in self.runs[0]}
-        sizes = sorted({point.N for point in self.study.points})
+        columns = {
+            name: (_DIMS.get(name, ("run",)), _table([run[name] for run in self.runs]))
+            for name in self.runs[0]
+        }
+        sizes = sorted({run["N"] for run in self.runs})
         attributes = {
-            "probe": f"Jamming{type(self.study).__name__}",
+            "probe": "JammingScan",
             "energy": "NetworkEnergy",
             "N": ", ".join(map(str, sizes)),
             "replicas": self.study.seeds,
             "temperature": 0.0,
             "margin": self.protocol.margin,
         }
-        found = _points(self.study, self.runs) if isinstance(self.study, Transition) else {}
-        return Dataset(columns | found, attrs=attributes)
+        if isinstance(self.study, Transition):
+            columns |= _points(self.study, self.runs)
+            attributes |= {"probe": "JammingTransition", "varied": self.study.varied}
+        return Dataset(columns, attrs=attributes)
+
+
+def _table(values: list[Any]) -> Array:
+    """Return an array of numbers, or of lists, which nan makes as long as the longest."""
+    if not isinstance(values[0], list):
+        return np.array(values)
+    longest = max(map(len, values))
+    return np.array([row + [np.nan] * (longest - len(row)) for row in values])
 
 
 @contextmanager
@@ -129,17 +151,19 @@ def _settle_in() -> None:
 
 
 def _points(study: Transition, runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return r_c = P*/N of each point with its standard error, and the width s in log P.
+    """Return r_c = P*/N of each point with its standard error, and the width s in log P/N.
 
     Within two errors of an end of the ratios it is a bound, and no more is known: ``bound``.
     """
     known = [(point, study.threshold(point, runs).estimate()) for point in study.points]
-    r_c = np.array([np.exp(found.log_place) / point.N for point, found in known])
+    r_c = np.array([np.exp(found.log_place) for _, found in known])
     error = np.array([found.error for _, found in known])
     to_an_end = abs(np.log(r_c)[:, None] - np.log(study.ratios)).min(1)
+    places = [study.place(point, r) for (point, _), r in zip(known, r_c.tolist(), strict=True)]
     return {
         "point_depth": ("points", [point.family.depth for point, _ in known]),
-        "point_N": ("points", [point.N for point, _ in known]),
+        "point_N": ("points", [N for N, _ in places]),
+        "point_P": ("points", [P for _, P in places]),
         "ratio": ("points", r_c),
         "ratio_error": ("points", r_c * error),
         "bound": ("points", (to_an_end < 2 * error).astype(np.int8)),
@@ -148,7 +172,7 @@ def _points(study: Transition, runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _runs(dataset: Dataset) -> list[dict[str, Any]]:
-    names = [str(name) for name, values in dataset.items() if values.dims == ("run",)]
+    names = [str(name) for name, values in dataset.items() if values.dims[0] == "run"]
     columns = [dataset[name].to_numpy().tolist() for name in names]
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -55,6 +56,12 @@ class Family:
         """Return N, the number of weights without biases."""
         return weight_count(self.layers(width))
 
+    def width_of(self, N: float) -> float:
+        """Return the h between the ends of ``widths`` whose number of weights is nearest to N."""
+        first, last = (round(end * self.depth) for end in (min(self.widths), max(self.widths)))
+        steps = (k / self.depth for k in range(first, last + 1))
+        return min(steps, key=lambda h: abs(math.log(self.size(h) / N)))
+
     def networks(self, width: float, replicas: int, seed: int, margin: float) -> NetworkEnergy:
         """Return the landscape of R networks with initial weights of their own."""
         architecture = FullyConnected(
@@ -66,6 +73,10 @@ class Family:
             dtype="float64",
         )
         return NetworkEnergy(architecture, self.data, "quadratic_hinge", margin)
+
+    def require_patterns(self, samples: int) -> None:
+        """Raise a `UsageError` if the data have not P patterns with balanced labels."""
+        _require_patterns(self.data.targets, samples)
 
     def patterns(self, samples: int, replicas: int, seed: int) -> Tensor:
         """Return the patterns of R networks, shape (R, P); see `nested_patterns`."""
@@ -118,10 +129,8 @@ def nested_patterns(targets: Tensor, samples: int, replicas: int, seed: int) -> 
     >>> labels[nested_patterns(labels, samples=6, replicas=1, seed=0)].tolist()
     [[0, 1, 0, 1, 0, 1]]
     """
+    most = _require_patterns(targets, samples)
     classes = [(targets == k).nonzero().squeeze(1) for k in (0, 1)]
-    most = 2 * min(len(members) for members in classes)
-    required = f"must be at least 2 and at most {most}, twice the smaller class of the data"
-    require(2 <= samples <= most, "samples", samples, required)
 
     def order(r: int) -> Tensor:
         drawn = [
@@ -131,3 +140,11 @@ def nested_patterns(targets: Tensor, samples: int, replicas: int, seed: int) -> 
         return torch.stack([members[: most // 2] for members in drawn], dim=1).flatten()[:samples]
 
     return torch.stack([order(r) for r in range(replicas)])
+
+
+def _require_patterns(targets: Tensor, samples: int) -> int:
+    """Return how many patterns with balanced labels there are; raise if not enough."""
+    most = 2 * min(int((targets == k).sum()) for k in (0, 1))
+    required = f"must be at least 2 and at most {most}, twice the smaller class of the data"
+    require(2 <= samples <= most, "samples", samples, required)
+    return most

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lightning_landscape.errors import require
 from lightning_landscape.jamming.family import Family
 from lightning_landscape.observables.threshold import Threshold
 
-__all__ = ["Point", "Round", "Scan", "Study", "Transition"]
+__all__ = ["Point", "Round", "Scan", "Study", "Transition", "TransitionInWidth"]
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,10 @@ class Study:
         self.seeds = seeds
 
     @abstractmethod
+    def most(self) -> Iterator[tuple[Family, int]]:
+        """Yield families with the numbers of patterns that they may be asked for."""
+
+    @abstractmethod
     def next(self, runs: Sequence[dict[str, Any]]) -> Round | None:
         """Return what to train after ``runs``, or None if they suffice.
 
@@ -110,6 +114,10 @@ class Scan(Study):
         fewest = min(each.samples for each in self.rounds)
         require(fewest >= 2, "samples", samples, "must be at least 2 patterns")
 
+    def most(self) -> Iterator[tuple[Family, int]]:
+        """Yield the family and P of every round."""
+        return ((each.point.family, each.samples) for each in self.rounds)
+
     def next(self, runs: Sequence[dict[str, Any]]) -> Round | None:
         """Return the first round of the grid that is missing."""
         done = len(runs) // self.seeds
@@ -135,6 +143,8 @@ class Transition(Study):
         UsageError: a number is out of range.
     """
 
+    varied = "P"
+
     def __init__(
         self,
         families: list[Family],
@@ -149,17 +159,26 @@ class Transition(Study):
         require(0 < low < high, "ratios", ratios, "must satisfy 0 < low < high")
         require(error > 0, "error", error, "must be > 0")
         require(rounds >= 1, "rounds", rounds, "must be at least 1")
-        self.ratios, self.error, self.rounds, self.seed = ratios, error, rounds, seed
+        self.error, self.rounds, self.seed = error, rounds, seed
+        self.ratios = [(low, high)] * len(self.points)  # of each point
 
     def threshold(self, point: Point, runs: Sequence[dict[str, Any]]) -> Threshold:
-        """Return what ``runs`` say of P* at ``point``."""
-        low, high = self.ratios
-        threshold = Threshold(low * point.N, high * point.N)
+        """Return what ``runs`` say of P/N at the transition of ``point``."""
+        threshold = Threshold(*self.ratios[point.index])
         here = [run for run in runs if run["point"] == point.index]
-        jammed = Counter(run["P"] for run in here if run["jammed"])
-        for P, trials in sorted(Counter(run["P"] for run in here).items()):
-            threshold.add(P, jammed[P], trials)
+        jammed = Counter((run["P"], run["N"]) for run in here if run["jammed"])
+        for (P, N), trials in sorted(Counter((run["P"], run["N"]) for run in here).items()):
+            threshold.add(P / N, jammed[P, N], trials)
         return threshold
+
+    def place(self, point: Point, ratio: float) -> tuple[float, float]:
+        """Return the N and the P that a point has where P/N is ``ratio``."""
+        return point.N, ratio * point.N
+
+    def most(self) -> Iterator[tuple[Family, int]]:
+        """Yield the families with the largest P of each point."""
+        for point, (_, high) in zip(self.points, self.ratios, strict=True):
+            yield point.family, self._round(point, high, self.seed).samples
 
     def next(self, runs: Sequence[dict[str, Any]]) -> Round | None:
         """Return a round at the point that is known least."""
@@ -173,7 +192,66 @@ class Transition(Study):
         if worst is None or errors[worst] <= self.error:
             return None
         point = self.points[worst]
-        P = self.threshold(point, runs).next_place(self.seeds)
+        ratio = self.threshold(point, runs).next_place(self.seeds)
+        return self._round(point, ratio, self.seed + done[worst] // self.seeds)
+
+    def _round(self, point: Point, ratio: float, seed: int) -> Round:
         # the next even number, so that the labels are balanced
-        samples = max(2, 2 * math.floor(P / 2 + 0.5))
-        return Round(point, samples, self.seed + done[worst] // self.seeds)
+        return Round(point, max(2, 2 * math.floor(ratio * point.N / 2 + 0.5)), seed)
+
+
+class TransitionInWidth(Transition):
+    """The transition N* at given P: the size below which half of the networks jam.
+
+    As `Transition`, but what varies is the width h, in steps of one neuron of one layer, between
+    the smallest and the largest width of each family. Every family with each P is a point. It is
+    the way where data are few, as P stays the same, and that of the source.
+
+    Args:
+        families: the networks, each with at least one hidden layer and two widths.
+        samples: the numbers P of patterns.
+        seeds: R, how many networks a round.
+        error: the standard error of log N* that is enough.
+        rounds: the most rounds of a point.
+        seed: of initial weights and patterns.
+
+    Raises:
+        UsageError: a number is out of range, or a family has no width to vary.
+
+    Source: Geiger et al. 2019, arXiv:1809.09349.
+    """
+
+    varied = "h"
+
+    def __init__(
+        self,
+        families: list[Family],
+        samples: list[int],
+        seeds: int = 16,
+        error: float = 0.02,
+        rounds: int = 12,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(families, seeds, error=error, rounds=rounds, seed=seed)
+        fewest, required = min(samples, default=0), "must hold at least one number, each at least 2"
+        require(fewest >= 2, "samples", samples, required)
+        for family in families:
+            required = "must be at least 1, as its width is varied"
+            require(family.depth >= 1, "depth", family.depth, required)
+            required = "must hold the ends of the range of widths that is searched"
+            require(len(set(family.widths)) >= 2, "widths", family.widths, required)
+        pairs = [(family, P) for family in families for P in samples]
+        self.points = [Point(k, each, max(each.widths)) for k, (each, _) in enumerate(pairs)]
+        self.samples = [P for _, P in pairs]
+        self.ratios = [
+            (P / each.size(max(each.widths)), P / each.size(min(each.widths))) for each, P in pairs
+        ]
+
+    def place(self, point: Point, ratio: float) -> tuple[float, float]:
+        """Return the N and the P that a point has where P/N is ``ratio``."""
+        P = self.samples[point.index]
+        return P / ratio, P
+
+    def _round(self, point: Point, ratio: float, seed: int) -> Round:
+        N, P = self.place(point, ratio)
+        return Round(replace(point, width=point.family.width_of(N)), round(P), seed)

@@ -13,20 +13,31 @@ from torch import Tensor
 
 from lightning_landscape.energies import losses
 from lightning_landscape.errors import require
+from lightning_landscape.observables.exponents import PowerLaw, fit_power_law
 
 __all__ = [
+    "GAMMA_WINDOW",
+    "JAMMED_ABOVE",
     "SATISFIED_BELOW",
+    "THETA_WINDOW",
     "avalanches",
     "classification_gaps",
     "hinge_loss",
     "log_counts",
     "satisfied",
     "size_density",
+    "transition_exponents",
     "unsatisfied",
 ]
 
 SATISFIED_BELOW = 1e-10
 """The loss below which all patterns count as satisfied."""
+
+JAMMED_ABOVE = 0.1
+"""The N_Delta/N above which a network is jammed, as in the source: single patterns may be lost."""
+
+THETA_WINDOW, GAMMA_WINDOW = (0.003, 0.3), (0.01, 0.3)
+"""Where the laws are fitted: of Delta / sqrt(L), whose mean is near 3, and of |Delta|, near 1."""
 
 
 def classification_gaps(outputs: Tensor, labels: Tensor, margin: float = 1.0) -> Tensor:
@@ -120,6 +131,34 @@ def size_density(sizes: Tensor, per_decade: int = 5) -> tuple[Tensor, Tensor, Te
     total = max(len(sizes), 1) * numbers
     centres = (first[:-1] * (first[1:] - 1)).sqrt()
     return centres, counts / total, counts.sqrt() / total
+
+
+def transition_exponents(
+    gaps: Tensor,
+    loss: Tensor,
+    theta_window: tuple[float, float] = THETA_WINDOW,
+    gamma_window: tuple[float, float] = GAMMA_WINDOW,
+) -> tuple[PowerLaw, PowerLaw]:
+    r"""Fit the laws of the gaps of minima at the jamming transition, on both sides.
+
+        P(Delta) ~ (Delta / sqrt L)^theta,   P(-Delta) ~ |Delta|^-gamma
+
+    The first law has the exponent theta, the second -gamma. The positive gaps are forces in the
+    packing of spheres, of a scale that vanishes at the transition: sqrt(L) takes it out, so that
+    replicas with losses of their own are put together.
+
+    Args:
+        gaps: shape (R, P), nan in what does not count.
+        loss: L of each replica, shape (R,); where it is below 1e-10 the network fits, its gaps lie
+            at 0 up to rounding, and they belong to no power law: they are left out.
+        theta_window: of Delta / sqrt(L).
+        gamma_window: of |Delta|.
+
+    Source: Geiger et al. 2019, PRE 100, 012115, arXiv:1809.09349.
+    """
+    jammed = gaps.where((loss >= SATISFIED_BELOW)[:, None], torch.nan)
+    rescaled = jammed / loss.sqrt()[:, None]
+    return fit_power_law(rescaled, *theta_window), fit_power_law(-jammed, *gamma_window)
 
 
 def log_counts(values: Tensor, edges: Tensor) -> Tensor:

@@ -40,8 +40,8 @@ def fit(probe, folder, steps, energy=None, lr=0.05, ckpt_path=None):
     return trainer
 
 
-def probe():
-    return GapDistribution(first=0.05, last=10, per_decade=5)
+def probe(**windows):
+    return GapDistribution(first=0.05, last=10, per_decade=5, **windows)
 
 
 def test_the_record_says_what_the_gaps_are(tmp_path):
@@ -82,8 +82,8 @@ def test_the_record_says_what_the_gaps_are(tmp_path):
 
 
 def test_the_exponents_are_those_of_the_last_gaps(tmp_path):
-    measured = GapDistribution(first=0.05, last=10, per_decade=5, gamma_window=(0.01, 4))
-    fit(measured, tmp_path, 150, network(samples=100, hidden=20))
+    windows = {"theta_window": (0.01, 1.0), "gamma_window": (0.01, 4)}
+    fit(probe(**windows), tmp_path, 150, network(samples=100, hidden=20))
     record = records.read(tmp_path / "probes/gap_distribution.nc")
     gap = record["gap"].to_numpy()
     L = np.square(np.maximum(gap, 0)).mean(1, keepdims=True) / 2
@@ -102,7 +102,7 @@ def test_satisfied_is_decided_by_the_loss_and_not_by_counting(tmp_path):
 
     def tiny(module, batch):
         gaps = torch.full((4, 50), 1e-7) * torch.tensor([[1.0], [1e3], [1.0], [1e6]])
-        return torch.cat([gaps, torch.linspace(-0.09, -0.002, 20).expand(4, -1)], dim=1)
+        return torch.cat([gaps, torch.linspace(-0.29, -0.02, 20).expand(4, -1)], dim=1)
 
     energy = Quadratic(spectrum=[1.0, 2.0], replicas=4)
     fit(GapDistribution(first=0.05, last=0.1, gap_fn=tiny), tmp_path, 2, energy)
@@ -150,7 +150,7 @@ def test_a_foreign_project_is_measured_on_its_batches(tmp_path):
 
 
 def test_figure_and_table_of_a_record(tmp_path):
-    fit(probe(), tmp_path, 60, network(samples=120))
+    fit(probe(theta_window=(0.01, 1.0)), tmp_path, 60, network(samples=120))
     record = records.read(tmp_path / "probes/gap_distribution.nc")
     assert len(draw(record).axes) == 4
     table = {row.quantity.split("(")[0].split(" on")[0].split(",")[0]: row for row in rows(record)}

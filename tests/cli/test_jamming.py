@@ -66,12 +66,27 @@ def test_a_scan_has_its_own_table(config, capsys):
     for name in ("rounds", "error"):
         scan["init_args"].pop(name)
     scan["init_args"]["samples"] = [40, 80]
-    changed = SMALL | {"jamming": SMALL["jamming"] | {"study": scan, "replaced": 2}}
+    changes = {"optimizer": SMALL["jamming"]["optimizer"], "steps": 20, "times": 2}
+    changed = SMALL | {"jamming": SMALL["jamming"] | {"study": scan, "changes": changes}}
     Path("scan.yaml").write_text(yaml.safe_dump(changed | {"experiment": "scan"}))
     assert main(["jamming", "--config", "scan.yaml", "--jamming.test_error=true"]) == 0
     out = capsys.readouterr().out
     for quantity in ("jammed share", "N_Δ/N of the jammed", "early stopping", "avalanche"):
         assert f"{quantity} (depth 1, N = 24, P/N = 3.33)" in out
+
+
+def test_the_transition_in_width_has_its_own_table_and_figure(config, capsys):
+    study = SMALL["jamming"]["study"]["init_args"]
+    family = study["families"][0] | {"widths": [2, 9]}
+    options = {"families": [family], "samples": [40, 60], "seeds": 3, "rounds": 1}
+    in_width = {"class_path": "TransitionInWidth", "init_args": options}
+    changed = SMALL | {"jamming": SMALL["jamming"] | {"study": in_width}}
+    Path("width.yaml").write_text(yaml.safe_dump(changed | {"experiment": "width"}))
+    assert main(["jamming", "--config", "width.yaml"]) == 0
+    out = capsys.readouterr().out
+    for P in (40, 60):
+        assert f"r_c = P/N* (depth 1, P = {P})" in out
+    assert Path("logs/width/version_0/figures/jamming.png").is_file()
 
 
 def test_killed_at_any_moment_the_same_command_ends_with_the_same_record(config):

@@ -8,14 +8,21 @@ import numpy as np
 import pytest
 import torch
 import xarray
-from scipy.optimize import linprog
 
 from lightning_landscape import records
 from lightning_landscape.cli.results import rows
 from lightning_landscape.data import RandomData
 from lightning_landscape.dynamics import DecayingAdam
 from lightning_landscape.errors import UsageError
-from lightning_landscape.jamming import Experiment, Family, Scan, Transition
+from lightning_landscape.jamming import (
+    Changes,
+    Experiment,
+    Family,
+    Scan,
+    Transition,
+    TransitionInWidth,
+)
+from lightning_landscape.jamming.family import hidden_widths, weight_count
 from lightning_landscape.jamming.studies import Round
 from lightning_landscape.jamming.training import Protocol, train
 from lightning_landscape.theory.jamming import cover_probability
@@ -73,29 +80,7 @@ def test_the_transition_of_300_weights_is_where_it_was_found(tmp_path, depth, d)
     assert 0.5 <= share <= 0.95
 
 
-def test_avalanches_are_of_patterns_that_stayed(tmp_path):
-    """Nothing changes where all fit before and after; in the jammed phase at most what is there."""
-    study = Scan([Family(1, small().data, [12.0])], [8, 300], seeds=3)
-    adam = partial(DecayingAdam, lr=0.01, every=5000)
-    dataset = run(Experiment(study, adam, steps=800, replaced=2), tmp_path / "avalanches.nc")
-    avalanche = dataset["avalanche"].to_numpy()
-    assert dataset["fits"][:3].all() and (avalanche[:3] == 0).all()
-    assert dataset["jammed"][3:].all()
-    assert ((avalanche[3:] >= 0) & (avalanche[3:] < 298)).all() and avalanche[3:].any()
-    assert (dataset["avalanche_control"][:3] == 0).all()
-
-
-def test_where_the_descent_is_at_its_end_nothing_changes_unless_patterns_do():
-    """A linear classifier has a convex loss, whose one minimum is reached well before the end."""
-    data = RandomData(400, 20, normalized=True)
-    study = Scan([Family(0, data, [1.0])], [60], seeds=6)
-    adam = partial(DecayingAdam, lr=0.05, every=400, floor=1e-6)
-    runs = train(study.rounds[0], 6, Protocol(adam, steps=2000, replaced=20))
-    assert all(run["jammed"] and run["avalanche_control"] == 0 for run in runs)
-    assert all(0 < run["avalanche"] < 40 for run in runs)
-
-
-def test_without_hidden_layers_those_fit_that_a_linear_program_separates():
+def test_without_hidden_layers_those_fit_that_a_linear_program_separates(separable):
     """Network by network; and their share lies between Cover's for d and for d + 1 dimensions.
 
     A bias is one dimension more for fair labels; for exactly balanced ones it helps less. The
@@ -110,14 +95,6 @@ def test_without_hidden_layers_those_fit_that_a_linear_program_separates():
     share, bounds = np.mean(fits), (cover_probability(P, d), cover_probability(P, d + 1))
     error = 4 * np.sqrt(share * (1 - share) / R)
     assert bounds[0] - error < share < bounds[1] + error
-
-
-def separable(data, rows):
-    """Whether there are w, b with y (w . x + b) >= 1."""
-    x, y = data.inputs[rows].double().numpy(), 2.0 * data.targets[rows].numpy() - 1
-    A = -y[:, None] * np.column_stack([x, np.ones(len(x))])
-    zero = np.zeros(A.shape[1])
-    return linprog(zero, A_ub=A, b_ub=-np.ones(len(x)), bounds=(None, None)).status == 0
 
 
 def test_early_stopping_never_predicts_worse(tmp_path):
@@ -157,14 +134,24 @@ class Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("kind", [Scan, Transition])
+STUDIES = {
+    Scan: {"samples": [20, 40]},
+    Transition: {"rounds": 2, "error": 1e-3},
+    TransitionInWidth: {"samples": [40], "rounds": 3, "error": 1e-3},
+}
+
+
+@pytest.mark.parametrize("kind", STUDIES)
 @pytest.mark.parametrize("stop", [1, 2])
 def test_killed_and_continued_it_ends_with_the_same_record(tmp_path, kind, stop):
     families = [small(), Family(2, small().data, [3.0, 3.5])]
-    options = {"samples": [20, 40]} if kind is Scan else {"rounds": 2, "error": 1e-3}
+    if kind is TransitionInWidth:
+        families = [Family(1, small().data, [2.0, 8.0]), families[1]]
+    changes = Changes(FAST, steps=30, times=2, removed=4, added=0)
 
     def experiment():
-        return Experiment(kind(families, seeds=3, **options), FAST, steps=60)
+        study = kind(families, seeds=3, **STUDIES[kind])
+        return Experiment(study, FAST, steps=60, changes=changes)
 
     lines = []
 
@@ -179,6 +166,7 @@ def test_killed_and_continued_it_ends_with_the_same_record(tmp_path, kind, stop)
     assert records.read(tmp_path / "cut.nc").sizes["run"] == 3 * stop
     xarray.testing.assert_identical(run(experiment(), tmp_path / "cut.nc"), whole)
     assert whole.sizes["run"] == 3 * 2 * 3
+    assert whole["avalanche"].dims == ("run", "change") and whole.sizes["change"] == 3
 
 
 def test_where_the_ratios_end_before_the_transition_r_c_is_called_a_bound(tmp_path):
@@ -198,13 +186,34 @@ def test_the_finder_goes_where_it_knows_least_and_stops_when_it_knows():
         assert isinstance(each, Round) and each.samples % 2 == 0
         ratio = each.samples / each.point.N
         p = 1 / (1 + (ratio / (2, 3)[each.point.index]) ** -20)
-        place = {"point": each.point.index, "P": each.samples}
+        place = {"point": each.point.index, "P": each.samples, "N": each.point.N}
         runs += [place | {"jammed": bool(jams)} for jams in rng.random(8) < p]
     for point, r_c in zip(study.points, (2, 3), strict=True):
         found = study.threshold(point, runs).estimate()
         assert found.error <= 0.05
-        assert abs(found.log_place - np.log(r_c * point.N)) < 4 * found.error
+        assert abs(found.log_place - np.log(r_c)) < 4 * found.error
     assert len(runs) < 2 * 20 * 8
+
+
+def test_in_width_the_size_is_found_where_half_of_the_networks_jam():
+    """Driven by an oracle: those jam that have P/N above 2.5, up to a width of 5 %."""
+    data = RandomData(4000, 10, normalized=True)
+    families = [Family(depth, data, [3.0, 30.0]) for depth in (1, 2)]
+    study = TransitionInWidth(families, [200, 600], seeds=8, error=0.03, rounds=20)
+    rng, runs = np.random.default_rng(0), []
+    while (each := study.next(runs)) is not None:
+        assert each.samples == (200, 600)[each.point.index % 2]
+        assert 3 <= each.point.width <= 30
+        N = weight_count([10, *hidden_widths(each.point.width, each.point.family.depth), 1])
+        p = 1 / (1 + (each.samples / N / 2.5) ** -30)
+        place = {"point": each.point.index, "P": each.samples, "N": N}
+        runs += [place | {"jammed": bool(jams)} for jams in rng.random(8) < p]
+    for point, P in zip(study.points, (200, 600) * 2, strict=True):
+        found = study.threshold(point, runs).estimate()
+        assert found.error <= 0.03
+        assert abs(found.log_place - np.log(2.5)) < 4 * found.error
+        assert study.place(point, 2.5) == (P / 2.5, P)
+    assert len(runs) < 4 * 20 * 8
 
 
 @pytest.mark.parametrize(
@@ -215,7 +224,11 @@ def test_the_finder_goes_where_it_knows_least_and_stops_when_it_knows():
         (lambda: Transition([small()], ratios=(2, 1)), "ratios"),
         (lambda: Transition([small()], error=0), "error = 0"),
         (lambda: Experiment(Scan([small()], [10]), FAST, steps=0), "steps = 0"),
-        (lambda: Experiment(Scan([small()], [10]), FAST, steps=9, replaced=1), "replaced = 1"),
+        (lambda: Experiment(Scan([small()], [500]), FAST, steps=9), "samples = 500"),
+        (lambda: Experiment(Transition([small()], ratios=(1, 30)), FAST, steps=9), "samples = 720"),
+        (lambda: TransitionInWidth([small()], [10]), "widths"),
+        (lambda: TransitionInWidth([Family(0, small().data, [1, 2])], [10]), "depth = 0"),
+        (lambda: TransitionInWidth([Family(1, small().data, [1, 2])], []), "samples"),
     ],
 )
 def test_impossible_settings_are_refused(make, sentence):
