@@ -84,10 +84,13 @@ def read(path: str | os.PathLike[str]) -> Dataset:
     """Return the record in ``path``, loaded into memory.
 
     Raises:
-        UsageError: there is no such file.
+        UsageError: there is no such file, or it is damaged.
     """
     import xarray
 
     require(Path(path).is_file(), "path", path, "is not a file", "records are in <run>/probes/*.nc")
-    with xarray.open_dataset(path, engine="h5netcdf") as dataset:
-        return dataset.load()
+    try:
+        with xarray.open_dataset(path, engine="h5netcdf") as dataset:
+            return dataset.load()
+    except OSError as error:
+        raise UsageError(f"path = {path}: is no record, or damaged; move it away") from error

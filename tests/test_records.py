@@ -80,6 +80,14 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
         records.write(dataset(0.5), tmp_path / "file" / "probes" / "aging.nc")
 
 
+def test_a_damaged_record_is_one_sentence(tmp_path):
+    path = tmp_path / "aging.nc"
+    records.write(dataset(0.5), path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(UsageError, match=r"aging\.nc: is no record, or damaged"):
+        records.read(path)
+
+
 def test_a_missing_record_is_one_sentence(tmp_path):
     with pytest.raises(UsageError, match=r"path = .*nothing\.nc: is not a file"):
         records.read(tmp_path / "nothing.nc")
