@@ -58,8 +58,8 @@ def _flush_to_disk(path: Path) -> None:
 
 def _unwritable(path: Path, error: OSError) -> UsageError:
     return UsageError(
-        f"{path}: cannot be written ({error.strerror or error}); choose another folder by "
-        "save_dir, or make room"
+        f"{path}: cannot be written ({error.strerror or error}); choose another folder, or "
+        "make room"
     )
 
 
