@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lightning_landscape.callbacks._time_axis import logarithmic_time
 from lightning_landscape.observables.statistics import mean_and_error
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def strength(dataset: Dataset, axes: Axes) -> None:
         mean, error = mean_and_error(dataset[name])
         axes.errorbar(dataset["t"], mean, error, fmt="o-", markersize=3, color=color, label=label)
     axes.set(yscale="log", xlabel="t", ylabel=f"B = {dataset.attrs.get('batch_size', 'that seen')}")
-    _logarithmic_time(dataset, axes)
+    logarithmic_time(dataset, axes)
     axes.legend(title="thin: by layer", frameon=False)
 
 
@@ -48,7 +49,7 @@ def kurtosis(dataset: Dataset, axes: Axes) -> None:
     axes.axhline(0, color="gray", linewidth=0.5)
     axes.set(xlabel="t", ylabel="excess kurtosis of $g_B$")
     axes.set_yscale("symlog", linthresh=1)
-    _logarithmic_time(dataset, axes)
+    logarithmic_time(dataset, axes)
     axes.legend(title="along directions", frameon=False)
 
 
@@ -60,7 +61,7 @@ def eigenvalues(dataset: Dataset, axes: Axes) -> None:
         axes.plot(dataset["t"], values.isel(rank=0), "o-", markersize=3, color=color, label=label)
         axes.plot(dataset["t"], values.isel(rank=slice(1, None)), color=color, linewidth=0.5)
     axes.set(yscale="log", xlabel="t", ylabel="highest eigenvalues")
-    _logarithmic_time(dataset, axes)
+    logarithmic_time(dataset, axes)
     axes.legend(frameon=False)
 
 
@@ -89,12 +90,4 @@ def cosine(dataset: Dataset, axes: Axes) -> None:
     axes.errorbar(dataset["t"], mean, error, fmt="o-", markersize=3)
     axes.axhline(1, color="gray", linewidth=0.5)
     axes.set(xlabel="t", ylabel=r"$\mathrm{tr}(HC)\,/\,|H||C|$", ylim=(min(0, mean.min()), 1.02))
-    _logarithmic_time(dataset, axes)
-
-
-def _logarithmic_time(dataset: Dataset, axes: Axes) -> None:
-    """A log axis that shows time 0 too."""
-    later = dataset["t"].to_numpy()
-    if (later > 0).any():
-        axes.set_xscale("symlog", linthresh=later[later > 0].min())
-        axes.set_xlim(left=0)
+    logarithmic_time(dataset, axes)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lightning_landscape.callbacks._time_axis import logarithmic_time
 from lightning_landscape.observables.statistics import mean_and_error
 
 if TYPE_CHECKING:
@@ -61,8 +62,6 @@ def modes(dataset: Dataset, axes: Axes) -> None:
     for label, counts in curves.items():
         mean, error = mean_and_error(counts / N)
         axes.errorbar(dataset["t"], mean, error, fmt="o-", markersize=3, label=label)
-    if dataset.sizes["t"] > 1:
-        later = dataset["t"].to_numpy()
-        axes.set_xscale("symlog", linthresh=later[later > 0].min())
+    logarithmic_time(dataset, axes)
     axes.set(xlabel="t", ylabel="modes / N", ylim=(0, None))
     axes.legend(frameon=False, fontsize="small")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lightning_landscape.callbacks._time_axis import logarithmic_time
 from lightning_landscape.observables.statistics import mean_and_error
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def edges(dataset: Dataset, axes: Axes) -> None:
     if not _is_linear(dataset):
         ends = np.abs(dataset[["highest", "lowest"]].isel(rank=0).to_array())
         axes.set_yscale("symlog", linthresh=max(1e-3 * float(ends.max()), 1e-30))
-    _logarithmic_time(dataset, axes)
+    logarithmic_time(dataset, axes)
     axes.legend(frameon=False)
 
 
@@ -82,7 +83,7 @@ def negative(dataset: Dataset, axes: Axes) -> None:
     if "negative_exact" in dataset:
         axes.plot(t, dataset["negative_exact"], color="black", linewidth=1, label="semicircle")
     axes.set(xlabel="t", ylabel="fraction of negative eigenvalues")
-    _logarithmic_time(dataset, axes)
+    logarithmic_time(dataset, axes)
     axes.legend(frameon=False)
 
 
@@ -105,14 +106,6 @@ def outliers(dataset: Dataset, axes: Axes) -> None:
 
 def _is_linear(dataset: Dataset) -> bool:
     return "multiplier" in dataset
-
-
-def _logarithmic_time(dataset: Dataset, axes: Axes) -> None:
-    """A log axis that shows time 0 too."""
-    later = dataset["t"].to_numpy()
-    if (later > 0).any():
-        axes.set_xscale("symlog", linthresh=later[later > 0].min())
-        axes.set_xlim(left=0)
 
 
 def _total_error(values: DataArray, error: DataArray) -> np.ndarray:
