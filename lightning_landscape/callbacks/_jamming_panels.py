@@ -132,6 +132,7 @@ def _avalanches(dataset: Dataset, axes: Axes) -> None:
         bars = np.stack([below, error])[:, shown]
         axes.errorbar(x[shown], density[shown], bars, fmt="o", markersize=4, label=label)
     axes.set(xscale="log", yscale="log", xlabel="avalanche size S", ylabel="P(S)")
+    axes.set_xlim(left=0.8)  # a size is 1 at least
     axes.legend(frameon=False)
 
 

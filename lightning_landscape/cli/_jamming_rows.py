@@ -16,6 +16,7 @@ from lightning_landscape.callbacks._changes_record import (
 from lightning_landscape.cli.table import Row
 from lightning_landscape.observables.exponents import PowerLaw, fit_size_law
 from lightning_landscape.observables.gaps import transition_exponents, unsatisfied
+from lightning_landscape.observables.threshold import slope
 from lightning_landscape.theory.jamming import NETWORKS
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ _SOURCE = NETWORKS.source
 
 
 def transition_rows(dataset: Dataset) -> Iterator[Row]:
-    """Yield r_c = P*/N of each point; for random data beside that of large networks."""
+    """Yield r_c = P*/N of each point, for random data beside that of large networks; the drift."""
     known = 3.0 if "RandomData" in dataset.attrs.get("config", "") else math.nan
     in_width = dataset.attrs["varied"] == "h"
     for k in range(dataset.sizes["points"]):
@@ -37,6 +38,26 @@ def transition_rows(dataset: Dataset) -> Iterator[Row]:
         name = f"r_c = {'P/N*' if in_width else 'P*/N'} (depth {int(at['point_depth'])}, {fixed})"
         note = f"a bound: widen the {'widths' if in_width else 'ratios'}" if at["bound"] else ""
         yield Row(name, float(at["ratio"]), float(at["ratio_error"]), known, _SOURCE, note)
+    yield from _line_rows(dataset)
+
+
+def _line_rows(dataset: Dataset) -> Iterator[Row]:
+    """Yield the exponent b of the line P = c N^b of the transition, of each depth.
+
+    What was varied has the errors: log(P/N) is a straight line of slope b - 1 in log N at given
+    sizes, and of slope 1 - 1/b in log P at given numbers of patterns.
+    """
+    in_width = dataset.attrs["varied"] == "h"
+    for depth in np.unique(dataset["point_depth"]):
+        of = dataset.isel(points=np.flatnonzero(dataset["point_depth"] == depth))
+        given = np.log(of["point_P" if in_width else "point_N"].to_numpy())
+        if np.ptp(given) == 0:
+            continue
+        r_c = of["ratio"].to_numpy()
+        c, error = slope(given, np.log(r_c), of["ratio_error"].to_numpy() / r_c)
+        b = 1 / (1 - c) if in_width else 1 + c
+        error *= b**2 if in_width else 1
+        yield Row(f"b of the line P ∝ N^b (depth {depth})", b, error, 1.0, _SOURCE)
 
 
 def scan_rows(dataset: Dataset) -> Iterator[Row]:

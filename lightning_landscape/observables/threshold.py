@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from lightning_landscape.errors import require
 
-__all__ = ["Threshold"]
+__all__ = ["Threshold", "slope"]
 
 Array = NDArray[np.float64]
 
@@ -110,3 +110,20 @@ class Threshold:
         """Return mean and variance of log x* under weights, shape (…, places)."""
         mean = weight @ self._places
         return mean, weight @ self._places**2 - mean**2
+
+
+def slope(x: ArrayLike, y: ArrayLike, error: ArrayLike) -> tuple[float, float]:
+    """Return the slope of the straight line through y(x), and its standard error.
+
+    Args:
+        x: at least two different places.
+        y: measured there.
+        error: the standard errors of y, independent of each other.
+
+    >>> slope([0, 1, 2], [1.0, 3.0, 5.0], [0.1, 0.1, 0.1])
+    (2.0, 0.07071067811865475)
+    """
+    x, y, weight = np.asarray(x, float), np.asarray(y, float), np.asarray(error, float) ** -2.0
+    distance = x - weight @ x / weight.sum()
+    norm = weight @ distance**2
+    return float(weight @ (distance * y) / norm), float(norm**-0.5)

@@ -7,12 +7,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import xarray
 import yaml
 
 from lightning_landscape import records
 from lightning_landscape.__main__ import main
+from lightning_landscape.cli.results import rows
 
 SMALL = {
     "experiment": "small",
@@ -87,6 +89,30 @@ def test_the_transition_in_width_has_its_own_table_and_figure(config, capsys):
     for P in (40, 60):
         assert f"r_c = P/N* (depth 1, P = {P})" in out
     assert Path("logs/width/version_0/figures/jamming.png").is_file()
+
+
+@pytest.mark.parametrize("varied", ["P", "h"])
+def test_the_line_has_the_exponent_that_it_was_made_with(varied):
+    """P = 2 N^1.25, with errors of 1 % of what was varied."""
+    N = np.array([100.0, 200.0, 400.0])
+    P = 2 * N**1.25
+    columns = {
+        "point_depth": [2, 2, 2],
+        "point_N": N,
+        "point_P": P,
+        "ratio": P / N,
+        "ratio_error": 0.01 * P / N,
+        "bound": [0, 0, 0],
+    }
+    dataset = xarray.Dataset(
+        {name: ("points", values) for name, values in columns.items()},
+        attrs={"probe": "JammingTransition", "varied": varied},
+    )
+    row = next(row for row in rows(dataset) if row.quantity == "b of the line P ∝ N^b (depth 2)")
+    assert row.measured == pytest.approx(1.25)
+    given = np.log(P if varied == "h" else N)
+    relative = 1.25**2 if varied == "h" else 1
+    assert row.error == pytest.approx(relative * 0.01 / (np.ptp(given) / 2**0.5))
 
 
 def test_killed_at_any_moment_the_same_command_ends_with_the_same_record(config):

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import norm
 
 from lightning_landscape.errors import UsageError
-from lightning_landscape.observables.threshold import Threshold
+from lightning_landscape.observables.threshold import Threshold, slope
 
 PLACE, SPREAD, TRIALS = 700.0, 0.12, 16
 LOW, HIGH = 150.0, 2400.0
@@ -81,3 +81,12 @@ def test_a_failure_far_below_the_threshold_does_not_drag_it_there():
 def test_an_impossible_range_is_refused():
     with pytest.raises(UsageError, match="range"):
         Threshold(2.0, 1.0)
+
+
+def test_the_slope_has_the_error_of_many_repetitions():
+    rng, x, error = np.random.default_rng(0), np.array([0.0, 1.0, 3.0]), np.array([0.1, 0.3, 0.2])
+    found = [slope(x, 2 - 0.5 * x + error * rng.standard_normal(3), error) for _ in range(4000)]
+    slopes, errors = np.array(found).T
+    assert errors.std() < 1e-12
+    assert abs(slopes.mean() + 0.5) < 4 * errors[0] / 4000**0.5
+    assert slopes.std() == pytest.approx(errors[0], rel=4 / (2 * 4000) ** 0.5)
