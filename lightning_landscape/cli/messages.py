@@ -100,8 +100,6 @@ def _unknown_class(message: str, key: str, options: Iterable[str]) -> str:
     )
     if not name or _first(r"Expected a <class '(\w+)'>", message) in ("int", "float", "bool"):
         return ""
-    if name.isdigit():
-        return f"{key} = {name}: must be a class, named by class_path, with its init_args"
     known = set(_class_names())
     if name in known:
         return f"{key}: {name} is of another kind than the classes that belong here"

@@ -82,7 +82,7 @@ def changed(place, key, value=None, old=None):
             changed(DATA, "class_path", "torch.optim.SGD"),
             "jamming.study.families.data: Import path torch.optim.SGD does not correspond to a",
         ),
-        (changed(("jamming",), "study", 5), "jamming.study = 5: must be a class, named by class_path"),
+        (changed(("jamming",), "changes", 5), "jamming.changes: must be a Changes, named by class_p"),
         (changed(STUDY, "samples", 20), "jamming.study.samples = 20: must be a list, as in [1, 2]"),
         (changed(FAMILY, "widths", ["a"]), "jamming.study.families.widths = a: must be a number"),
         (
