@@ -15,7 +15,7 @@ from lightning_landscape.data.dataset import Dataset
 from lightning_landscape.energies.architectures import Architecture
 from lightning_landscape.energies.energy import Energy
 from lightning_landscape.errors import nearest
-from lightning_landscape.jamming import Family, Study
+from lightning_landscape.jamming import Changes, Family, Study
 
 __all__ = ["one_sentence"]
 
@@ -43,10 +43,10 @@ def one_sentence(message: str, options: Iterable[str] = ()) -> str:
         _unknown_argument,
         _unknown_class,
         _wrong_kind,
+        _missing,
         _wrong_type,
         _wrong_choice,
         _unknown_option,
-        _missing,
     ):
         if sentence := explain(message, key, options):
             return sentence
@@ -81,9 +81,9 @@ def _not_a_mapping(message: str, key: str, options: Iterable[str]) -> str:
 
 
 def _unknown_argument(message: str, key: str, options: Iterable[str]) -> str:
-    path = _first(r"class_path[ =]'([\w.]+)'[^']*Option '", message) or _first(
+    path = _first(
         r"Option '[\w.]+' is not accepted\. Got value: Namespace\(class_path='([\w.]+)'", message
-    )
+    ) or _first(r"class_path '([\w.]+)':\s+Option '", message)
     if not path:
         return ""
     argument = _first(r"Option '(\w+)[\w.]*' is not accepted", message)
@@ -163,7 +163,16 @@ def _missing(message: str, key: str, options: Iterable[str]) -> str:
 
 def _class_names() -> Iterator[str]:
     """Yield the short names that a configuration may use."""
-    waiting: list[type] = [Energy, Optimizer, Callback, Architecture, Dataset, Study, Family]
+    waiting: list[type] = [
+        Energy,
+        Optimizer,
+        Callback,
+        Architecture,
+        Dataset,
+        Study,
+        Family,
+        Changes,
+    ]
     while waiting:
         cls = waiting.pop()
         yield cls.__name__

@@ -23,6 +23,7 @@ jamming:
 """)
 STUDY = ("jamming", "study", "init_args")
 FAMILY = (*STUDY, "families", 0)
+WRONG_OPTIMIZER = {"class_path": "FIRE", "init_args": {"lrr": 0.1}}
 DATA, OPTIMIZER = (*FAMILY, "data"), ("jamming", "optimizer")
 
 
@@ -82,7 +83,18 @@ def changed(place, key, value=None, old=None):
             changed(DATA, "class_path", "torch.optim.SGD"),
             "jamming.study.families.data: Import path torch.optim.SGD does not correspond to a",
         ),
-        (changed(("jamming",), "changes", 5), "jamming.changes: must be a Changes, named by class_p"),
+        (
+            changed(("jamming",), "changes", {"class_path": "Changes"}),
+            "jamming.changes.optimizer is missing",
+        ),
+        (
+            changed(("jamming",), "changes", {"optimizer": WRONG_OPTIMIZER}),
+            "jamming.changes.optimizer: FIRE has no argument lrr",
+        ),
+        (
+            changed(("jamming",), "changes", 5),
+            "jamming.changes: must be a Changes, named by class_p",
+        ),
         (changed(STUDY, "samples", 20), "jamming.study.samples = 20: must be a list, as in [1, 2]"),
         (changed(FAMILY, "widths", ["a"]), "jamming.study.families.widths = a: must be a number"),
         (
