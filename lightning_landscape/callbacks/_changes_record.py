@@ -12,7 +12,7 @@ from lightning_landscape.observables.gaps import JAMMED_ABOVE, hinge_loss
 if TYPE_CHECKING:
     from xarray import DataArray, Dataset
 
-__all__ = ["avalanche_sizes", "last_minima", "place_of_exit"]
+__all__ = ["avalanche_sizes", "is_decompressed", "last_minima", "place_of_exit"]
 
 
 def avalanche_sizes(dataset: Dataset) -> DataArray:
@@ -23,6 +23,12 @@ def avalanche_sizes(dataset: Dataset) -> DataArray:
         .where(jammed.shift(change=1, fill_value=False))
         .isel(change=slice(1, None))
     )
+
+
+def is_decompressed(dataset: Dataset) -> bool:
+    """Return whether changes made P smaller, and there were jammed minima on the way."""
+    P = dataset["change_P"]
+    return bool((P.isel(change=-1) < P.isel(change=0)).any() and dataset["gap"].notnull().any())
 
 
 def place_of_exit(dataset: Dataset) -> DataArray:

@@ -9,7 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lightning_landscape.callbacks._changes_record import avalanche_sizes, last_minima
+from lightning_landscape.callbacks._changes_record import (
+    avalanche_sizes,
+    is_decompressed,
+    last_minima,
+)
 from lightning_landscape.callbacks._gap_panels import SATISFIED, UNSATISFIED, draw_side
 from lightning_landscape.observables.gaps import (
     SATISFIED_BELOW,
@@ -68,12 +72,8 @@ def scan(dataset: Dataset) -> list[Panel]:
     if "test_error" in dataset:
         panels.append(_test_errors)
     if "avalanche" in dataset:
-        panels += (
-            [_avalanches, _decompression]
-            if np.ptp(dataset["change_P"].to_numpy()[0])
-            else [_avalanches]
-        )
-        panels += [_gaps] if dataset["gap"].notnull().any() else []
+        panels.append(_avalanches)
+        panels += [_decompression, _gaps] if is_decompressed(dataset) else []
     return panels
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lightning_landscape.callbacks.probe import Probe
 from lightning_landscape.callbacks.view import GapFn, View
-from lightning_landscape.clock import log_times, to_steps
+from lightning_landscape.clock import log_times
 from lightning_landscape.errors import UsageError, require
 from lightning_landscape.observables.exponents import PowerLaw, fit_size_law
 from lightning_landscape.observables.gaps import (
@@ -93,11 +93,6 @@ class GapDistribution(Probe):
         self.gap_fn = gap_fn
         self.edges = torch.logspace(-9, 4, 131, dtype=torch.float64)
 
-    def events(self, time_step: float) -> list[int]:
-        """Return the steps of the grid."""
-        self._grid_steps = to_steps(self.grid, time_step)
-        return self._grid_steps
-
     def prepare(self, view: View) -> str:
         """Start empty tables; they grow by a row a measurement."""
         if self.gap_fn is None and not hasattr(view.landscape, "gaps"):
@@ -107,8 +102,8 @@ class GapDistribution(Probe):
             )
         R = view.shape[0]
         self.results = {"step": torch.empty(0, dtype=torch.int64), "gap": torch.empty(R, 0)}
-        bytes_ = len(self._grid_steps) * R * len(_COUNTED) * (len(self.edges) - 1) * 4
-        return f"at most {len(self._grid_steps)} evaluations of the outputs, {bytes_ / 1e6:.3g} MB"
+        bytes_ = len(self._steps) * R * len(_COUNTED) * (len(self.edges) - 1) * 4
+        return f"at most {len(self._steps)} evaluations of the outputs, {bytes_ / 1e6:.3g} MB"
 
     def _describe(self, view: View) -> dict[str, Any]:
         R, N = view.shape
@@ -127,11 +122,8 @@ class GapDistribution(Probe):
             changes = avalanches(before if before.numel() else gaps, gaps)
             row["became_unsatisfied"], row["became_satisfied"] = changes
         row["step"] = torch.tensor(view.step)
-        results = {
-            name: torch.cat([self.results.get(name, value[None][:0]), value[None]])
-            for name, value in row.items()
-        }
-        self.results = {**results, "gap": gaps}
+        self.append(row)
+        self.results["gap"] = gaps
         return {
             "gaps/unsatisfied": row["unsatisfied"].double().mean().item(),
             "gaps/loss": row["loss"].mean().item(),
@@ -183,10 +175,10 @@ class GapDistribution(Probe):
 
 
 def _numbers(name: str, fit: PowerLaw, exponent: float) -> dict[str, float]:
-    """Return what the record says of an exponent; its error is the larger of the two."""
+    """Return what the record says of an exponent."""
     return {
         name: exponent,
-        f"{name}_error": float(np.fmax(fit.error, fit.replica_error)),
+        f"{name}_error": fit.error_bar,
         f"{name}_p_value": fit.p_value,
         f"{name}_count": fit.count,
     }

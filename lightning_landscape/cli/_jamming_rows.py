@@ -10,6 +10,7 @@ import numpy as np
 
 from lightning_landscape.callbacks._changes_record import (
     avalanche_sizes,
+    is_decompressed,
     last_minima,
     place_of_exit,
 )
@@ -79,7 +80,8 @@ def scan_rows(dataset: Dataset) -> Iterator[Row]:
                 yield _row(f"{words} ({place})", at[name])
         if "avalanche" in at and jammed.sizes["run"]:
             yield from _avalanche_rows(place, jammed)
-            yield from _minima_rows(place, jammed)
+            if is_decompressed(jammed):
+                yield from _minima_rows(place, jammed)
 
 
 def _avalanche_rows(place: str, jammed: Dataset) -> Iterator[Row]:
@@ -113,9 +115,8 @@ def _minima_rows(place: str, jammed: Dataset) -> Iterator[Row]:
 
 
 def _exponent(name: str, fit: PowerLaw, exponent: float, known: float = math.nan) -> Row:
-    error = float(np.fmax(fit.error, fit.replica_error))
     note = f"on [{fit.low:g}, {fit.high:g}], p = {fit.p_value:.2g}"
-    return Row(name, exponent, error, known, _SOURCE, note)
+    return Row(name, exponent, fit.error_bar, known, _SOURCE, note)
 
 
 def _places(dataset: Dataset) -> Iterator[tuple[str, Dataset]]:

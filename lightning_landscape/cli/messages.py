@@ -110,7 +110,9 @@ def _unknown_class(message: str, key: str, options: Iterable[str]) -> str:
 
 
 def _wrong_kind(message: str, key: str, options: Iterable[str]) -> str:
-    kind = _first(r"Not a valid subclass of (\w+)", message)
+    kind = _first(r"Not a valid subclass of (\w+)", message) or _first(
+        r"but [\w.]+\.(\w+) is abstract", message
+    )
     return kind and f"{key}: must be a {kind}, named by class_path, with its init_args"
 
 

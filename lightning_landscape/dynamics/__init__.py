@@ -7,8 +7,9 @@ from lightning_landscape.dynamics.langevin import Langevin
 from lightning_landscape.dynamics.leimkuhler_matthews import LeimkuhlerMatthews
 from lightning_landscape.dynamics.matched import MatchedLangevin
 from lightning_landscape.dynamics.metropolis import MetropolisLangevin
-from lightning_landscape.dynamics.minimize import Minimum, minimize, polish
+from lightning_landscape.dynamics.minimize import Minimum, minimize
 from lightning_landscape.dynamics.overdamped import Overdamped
+from lightning_landscape.dynamics.polish import polish
 from lightning_landscape.dynamics.schedules import Anneal, Constant, Cycle, Quench, Schedule
 from lightning_landscape.dynamics.sphere import constrain
 from lightning_landscape.dynamics.tempering import ParallelTempering

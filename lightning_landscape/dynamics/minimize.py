@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from lightning_landscape.energies.energy import Energy
 from lightning_landscape.errors import UsageError, require
 
-__all__ = ["Minimum", "minimize", "polish"]
+__all__ = ["Checkpoint", "Minimum", "minimize"]
 
 Factory = Callable[[Iterable[Tensor]], Optimizer]
 
@@ -31,6 +31,16 @@ class Minimum(NamedTuple):
     done: Tensor
 
 
+class Checkpoint(Protocol):
+    """Keeps the state of a descent, so that one that is killed can be continued."""
+
+    def load(self) -> dict[str, Any] | None:
+        """Return the last state that was kept, or None."""
+
+    def save(self, state: Callable[[], dict[str, Any]]) -> None:
+        """Keep what ``state`` returns, if it is time; called before every step."""
+
+
 def minimize(
     energy: Energy,
     optimizer: Factory,
@@ -38,6 +48,7 @@ def minimize(
     below: float = 1e-10,
     batch: Tensor | None = None,
     watch: Callable[[int, Energy, Tensor], object] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Minimum:
     """Move every replica with ``optimizer`` until its energy is ``below``, or for ``steps`` steps.
 
@@ -61,6 +72,7 @@ def minimize(
         batch: which samples the energy is of, (B,) or (R, B), each replica its own.
         watch: called before every step with the step, an energy of the remaining replicas, whose
             parameters are theirs now, and their indices, shape (R',).
+        checkpoint: from which the descent is continued, bit for bit, and in which it is kept.
 
     Raises:
         UsageError: steps < 1, an energy on a sphere, or an energy that is not finite.
@@ -75,29 +87,79 @@ def minimize(
     require(steps >= 1, "steps", steps, "must be at least 1")
     sphere = "must live in flat space here; on a sphere let LandscapeModule move it"
     require(energy.constraint is None, "energy", type(energy).__name__, sphere)
-    remaining = _Remaining(energy, optimizer, batch)
-    R = energy.replicas
-    energies = torch.empty(R, dtype=remaining.energy.configuration().dtype)
-    counts, done = torch.full((R,), steps), torch.zeros(R, dtype=torch.bool)
-    for step in range(steps):
-        values = remaining.gradients(step)
-        arrived = values < below
-        if arrived.any():
-            rows = remaining.rows[arrived]
-            energies[rows], counts[rows], done[rows] = values[arrived], step, True
-            remaining.write(energy, arrived)
-            if arrived.all():
-                return Minimum(energies, counts, done)
-            remaining = remaining.cut(~arrived, optimizer)
+    descent = _Descent(energy, optimizer, batch, steps)
+    if checkpoint is not None and (state := checkpoint.load()) is not None:
+        descent.load_state_dict(state)
+    while descent.step < steps:
+        if checkpoint is not None:
+            checkpoint.save(descent.state_dict)
+        values = descent.remaining.gradients(descent.step)
+        if not descent.let_go(values, below):
+            break
         if watch is not None:
-            watch(step, remaining.energy, remaining.rows)
-        remaining.optimizer.step()
-    everyone = torch.ones(len(remaining.rows), dtype=torch.bool)
-    with torch.no_grad():
-        last = remaining.checked(remaining.energy(remaining.batch), steps)
-    energies[remaining.rows], done[remaining.rows] = last, last < below
-    remaining.write(energy, everyone)
-    return Minimum(energies, counts, done)
+            watch(descent.step, descent.remaining.energy, descent.remaining.rows)
+        descent.remaining.optimizer.step()
+        descent.step += 1
+    return descent.end(below)
+
+
+class _Descent:
+    """A descent on its way: what has arrived, who remains, and the step."""
+
+    def __init__(
+        self, energy: Energy, optimizer: Factory, batch: Tensor | None, steps: int
+    ) -> None:
+        self.energy, self.optimizer, self.step = energy, optimizer, 0
+        self.remaining = _Remaining(energy, optimizer, batch)
+        R, dtype = energy.replicas, self.remaining.energy.configuration().dtype
+        self.minimum = Minimum(
+            torch.empty(R, dtype=dtype), torch.full((R,), steps), torch.zeros(R, dtype=torch.bool)
+        )
+
+    def let_go(self, values: Tensor, below: float) -> bool:
+        """Put back who has arrived, at the energies ``values``; return whether any remain."""
+        arrived, remaining = values < below, self.remaining
+        if not arrived.any():
+            return True
+        rows, (energies, counts, done) = remaining.rows[arrived], self.minimum
+        energies[rows], counts[rows], done[rows] = values[arrived], self.step, True
+        remaining.write(self.energy, arrived)
+        if arrived.all():
+            remaining.rows = remaining.rows[:0]
+            return False
+        self.remaining = remaining.cut(~arrived, self.optimizer)
+        return True
+
+    def end(self, below: float) -> Minimum:
+        """Put back who is still on the way, and return where all have ended."""
+        rows, (energies, _, done) = self.remaining.rows, self.minimum
+        if len(rows):
+            with torch.no_grad():
+                last = self.remaining.energy(self.remaining.batch)
+            energies[rows] = self.remaining.checked(last, self.step)
+            done[rows] = energies[rows] < below
+            self.remaining.write(self.energy, torch.ones(len(rows), dtype=torch.bool))
+        return self.minimum
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that the descent depends on from here."""
+        return {
+            "step": self.step,
+            "rows": self.remaining.rows,
+            "minimum": tuple(self.minimum),
+            "arrived": self.energy.configuration(),
+            "configuration": self.remaining.energy.configuration(),
+            "optimizer": self.remaining.optimizer.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.step, self.minimum = state["step"], Minimum(*state["minimum"])
+        self.energy.load_configuration(state["arrived"])
+        kept = torch.isin(self.remaining.rows, state["rows"])
+        self.remaining = self.remaining.cut(kept, self.optimizer)
+        self.remaining.energy.load_configuration(state["configuration"])
+        self.remaining.optimizer.load_state_dict(state["optimizer"])
 
 
 class _Remaining:
@@ -160,50 +222,3 @@ def _of(value: Any, index: Tensor) -> Any:
     if isinstance(value, Tensor) and value.dim():
         return value[index.to(value.device)]
     return value
-
-
-def polish(energy: Energy, steps: int = 1000, batch: Tensor | None = None) -> Tensor:
-    """Descend by L-BFGS, one replica after the other; return the energies, shape (R,).
-
-    For the last digits of a minimum that another optimizer has reached, where the landscape is
-    smooth: at the kinks of ReLU networks the gradient need not vanish, and the line search ends.
-
-    Args:
-        energy: its configurations are the start, and are replaced by the end; best in float64.
-        steps: the most iterations of a replica.
-        batch: which samples the energy is of, (B,) or (R, B).
-
-    Source: Liu, Nocedal 1989, Math. Program. 45, 503, as in `scipy.optimize.minimize`.
-
-    >>> from lightning_landscape.energies import Quadratic
-    >>> bool((polish(Quadratic([1.0, 100.0], replicas=2, dtype="float64")) < 1e-20).all())
-    True
-    """
-    ends = [_polish_one(energy, r, steps, batch) for r in range(energy.replicas)]
-    energy.load_configuration(torch.stack([x for x, _ in ends]))
-    return torch.tensor([value for _, value in ends], dtype=ends[0][0].dtype)
-
-
-def _polish_one(energy: Energy, r: int, steps: int, batch: Tensor | None) -> tuple[Tensor, float]:
-    from scipy.optimize import minimize as scipy_minimize
-
-    one = energy.only(torch.tensor([r]))
-    seen = batch[r : r + 1] if batch is not None and batch.dim() == 2 else batch
-    start = one.configuration()
-
-    def value_and_gradient(x: object) -> tuple[float, object]:
-        one.load_configuration(torch.as_tensor(x).to(start).view(1, -1))
-        one.zero_grad()
-        value = one(seen)
-        value.sum().backward()
-        gradient = torch.cat([_gradient_of(p) for p in one.parameters()])
-        return value.item(), gradient.double().cpu().numpy()
-
-    options = {"maxiter": steps, "maxfun": 2 * steps, "ftol": 0.0, "gtol": 1e-14}
-    x0 = start[0].double().cpu().numpy()
-    end = scipy_minimize(value_and_gradient, x0, jac=True, method="L-BFGS-B", options=options)
-    return torch.as_tensor(end.x).to(start), float(end.fun)
-
-
-def _gradient_of(p: Tensor) -> Tensor:
-    return torch.zeros(p[0].numel(), dtype=p.dtype) if p.grad is None else p.grad.flatten()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from lightning_landscape.dynamics.minimize import minimize
 from lightning_landscape.energies import losses
 from lightning_landscape.energies.network import NetworkEnergy
 from lightning_landscape.errors import require
+from lightning_landscape.jamming.checkpoint import RoundCheckpoint
 from lightning_landscape.observables.gaps import SATISFIED_BELOW, hinge_loss, satisfied
 
 __all__ = ["Changes", "gaps_of", "unsatisfied_patterns"]
@@ -75,7 +77,12 @@ class Changes:
         return samples + self.times * self.added
 
     def follow(
-        self, energy: NetworkEnergy, orders: Tensor, samples: int, most: float
+        self,
+        energy: NetworkEnergy,
+        orders: Tensor,
+        samples: int,
+        most: float,
+        checkpoint: RoundCheckpoint,
     ) -> dict[str, Tensor]:
         """Change the data of R networks K times; return what was seen after each change.
 
@@ -84,37 +91,69 @@ class Changes:
             orders: patterns of each, shape (R, `patterns`).
             samples: P, how many of them it was trained on.
             most: the N_Delta above which it is jammed.
+            checkpoint: in which the networks are kept between changes.
 
         Returns:
             Of shape (R, K + 1), the control first: ``change_P``, ``change_loss``,
             ``change_unsatisfied`` and ``avalanche``; and, of the last minimum in which the network
             was jammed, ``gap``, shape (R, P), nan beyond its patterns and where it never jammed.
         """
+        seen = _Seen.of(energy, orders, samples)
+        if (state := checkpoint.load("changes")) is not None:
+            energy.load_configuration(state.pop("configuration"))
+            seen = _Seen(**state)
+        while (k := len(seen.rows)) <= self.times:
+            removed, added = (self.removed, self.added) if k else (0, 0)
+            seen.first, seen.end = seen.first + removed, seen.end + added
+            batch = orders[:, seen.first : seen.end]
+            minimize(energy, self.optimizer, self.steps, SATISFIED_BELOW, batch)
+            seen.look(gaps_of(energy, batch), removed, added, most)
+            checkpoint.save(
+                "changes", lambda: vars(seen) | {"configuration": energy.configuration()}
+            )
+        table = {name: torch.stack([row[name] for row in seen.rows], 1) for name in seen.rows[0]}
+        return table | {"gap": seen.last}
+
+
+@dataclass
+class _Seen:
+    """What was seen of R networks so far: patterns ``first`` to ``end`` of their orders last.
+
+    Attributes:
+        before: which of these are unsatisfied.
+        last: the gaps of the last minima in which the networks were jammed.
+        rows: what is recorded, a row a change.
+    """
+
+    first: int
+    end: int
+    before: Tensor
+    last: Tensor
+    rows: list[dict[str, Tensor]]
+
+    @classmethod
+    def of(cls, energy: NetworkEnergy, orders: Tensor, samples: int) -> _Seen:
+        """Return what is seen before the first descent."""
         before = unsatisfied_patterns(gaps_of(energy, orders[:, :samples]))
         last = torch.full(orders.shape, torch.nan, dtype=torch.float64)
-        first, end, rows = 0, samples, []
-        for k in range(self.times + 1):
-            removed, added = (self.removed, self.added) if k else (0, 0)
-            first, end = first + removed, end + added
-            seen = orders[:, first:end]
-            minimize(energy, self.optimizer, self.steps, SATISFIED_BELOW, seen)
-            gaps = gaps_of(energy, seen)
-            now, loss = unsatisfied_patterns(gaps), hinge_loss(gaps)
-            stayed = now[:, : now.shape[1] - added]
-            rows.append(
-                {
-                    "change_P": torch.full_like(loss, end - first, dtype=torch.int64),
-                    "change_loss": loss,
-                    "change_unsatisfied": now.sum(1),
-                    "avalanche": (stayed != before[:, removed:]).sum(1),
-                }
-            )
-            resolved = (loss > _RESOLVED) & (now.sum(1) > most)
-            last[resolved] = torch.nan
-            last[resolved, : end - first] = gaps[resolved]
-            before = now
-        table = {name: torch.stack([row[name] for row in rows], dim=1) for name in rows[0]}
-        return table | {"gap": last}
+        return cls(0, samples, before, last, [])
+
+    def look(self, gaps: Tensor, removed: int, added: int, most: float) -> None:
+        """Add a row from the gaps after a change."""
+        now, loss, P = unsatisfied_patterns(gaps), hinge_loss(gaps), gaps.shape[1]
+        stayed = now[:, : P - added]
+        self.rows.append(
+            {
+                "change_P": torch.full_like(loss, P, dtype=torch.int64),
+                "change_loss": loss,
+                "change_unsatisfied": now.sum(1),
+                "avalanche": (stayed != self.before[:, removed:]).sum(1),
+            }
+        )
+        jammed = (loss > _RESOLVED) & (now.sum(1) > most)
+        self.last[jammed] = torch.nan
+        self.last[jammed, :P] = gaps[jammed]
+        self.before = now
 
 
 def gaps_of(energy: NetworkEnergy, batch: Tensor) -> Tensor:

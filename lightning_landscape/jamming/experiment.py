@@ -38,9 +38,9 @@ _DIMS = dict.fromkeys(_OF_CHANGES, ("run", "change")) | {"gap": ("run", "pattern
 class Experiment:
     """Trains the networks of a study from scratch and keeps a record of each.
 
-    The record is written, atomically, after every round. What comes next is a function of the
-    record: a killed experiment continues with the round that it was in, and ends with the record
-    that it would have had.
+    The record is written, atomically, after every round, and once a minute what the networks of
+    the round have done so far. What comes next is a function of both: a killed experiment continues
+    where it was, and ends with the record that it would have had.
 
     Args:
         study: which networks.
@@ -49,7 +49,7 @@ class Experiment:
         margin: kappa of the quadratic hinge.
         test_error: whether to measure the share of wrong answers on held-out data, at the end and
             at its best on the way.
-        changes: of the data after training, for avalanches and decompression.
+        changes: what is done to the data after training, for avalanches and decompression.
         processes: among how many the networks of a round are shared out, as small networks do not
             keep more than one core busy; None takes as many as torch has threads. Another number
             changes the networks by rounding only.
@@ -73,8 +73,9 @@ class Experiment:
         self.study = study
         self.protocol = Protocol(optimizer, steps, margin, test_error, changes)
         self.protocol.check()
+        remedy = f"lower {study.asks_by}, or give the data more samples"
         for family, P in study.most():
-            family.require_patterns(changes.patterns(P) if changes else P)
+            family.require_patterns(changes.patterns(P) if changes else P, remedy)
         self.runs: list[dict[str, Any]] = []
 
     def run(self, record: Path, attributes: dict[str, Any], tell: Callable[[str], object]) -> None:
@@ -89,9 +90,11 @@ class Experiment:
             self.runs = _runs(records.read(record))
         with _shares(self.study.seeds, self.processes) as shares:
             while (each := self.study.next(self.runs)) is not None:
-                new = shares(partial(train, each, self.study.seeds, self.protocol))
+                new = shares(partial(train, each, self.study.seeds, self.protocol, record))
                 self.runs += new
                 records.write(self.dataset().assign_attrs(attributes), record)
+                for checkpoint in record.parent.glob(f"{record.stem}.*.round"):
+                    checkpoint.unlink()
                 tell(_line(each, new))
 
     def dataset(self) -> Dataset:

@@ -74,9 +74,9 @@ class Family:
         )
         return NetworkEnergy(architecture, self.data, "quadratic_hinge", margin)
 
-    def require_patterns(self, samples: int) -> None:
+    def require_patterns(self, samples: int, remedy: str) -> None:
         """Raise a `UsageError` if the data have not P patterns with balanced labels."""
-        _require_patterns(self.data.targets, samples)
+        _require_patterns(self.data.targets, samples, remedy)
 
     def patterns(self, samples: int, replicas: int, seed: int) -> Tensor:
         """Return the patterns of R networks, shape (R, P); see `nested_patterns`."""
@@ -142,9 +142,9 @@ def nested_patterns(targets: Tensor, samples: int, replicas: int, seed: int) -> 
     return torch.stack([order(r) for r in range(replicas)])
 
 
-def _require_patterns(targets: Tensor, samples: int) -> int:
+def _require_patterns(targets: Tensor, samples: int, remedy: str = "") -> int:
     """Return how many patterns with balanced labels there are; raise if not enough."""
     most = 2 * min(int((targets == k).sum()) for k in (0, 1))
     required = f"must be at least 2 and at most {most}, twice the smaller class of the data"
-    require(2 <= samples <= most, "samples", samples, required)
+    require(2 <= samples <= most, "P", samples, required, remedy)
     return most

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -51,7 +51,7 @@ class Round:
     seed: int
 
 
-class Study:
+class Study(ABC):
     """Which rounds to do, as a function of the rounds that have been done: so it can be resumed.
 
     Args:
@@ -65,6 +65,8 @@ class Study:
         pairs = [(family, width) for family in families for width in family.widths]
         self.points = [Point(k, family, width) for k, (family, width) in enumerate(pairs)]
         self.seeds = seeds
+
+    asks_by = "samples"  # what to lower where the data have not enough patterns
 
     @abstractmethod
     def most(self) -> Iterator[tuple[Family, int]]:
@@ -105,7 +107,8 @@ class Scan(Study):
         seed: int = 0,
     ) -> None:
         super().__init__(families, seeds)
-        require(len(samples) > 0, "samples", samples, "must hold at least one number")
+        valid = len(samples) > 0 and all(map(math.isfinite, samples))
+        require(valid, "samples", samples, "must hold at least one number, and finite ones")
         self.rounds = [
             Round(point, round(P * point.N if per_weight else P), seed)
             for point in self.points
@@ -143,7 +146,7 @@ class Transition(Study):
         UsageError: a number is out of range.
     """
 
-    varied = "P"
+    varied, asks_by = "P", "ratios"
 
     def __init__(
         self,
@@ -221,7 +224,7 @@ class TransitionInWidth(Transition):
     Source: Geiger et al. 2019, arXiv:1809.09349.
     """
 
-    varied = "h"
+    varied, asks_by = "h", "samples"
 
     def __init__(
         self,

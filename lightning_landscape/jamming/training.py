@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -12,9 +13,11 @@ from torch.optim import Optimizer
 from lightning_landscape.clock import log_times
 from lightning_landscape.dynamics.minimize import minimize
 from lightning_landscape.energies.energy import Energy
+from lightning_landscape.energies.losses import loss_named
 from lightning_landscape.energies.network import NetworkEnergy
-from lightning_landscape.errors import require
+from lightning_landscape.errors import UsageError, require
 from lightning_landscape.jamming.changes import Changes, gaps_of, unsatisfied_patterns
+from lightning_landscape.jamming.checkpoint import RoundCheckpoint
 from lightning_landscape.jamming.studies import Round
 from lightning_landscape.observables.gaps import JAMMED_ABOVE, SATISFIED_BELOW
 
@@ -44,10 +47,15 @@ class Protocol(NamedTuple):
     def check(self) -> None:
         """Raise a `UsageError` if it cannot be followed."""
         require(self.steps >= 1, "steps", self.steps, "must be at least 1")
+        loss_named("quadratic_hinge", self.margin)
 
 
 def train(
-    each: Round, replicas: int, protocol: Protocol, part: Tensor | None = None
+    each: Round,
+    replicas: int,
+    protocol: Protocol,
+    record: Path | None = None,
+    part: Tensor | None = None,
 ) -> list[dict[str, Any]]:
     """Train the networks of a round, or those whose indices are in ``part``; return their records.
 
@@ -58,33 +66,23 @@ def train(
     the held-out data at the end, and ``early_test_error`` the smallest on the way. What follows
     `Changes` of the data comes after.
 
-    What is trained together changes a network by rounding only.
+    What is trained together changes a network by rounding only. Once a minute the state is written
+    beside ``record``, if that is given, from which a round that was killed is continued.
 
     Source: Geiger et al. 2019, arXiv:1809.09349.
     """
     part = torch.arange(replicas) if part is None else part
-    point = each.point
+    point, changes, P = each.point, protocol.changes, each.samples
     all_of_them = point.family.networks(point.width, replicas, each.seed, protocol.margin)
     energy = cast(NetworkEnergy, all_of_them.only(part))
-    changes, P = protocol.changes, each.samples
     longest = changes.patterns(P) if changes else P
     orders = point.family.patterns(longest, replicas, each.seed)[part]
-    batch = orders[:, :P]
-    watch = _EarlyStopping(len(part), protocol.steps) if protocol.test_error else None
-    end = minimize(energy, protocol.optimizer, protocol.steps, SATISFIED_BELOW, batch, watch)
-    count = unsatisfied_patterns(gaps_of(energy, batch)).sum(1)
-    columns = {
-        "loss": end.energies,
-        "steps": end.steps,
-        "fits": end.done,
-        "unsatisfied": count,
-        "jammed": count > JAMMED_ABOVE * point.N,
-    }
-    if watch is not None:
-        last = 1 - energy.evaluate("test")["accuracy"]
-        columns |= {"test_error": last, "early_test_error": torch.minimum(watch.best, last)}
+    key = (point.index, point.width, P, each.seed, part.tolist())
+    path = None if record is None else record.with_suffix(f".{int(part[0])}.round")
+    checkpoint = RoundCheckpoint(path, key)
+    columns = _trained(energy, orders[:, :P], protocol, JAMMED_ABOVE * point.N, checkpoint)
     if changes is not None:
-        columns |= changes.follow(energy, orders, P, JAMMED_ABOVE * point.N)
+        columns |= changes.follow(energy, orders, P, JAMMED_ABOVE * point.N, checkpoint)
     place = {
         "point": point.index,
         "depth": point.family.depth,
@@ -100,6 +98,51 @@ def train(
     ]
 
 
+def _trained(
+    energy: NetworkEnergy,
+    batch: Tensor,
+    protocol: Protocol,
+    most: float,
+    checkpoint: RoundCheckpoint,
+) -> dict[str, Tensor]:
+    """Train the networks, or take them as they were trained; return what is recorded of them."""
+    if (trained := checkpoint.load("trained")) is not None:
+        energy.load_configuration(trained["configuration"])
+        columns: dict[str, Tensor] = trained["columns"]
+        return columns
+    watch = _EarlyStopping(len(batch), protocol.steps) if protocol.test_error else None
+    with torch.no_grad():
+        start = energy(batch)
+    end = minimize(
+        energy,
+        protocol.optimizer,
+        protocol.steps,
+        SATISFIED_BELOW,
+        batch,
+        watch,
+        _TrainingCheckpoint(checkpoint, watch),
+    )
+    rose = end.energies > start.cpu()
+    if rose.any():
+        raise UsageError(
+            f"the loss rose from {start[rose][0]:.3g} to {end.energies[rose][0]:.3g} in training; "
+            "lower the optimizer's lr"
+        )
+    count = unsatisfied_patterns(gaps_of(energy, batch)).sum(1)
+    columns = {
+        "loss": end.energies,
+        "steps": end.steps,
+        "fits": end.done,
+        "unsatisfied": count,
+        "jammed": count > most,
+    }
+    if watch is not None:
+        last = 1 - energy.evaluate("test")["accuracy"]
+        columns |= {"test_error": last, "early_test_error": torch.minimum(watch.best, last)}
+    checkpoint.end("trained", {"configuration": energy.configuration(), "columns": columns})
+    return columns
+
+
 class _EarlyStopping:
     """Keeps the smallest test error of each network on the way, at log-spaced steps."""
 
@@ -112,3 +155,20 @@ class _EarlyStopping:
             assert isinstance(energy, NetworkEnergy)
             error = 1 - energy.evaluate("test")["accuracy"].cpu()
             self.best[rows] = torch.minimum(self.best[rows], error)
+
+
+class _TrainingCheckpoint:
+    """The checkpoint of the descent, with the smallest test errors so far."""
+
+    def __init__(self, round_: RoundCheckpoint, watch: _EarlyStopping | None) -> None:
+        self._round, self._watch = round_, watch
+
+    def load(self) -> dict[str, Any] | None:
+        state: dict[str, Any] | None = self._round.load("training")
+        if state is not None and self._watch is not None:
+            self._watch.best = state["best"]
+        return state
+
+    def save(self, state: Callable[[], dict[str, Any]]) -> None:
+        best = None if self._watch is None else self._watch.best
+        self._round.save("training", lambda: state() | {"best": best})

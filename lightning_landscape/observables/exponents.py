@@ -47,6 +47,11 @@ class PowerLaw:
     low: float
     high: float
 
+    @property
+    def error_bar(self) -> float:
+        """The larger of the two standard errors, or the one that there is."""
+        return float(np.fmax(self.error, self.replica_error))
+
 
 def fit_power_law(samples: ArrayLike, low: float, high: float, seed: int = 0) -> PowerLaw:
     r"""Fit p(x) = (s + 1) x^s / (high^(s+1) - low^(s+1)) to what lies in [low, high].

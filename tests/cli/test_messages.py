@@ -61,7 +61,7 @@ def changed(place, key, value=None, old=None):
         ),
         (
             changed(STUDY[:-1], "init_arg", old="init_args"),
-            "jamming.study: Study has no argument init_arg (did you mean init_args?)",
+            "jamming.study: must be a Study, named by class_path, with its init_args",
         ),
         (
             changed(STUDY[:-1], "classpath", old="class_path"),

@@ -1,5 +1,6 @@
 """Descent replica by replica: known minima, and replicas that leave without a trace."""
 
+import copy
 from functools import partial
 
 import pytest
@@ -143,3 +144,32 @@ def test_a_sphere_and_no_steps_are_refused():
         minimize(SphericalPSpin(N=8, p=3), OPTIMIZERS["descent"], 10)
     with pytest.raises(UsageError, match="steps = 0"):
         minimize(networks(), OPTIMIZERS["descent"], 0)
+
+
+class Memory:
+    """A checkpoint that keeps every state, and gives back a copy of one of them."""
+
+    def __init__(self, state=None):
+        self.states, self.state = [], state
+
+    def load(self):
+        return self.state
+
+    def save(self, state):
+        self.states.append(copy.deepcopy(state()))
+
+
+@every_optimizer
+def test_continued_from_any_step_it_ends_bit_for_bit(make):
+    """Also from a step at which some replicas have gone already."""
+    batch = torch.stack([torch.arange(120).roll(r)[:100] for r in range(6)])
+    below = minimize(networks(), make, 40, -1.0, batch).energies.median().item() * 1.0001
+    whole, memory = networks(), Memory()
+    end = minimize(whole, make, 40, below, batch, checkpoint=memory)
+    left = [len(state["rows"]) for state in memory.states]
+    assert left[0] == 6 and left[-1] < 6
+    for k in (0, 17, left.index(left[-1]), len(left) - 1):
+        again = networks(seed=5)  # elsewhere
+        ended = minimize(again, make, 40, below, batch, checkpoint=Memory(memory.states[k]))
+        assert again.configuration().equal(whole.configuration())
+        assert all(x.equal(y) for x, y in zip(end, ended, strict=True))

@@ -135,5 +135,5 @@ def test_changes_that_the_data_do_not_allow_are_refused_before_anything_is_train
     study = Scan([LINEAR], [100], seeds=2)
     with pytest.raises(UsageError, match="removed = 10"):
         Experiment(study, FAST, 10, changes=Changes(FAST, 10, 10, removed=10, added=0))
-    with pytest.raises(UsageError, match="samples = 2100"):
+    with pytest.raises(UsageError, match="P = 2100"):
         Experiment(study, FAST, 10, changes=Changes(FAST, 10, 20, removed=100, added=100))

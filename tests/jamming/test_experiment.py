@@ -21,6 +21,7 @@ from lightning_landscape.jamming import (
     Scan,
     Transition,
     TransitionInWidth,
+    checkpoint,
 )
 from lightning_landscape.jamming.family import hidden_widths, weight_count
 from lightning_landscape.jamming.studies import Round
@@ -169,6 +170,34 @@ def test_killed_and_continued_it_ends_with_the_same_record(tmp_path, kind, stop)
     assert whole["avalanche"].dims == ("run", "change") and whole.sizes["change"] == 3
 
 
+@pytest.mark.parametrize("written", [30, 61, 64])
+def test_killed_within_a_round_it_goes_on_from_there(tmp_path, monkeypatch, written):
+    """In the training of 60 steps, and between the changes that follow, a file at each."""
+    monkeypatch.setattr(checkpoint, "_SECONDS_BETWEEN_WRITES", 0.0)
+    writes = []
+
+    def write(path, write_to):
+        records.write_atomically(path, write_to)
+        writes.append(path)
+        if len(writes) == written:
+            raise Killed
+
+    def experiment():
+        changes = Changes(FAST, steps=30, times=4, removed=4, added=2)
+        study = Scan([small()], [60], seeds=3)
+        return Experiment(study, FAST, 60, test_error=True, changes=changes, processes=1)
+
+    whole = run(experiment(), tmp_path / "whole.nc")
+    monkeypatch.setattr(checkpoint, "write_atomically", write)
+    with pytest.raises(Killed):
+        run(experiment(), tmp_path / "cut.nc")
+    assert not (tmp_path / "cut.nc").exists() and writes[0].exists()
+    xarray.testing.assert_identical(run(experiment(), tmp_path / "cut.nc"), whole)
+    # the state of the last step before, once more, and what was missing
+    assert len(writes) - written == 60 + 5 - written + (written < 60)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cut.nc", "whole.nc"]
+
+
 def test_where_the_ratios_end_before_the_transition_r_c_is_called_a_bound(tmp_path):
     family = Family(1, small().data, [40.0])
     study = Transition([family], seeds=6, ratios=(0.02, 0.1), rounds=6, error=0.1)
@@ -224,8 +253,13 @@ def test_in_width_the_size_is_found_where_half_of_the_networks_jam():
         (lambda: Transition([small()], ratios=(2, 1)), "ratios"),
         (lambda: Transition([small()], error=0), "error = 0"),
         (lambda: Experiment(Scan([small()], [10]), FAST, steps=0), "steps = 0"),
-        (lambda: Experiment(Scan([small()], [500]), FAST, steps=9), "samples = 500"),
-        (lambda: Experiment(Transition([small()], ratios=(1, 30)), FAST, steps=9), "samples = 720"),
+        (lambda: Experiment(Scan([small()], [500]), FAST, steps=9), "P = 500.*lower samples"),
+        (
+            lambda: Experiment(Transition([small()], ratios=(1, 30)), FAST, steps=9),
+            "P = 720.*lower ratios",
+        ),
+        (lambda: Scan([small()], [float("nan")]), "samples"),
+        (lambda: Experiment(Scan([small()], [10]), FAST, steps=9, margin=-1), "margin = -1"),
         (lambda: TransitionInWidth([small()], [10]), "widths"),
         (lambda: TransitionInWidth([Family(0, small().data, [1, 2])], [10]), "depth = 0"),
         (lambda: TransitionInWidth([Family(1, small().data, [1, 2])], []), "samples"),
@@ -263,3 +297,10 @@ def test_processes_end_with_a_parent_that_is_killed(tmp_path):
         assert parent.stdout.readline() == "[tensor(0), tensor(1)]\n"
         parent.kill()
         parent.communicate(timeout=20)
+
+
+def test_a_loss_that_rose_is_no_result():
+    """Adam takes steps of its lr however large the gradient: it stays finite."""
+    wild = partial(DecayingAdam, lr=1e30)
+    with pytest.raises(UsageError, match=r"loss rose .* lower the optimizer's lr"):
+        train(Scan([small()], [60]).rounds[0], 2, Protocol(wild, steps=20))

@@ -45,7 +45,7 @@ def test_patterns_are_nested_balanced_and_independent():
 
 
 def test_more_patterns_than_there_are_is_refused():
-    with pytest.raises(UsageError, match="samples = 62: must be at least 2 and at most 60"):
+    with pytest.raises(UsageError, match="P = 62: must be at least 2 and at most 60"):
         nested_patterns(DATA.targets, 62, replicas=1, seed=0)
 
 
