@@ -24,6 +24,7 @@ from lightning_landscape.observables.gaps import (
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from xarray import Dataset
 
 __all__ = ["line", "scan", "transition"]
@@ -39,13 +40,17 @@ def transition(dataset: Dataset, axes: Axes) -> None:
     fixed = "P" if dataset.attrs["varied"] == "h" else "N"
     for k in range(dataset.sizes["points"]):
         at = dataset.isel(run=np.flatnonzero(dataset["point"] == k), points=k)
-        ratio, share, error = _means((at["P"] / at["N"]).to_numpy(), at["jammed"].to_numpy())
+        ratio, share, _ = _means((at["P"] / at["N"]).to_numpy(), at["jammed"].to_numpy())
+        R = np.array([(at["P"] / at["N"] == x).sum() for x in ratio])
+        # of the posterior, as the standard error of all or none is 0
+        error = np.sqrt((R * share + 1) * (R * (1 - share) + 1) / (R + 2) ** 2 / (R + 3))
         points = axes.errorbar(ratio, share, error, fmt="o", markersize=4)
         r = np.geomspace(ratio.min() * 0.9, ratio.max() * 1.1, 200)
         label = f"depth {int(at['point_depth'])}, {fixed} = {int(at[f'point_{fixed}'])}"
         law = ndtr(np.log(r / float(at["ratio"])) / float(at["spread"]))
         axes.plot(r, law, color=points.lines[0].get_color(), linewidth=1, label=label)
     axes.set(xscale="log", xlabel="P / N", ylabel="share that jams")
+    _plain_numbers(axes.xaxis)
     axes.legend(frameon=False, fontsize="small")
 
 
@@ -62,7 +67,18 @@ def line(dataset: Dataset, axes: Axes) -> None:
     ends = np.array([N.min() / 1.5, N.max() * 1.5])
     axes.plot(ends, 3 * ends, color="black", linewidth=1, label="P = 3 N (Geiger 2019)")
     axes.set(xscale="log", yscale="log", xlabel="N", ylabel="P at the transition")
+    _plain_numbers(axes.xaxis)
+    _plain_numbers(axes.yaxis)
     axes.legend(frameon=False, fontsize="small")
+
+
+def _plain_numbers(axis: Axis) -> None:
+    """Write 2 and 3, and not powers of ten, on a logarithmic axis of about a decade."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def scan(dataset: Dataset) -> list[Panel]:
