@@ -31,7 +31,8 @@ _SOURCE = NETWORKS.source
 
 def transition_rows(dataset: Dataset) -> Iterator[Row]:
     """Yield r_c = P*/N of each point, for random data beside that of large networks; the drift."""
-    known = 3.0 if "RandomData" in dataset.attrs.get("config", "") else math.nan
+    random = "RandomData" in dataset.attrs.get("config", "")
+    known, exponent = (3.0, 1.0) if random else (math.nan, math.nan)
     in_width = dataset.attrs["varied"] == "h"
     for k in range(dataset.sizes["points"]):
         at = dataset.isel(points=k)
@@ -39,10 +40,10 @@ def transition_rows(dataset: Dataset) -> Iterator[Row]:
         name = f"r_c = {'P/N*' if in_width else 'P*/N'} (depth {int(at['point_depth'])}, {fixed})"
         note = f"a bound: widen the {'widths' if in_width else 'ratios'}" if at["bound"] else ""
         yield Row(name, float(at["ratio"]), float(at["ratio_error"]), known, _SOURCE, note)
-    yield from _line_rows(dataset)
+    yield from _line_rows(dataset, exponent)
 
 
-def _line_rows(dataset: Dataset) -> Iterator[Row]:
+def _line_rows(dataset: Dataset, known: float) -> Iterator[Row]:
     """Yield the exponent b of the line P = c N^b of the transition, of each depth.
 
     What was varied has the errors: log(P/N) is a straight line of slope b - 1 in log N at given
@@ -58,7 +59,7 @@ def _line_rows(dataset: Dataset) -> Iterator[Row]:
         c, error = slope(given, np.log(r_c), of["ratio_error"].to_numpy() / r_c)
         b = 1 / (1 - c) if in_width else 1 + c
         error *= b**2 if in_width else 1
-        yield Row(f"b of the line P ∝ N^b (depth {depth})", b, error, 1.0, _SOURCE)
+        yield Row(f"b of the line P ∝ N^b (depth {depth})", b, error, known, _SOURCE)
 
 
 def scan_rows(dataset: Dataset) -> Iterator[Row]:
