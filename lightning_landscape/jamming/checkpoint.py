@@ -49,5 +49,5 @@ class RoundCheckpoint:
         self._written_at = time.monotonic()
 
     def end(self, stage: str, result: dict[str, Any]) -> None:
-        """Put the result of a stage in the place of its state; it is written with the next one."""
-        self._stages[stage] = result
+        """Put a result in the place of all states so far; it is written with the next one."""
+        self._stages = {stage: result}
