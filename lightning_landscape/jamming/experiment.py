@@ -21,8 +21,9 @@ from torch.optim import Optimizer
 from lightning_landscape import records
 from lightning_landscape.errors import require
 from lightning_landscape.jamming.changes import Changes
-from lightning_landscape.jamming.studies import Round, Study, Transition
+from lightning_landscape.jamming.studies import Round, Study
 from lightning_landscape.jamming.training import Protocol, train
+from lightning_landscape.jamming.transition import Transition
 
 if TYPE_CHECKING:
     from xarray import Dataset
