@@ -83,14 +83,17 @@ def _plain_numbers(axis: Axis) -> None:
 
 def scan(dataset: Dataset) -> list[Panel]:
     """Return the panels of a scan: jump and loss, and what else was measured."""
-    jump = _against("unsatisfied", r"$N_\Delta / N$", per_weight=True, bound=0.5)
-    panels = [jump, _against("loss", "loss")]
+    panels: list[Panel] = []
+    if len(np.unique(dataset["P"] / dataset["N"])) > 1:
+        jump = _against("unsatisfied", r"$N_\Delta / N$", per_weight=True, bound=0.5)
+        panels += [jump, _against("loss", "loss")]
     if "test_error" in dataset:
         panels.append(_test_errors)
     if "avalanche" in dataset:
+        if is_decompressed(dataset):
+            panels += [_decompressed_number, _decompressed_loss, _gaps]
         panels.append(_avalanches)
-        panels += [_decompression, _gaps] if is_decompressed(dataset) else []
-    return panels
+    return panels or [_against("loss", "loss")]
 
 
 def _against(name: str, label: str, per_weight: bool = False, bound: float | None = None) -> Panel:
@@ -126,11 +129,20 @@ def _test_errors(dataset: Dataset, axes: Axes) -> None:
     axes.legend(frameon=False)
 
 
-def _decompression(dataset: Dataset, axes: Axes) -> None:
+def _decompressed_number(dataset: Dataset, axes: Axes) -> None:
+    """Draw the N_Delta / N of each network that was jammed against P/N, change after change."""
+    jammed = dataset.isel(run=np.flatnonzero(dataset["jammed"]))
+    N_Delta = jammed["change_unsatisfied"] / jammed["N"]
+    axes.plot((jammed["change_P"] / jammed["N"]).T, N_Delta.T, ".-", markersize=3, linewidth=1)
+    axes.axhline(0.5, color="black", linewidth=1, linestyle=":")
+    axes.set(xlabel="P / N after each change", ylabel=r"$N_\Delta / N$")
+
+
+def _decompressed_loss(dataset: Dataset, axes: Axes) -> None:
     """Draw the loss of each network that was jammed against P/N, change after change."""
     jammed = dataset.isel(run=np.flatnonzero(dataset["jammed"]))
-    ratio, L = jammed["change_P"] / jammed["N"], jammed["change_loss"]
-    axes.plot(ratio.T, L.T.where(L.T >= SATISFIED_BELOW), ".-", markersize=3, linewidth=1)
+    L = jammed["change_loss"].where(jammed["change_loss"] >= SATISFIED_BELOW)
+    axes.plot((jammed["change_P"] / jammed["N"]).T, L.T, ".-", markersize=3, linewidth=1)
     axes.set(yscale="log", xlabel="P / N after each change", ylabel="loss")
 
 
