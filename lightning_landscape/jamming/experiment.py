@@ -10,7 +10,7 @@ from functools import partial
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -52,8 +52,10 @@ class Experiment:
             at its best on the way.
         changes: what is done to the data after training, for avalanches and decompression.
         processes: among how many the networks of a round are shared out, as small networks do not
-            keep more than one core busy; None takes as many as torch has threads. Another number
-            changes the networks by rounding only.
+            keep more than one core busy; None takes as many as torch has threads, and one on a GPU.
+            Another number changes the networks by rounding only.
+        accelerator: where the networks are, ``"cpu"``, ``"gpu"``, or ``"auto"``: a GPU if there is
+            one.
 
     Raises:
         UsageError: a number is out of range.
@@ -68,11 +70,17 @@ class Experiment:
         test_error: bool = False,
         changes: Changes | None = None,
         processes: int | None = None,
+        accelerator: Literal["auto", "cpu", "gpu"] = "auto",
     ) -> None:
-        self.processes = torch.get_num_threads() if processes is None else processes
+        has_gpu = torch.cuda.is_available()
+        there = accelerator != "gpu" or has_gpu
+        require(there, "accelerator", accelerator, "torch finds no GPU", "take cpu, or auto")
+        device = "cuda" if has_gpu and accelerator != "cpu" else "cpu"
+        usual = 1 if device == "cuda" else torch.get_num_threads()
+        self.processes = usual if processes is None else processes
         require(self.processes >= 1, "processes", processes, "must be at least 1")
         self.study = study
-        self.protocol = Protocol(optimizer, steps, margin, test_error, changes)
+        self.protocol = Protocol(optimizer, steps, margin, test_error, changes, device)
         self.protocol.check()
         remedy = f"lower {study.asks_by}, or give the data more samples"
         for family, P in study.most():

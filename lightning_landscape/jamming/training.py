@@ -33,6 +33,7 @@ class Protocol(NamedTuple):
         margin: kappa of the quadratic hinge.
         test_error: whether the test error is measured, at the end and on the way.
         changes: of the data afterwards, if any.
+        device: where the networks are.
 
     Raises:
         UsageError: by `check`, for numbers out of range.
@@ -43,6 +44,7 @@ class Protocol(NamedTuple):
     margin: float = 1.0
     test_error: bool = False
     changes: Changes | None = None
+    device: str = "cpu"
 
     def check(self) -> None:
         """Raise a `UsageError` if it cannot be followed."""
@@ -74,9 +76,9 @@ def train(
     part = torch.arange(replicas) if part is None else part
     point, changes, P = each.point, protocol.changes, each.samples
     all_of_them = point.family.networks(point.width, replicas, each.seed, protocol.margin)
-    energy = cast(NetworkEnergy, all_of_them.only(part))
+    energy = cast(NetworkEnergy, all_of_them.only(part)).to(protocol.device)
     longest = changes.patterns(P) if changes else P
-    orders = point.family.patterns(longest, replicas, each.seed)[part]
+    orders = point.family.patterns(longest, replicas, each.seed)[part].to(protocol.device)
     key = (point.index, point.width, P, each.seed, part.tolist())
     path = None if record is None else record.with_suffix(f".{int(part[0])}.round")
     checkpoint = RoundCheckpoint(path, key)
@@ -112,7 +114,7 @@ def _trained(
         return columns
     watch = _EarlyStopping(len(batch), protocol.steps) if protocol.test_error else None
     with torch.no_grad():
-        start = energy(batch)
+        start = energy(batch).cpu()
     end = minimize(
         energy,
         protocol.optimizer,
@@ -122,7 +124,7 @@ def _trained(
         watch,
         _TrainingCheckpoint(checkpoint, watch),
     )
-    rose = end.energies > start.cpu()
+    rose = end.energies > start
     if rose.any():
         raise UsageError(
             f"the loss rose from {start[rose][0]:.3g} to {end.energies[rose][0]:.3g} in training; "
@@ -137,7 +139,7 @@ def _trained(
         "jammed": count > most,
     }
     if watch is not None:
-        last = 1 - energy.evaluate("test")["accuracy"]
+        last = 1 - energy.evaluate("test")["accuracy"].cpu()
         columns |= {"test_error": last, "early_test_error": torch.minimum(watch.best, last)}
     checkpoint.end("trained", {"configuration": energy.configuration(), "columns": columns})
     return columns

@@ -260,6 +260,11 @@ def test_in_width_the_size_is_found_where_half_of_the_networks_jam():
         ),
         (lambda: Scan([small()], [float("nan")]), "samples"),
         (lambda: Experiment(Scan([small()], [10]), FAST, steps=9, margin=-1), "margin = -1"),
+        pytest.param(
+            lambda: Experiment(Scan([small()], [10]), FAST, steps=9, accelerator="gpu"),
+            "accelerator = gpu.*take cpu",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"),
+        ),
         (lambda: TransitionInWidth([small()], [10]), "widths"),
         (lambda: TransitionInWidth([Family(0, small().data, [1, 2])], [10]), "depth = 0"),
         (lambda: TransitionInWidth([Family(1, small().data, [1, 2])], []), "samples"),
@@ -304,3 +309,26 @@ def test_a_loss_that_rose_is_no_result():
     wild = partial(DecayingAdam, lr=1e30)
     with pytest.raises(UsageError, match=r"loss rose .* lower the optimizer's lr"):
         train(Scan([small()], [60]).rounds[0], 2, Protocol(wild, steps=20))
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_the_same_networks_are_trained(tmp_path):
+    """Up to rounding, which 50 steps do not let grow far."""
+
+    def record(accelerator):
+        changes = Changes(FAST, steps=20, times=2, removed=4, added=2)
+        experiment = Experiment(
+            Scan([small()], [60], seeds=3),
+            FAST,
+            50,
+            test_error=True,
+            changes=changes,
+            processes=1,
+            accelerator=accelerator,
+        )
+        return run(experiment, tmp_path / f"{accelerator}.nc")
+
+    on_cpu, on_gpu = record("cpu"), record("gpu")
+    for name in ("loss", "change_loss", "gap", "early_test_error"):
+        assert on_gpu[name].values == pytest.approx(on_cpu[name].values, rel=1e-6, nan_ok=True)
+    assert on_gpu["avalanche"].equals(on_cpu["avalanche"])
