@@ -106,7 +106,7 @@ def _panels(dataset: Dataset) -> list[Callable[[Dataset, Axes], None]]:
         ],
         "GapDistribution": [gaps.unsatisfied, gaps.distribution, *of_avalanches],
         "GradientNoise": [noise.strength, noise.kurtosis],
-        "JammingScan": jamming.scan(dataset),
+        "JammingScan": jamming.scan(dataset) if "run" in dataset.dims else [],
         "JammingTransition": [jamming.transition, jamming.line],
         "HessianSpectrum": [spectrum.edges, spectrum.density, last],
         "JammingHessian": [parts.branches, parts.curvature, parts.modes],

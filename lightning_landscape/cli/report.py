@@ -53,7 +53,8 @@ def main(args: list[str]) -> int:
     options = parser.parse_args(args[1:])
     found = [run for path in options.runs for run in find_runs(path)]
     records.write_atomically(options.output, lambda p: p.write_text(page(found), encoding="utf-8"))
-    print(f"{len(found)} runs: {options.output}")
+    runs = "run" if len(found) == 1 else "runs"
+    print(f"{len(found)} {runs}: {options.output}")
     return 0
 
 
