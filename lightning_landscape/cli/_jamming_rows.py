@@ -31,8 +31,7 @@ _SOURCE = NETWORKS.source
 
 def transition_rows(dataset: Dataset) -> Iterator[Row]:
     """Yield r_c = P*/N of each point, for random data beside that of large networks; the drift."""
-    random = "RandomData" in dataset.attrs.get("config", "")
-    known, exponent = (3.0, 1.0) if random else (math.nan, math.nan)
+    known, exponent = (3.0, 1.0) if _is_random(dataset) else (math.nan, math.nan)
     in_width = dataset.attrs["varied"] == "h"
     for k in range(dataset.sizes["points"]):
         at = dataset.isel(points=k)
@@ -70,7 +69,8 @@ def scan_rows(dataset: Dataset) -> Iterator[Row]:
         jammed = at.isel(run=np.flatnonzero(at["jammed"]))
         if jammed.sizes["run"]:
             first = not beyond and bool(at["jammed"].mean() >= 0.5)
-            known, beyond = (0.75, True) if first else (math.nan, beyond)
+            known = _jump(dataset) if first else math.nan
+            beyond = beyond or first
             share = jammed["unsatisfied"] / jammed["N"]
             yield _row(f"N_Δ/N of the jammed ({place})", share, known)
         for name, words in (
@@ -105,7 +105,7 @@ def _minima_rows(place: str, jammed: Dataset) -> Iterator[Row]:
         return
     N = int(jammed["N"][0])
     yield _row(f"L of the last minima ({place})", loss)
-    yield _row(f"N_Δ/N of the last minima ({place})", unsatisfied(gaps) / N, 0.75)
+    yield _row(f"N_Δ/N of the last minima ({place})", unsatisfied(gaps) / N, _jump(jammed))
     theta, gamma = transition_exponents(gaps, loss)
     for name, fit, s, known in (
         ("θ", theta, theta.exponent, NETWORKS.theta),
@@ -118,6 +118,15 @@ def _minima_rows(place: str, jammed: Dataset) -> Iterator[Row]:
 def _exponent(name: str, fit: PowerLaw, exponent: float, known: float = math.nan) -> Row:
     note = f"on [{fit.low:g}, {fit.high:g}], p = {fit.p_value:.2g}"
     return Row(name, exponent, fit.error_bar, known, _SOURCE, note)
+
+
+def _is_random(dataset: Dataset) -> bool:
+    return "RandomData" in dataset.attrs.get("config", "")
+
+
+def _jump(dataset: Dataset) -> float:
+    """Return the published N_Delta/N where jamming begins, which is that of random data."""
+    return 0.75 if _is_random(dataset) else math.nan
 
 
 def _places(dataset: Dataset) -> Iterator[tuple[str, Dataset]]:
