@@ -1,6 +1,8 @@
 import os
-import resource
+import re
 import stat
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -43,20 +45,24 @@ def test_a_failure_while_writing_leaves_the_previous_file_and_no_other(tmp_path)
     assert os.listdir(tmp_path) == ["record"]
 
 
-@pytest.fixture
-def no_room():
-    """Let no file grow beyond 1000 bytes, as a full disk would."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def test_without_room_the_previous_record_stays_and_one_sentence_says_so(tmp_path, no_room):
+def test_without_room_the_previous_record_stays_and_one_sentence_says_so(tmp_path):
+    """No file grows beyond 1000 bytes, as on a full disk; in a process that has no other files."""
     path = tmp_path / "aging.nc"
     path.write_text("previous")
-    with pytest.raises(UsageError, match=r"^[^\n]*cannot be written \(File too large\); [^\n]*$"):
-        records.write(dataset(0.5), path)
+    program = (
+        "import resource, sys, xarray\n"
+        "from pathlib import Path\n"
+        "from lightning_landscape import errors, records\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "try:\n"
+        "    records.write(xarray.Dataset({'x': ('t', range(1000))}), Path(sys.argv[1]))\n"
+        "except errors.UsageError as error:\n"
+        "    print(error)\n"
+    )
+    command = [sys.executable, "-c", program, path]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"[^\n]*cannot be written \(File too large\); [^\n]*\n", done.stdout)
+    assert not done.stderr
     assert path.read_text() == "previous"
     assert os.listdir(tmp_path) == ["aging.nc"]
 

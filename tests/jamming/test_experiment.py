@@ -312,6 +312,7 @@ def test_a_loss_that_rose_is_no_result():
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_on_a_gpu_the_same_networks_are_trained(tmp_path):
     """Up to rounding, which 50 steps do not let grow far."""
 
