@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -98,8 +99,9 @@ def _avalanche_rows(place: str, jammed: Dataset) -> Iterator[Row]:
 def _minima_rows(place: str, jammed: Dataset) -> Iterator[Row]:
     """Yield where changes led out of the jammed phase, and what the last minima before were."""
     exits = place_of_exit(jammed).dropna("run")
-    if exits.sizes["run"]:
-        yield _row(f"P/N where they fit again ({place})", exits)
+    if n := exits.sizes["run"]:
+        note = f"of the {n} of {jammed.sizes['run']} that did"
+        yield replace(_row(f"P/N where they ceased to jam ({place})", exits), note=note)
     gaps, loss = last_minima(jammed)
     if not len(loss):
         return

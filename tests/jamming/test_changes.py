@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+import xarray
 
 from lightning_landscape import records
 from lightning_landscape.callbacks._changes_record import (
@@ -112,8 +113,42 @@ def test_the_record_knows_the_last_minima_and_where_they_were_left(tmp_path):
         assert loss[r] == pytest.approx(float(many["change_loss"][r, k]))
         assert N_Delta[r] == int(many["change_unsatisfied"][r, k])
     names = [row.quantity for row in rows(many)]
-    for words in ("avalanche (", "without a change", "fit again", "N_Δ/N of the last minima"):
+    for words in ("avalanche (", "without a change", "ceased to jam", "N_Δ/N of the last minima"):
         assert sum(words in name for name in names) == 1, words
+
+
+def test_the_table_has_the_exponents_that_the_gaps_were_made_with():
+    """theta = 0.3 of Delta / sqrt(L), at a loss of its own in each network, and gamma = 0.2."""
+    R, n, rng = 6, 4000, np.random.default_rng(0)
+    positive = rng.random((R, n)) ** (1 / 1.3)  # on [0, 1], where the mean square is 1.3 / 3.3
+    negative = -(rng.random((R, n)) ** (1 / 0.8))
+    scale = np.geomspace(1e-3, 1e3, R)[:, None]  # so L is from 1e-7 to 1e5
+    P = 2 * n
+    one = np.ones(R)
+    changes = np.stack([P * one, (P - 100) * one], axis=1)
+    dataset = xarray.Dataset(
+        {
+            "depth": ("run", 2 * one),
+            "N": ("run", n * one),
+            "P": ("run", P * one),
+            "jammed": ("run", one.astype(bool)),
+            "unsatisfied": ("run", n * one),
+            "change_P": (("run", "change"), changes),
+            "change_unsatisfied": (("run", "change"), [[n, n]] * R),
+            "avalanche": (("run", "change"), [[0, 5]] * R),
+            "gap": (("run", "pattern"), np.hstack([scale * positive, negative])),
+        },
+        attrs={"probe": "JammingScan", "config": "RandomData"},
+    )
+    table = {row.quantity.split(" (")[0]: row for row in rows(dataset)}
+    for name, exponent in (("θ of the last minima", 0.3), ("γ of the last minima", 0.2)):
+        found = table[name]
+        assert found.exact == exponent and 0 < found.error < 0.05
+        assert abs(found.measured - exponent) < 4 * found.error
+    loss = np.square(scale * positive).sum(1) / P / 2
+    assert table["L of the last minima"].measured == pytest.approx(loss.mean())
+    assert table["N_Δ/N of the last minima"].measured == 1.0
+    assert table["avalanche"].measured == 5.0
 
 
 @pytest.mark.parametrize(
