@@ -12,8 +12,8 @@ import time
 import torch
 from torch import nn
 
-from lightning_landscape.observables.curvature import HessianOperator
-from lightning_landscape.observables.curvature.pyhessian import hessian
+from lightning_landscape.curvature import HessianOperator
+from lightning_landscape.curvature.pyhessian.package import hessian
 
 
 def network(steps):

@@ -11,21 +11,23 @@ import lightning_landscape
 
 PACKAGE = Path(lightning_landscape.__file__).parent
 FLOORS = {
-    **dict.fromkeys(["errors", "philox", "rng", "clock"], 0),
-    **dict.fromkeys(["sphere", "records", "theory"], 0),
-    **dict.fromkeys(["energies", "data"], 1),
-    **dict.fromkeys(["dynamics", "observables"], 2),
-    **dict.fromkeys(["modules", "callbacks", "jamming"], 3),
-    **dict.fromkeys(["cli", "testing", "__main__"], 4),
+    **dict.fromkeys(["errors", "philox", "rng", "clock", "sphere", "records"], 0),
+    **dict.fromkeys(["activations", "replicas", "parallel"], 0),
+    **dict.fromkeys(["theory", "data"], 1),
+    "energies": 2,
+    "curvature": 3,
+    **dict.fromkeys(["dynamics", "observables"], 4),
+    "results": 5,
+    **dict.fromkeys(["modules", "callbacks", "studies"], 6),
+    **dict.fromkeys(["cli", "testing", "__main__"], 7),
 }
 # Rooms of one floor know each other only where it is said here.
 NEIGHBOURS = {
-    ("records", "errors"), ("rng", "errors"), ("rng", "philox"),
-    ("clock", "errors"), ("sphere", "errors"),
-    ("theory", "errors"), ("energies", "data"), ("testing", "cli"), ("__main__", "cli"),
+    ("records", "errors"), ("rng", "errors"), ("rng", "philox"), ("parallel", "errors"),
+    ("clock", "errors"), ("sphere", "errors"), ("activations", "errors"), ("replicas", "errors"),
+    ("testing", "cli"), ("__main__", "cli"),
 }  # fmt: skip
-# Theory is drawn beside measurements, and nowhere else above the ground floor.
-THEORY_IS_USED_IN = {"callbacks/exact.py"}
+LARGEST_FOLDER = 16
 
 
 def modules():
@@ -60,15 +62,38 @@ def test_a_room_imports_only_from_lower_floors(path):
 
 @pytest.mark.parametrize("path", modules())
 def test_mathematics_is_free_of_lightning(path):
-    if FLOORS.get(room(path), 0) < 3:
+    if FLOORS.get(room(path), 0) < 6:
         packages = {name.split(".")[0] for name in imports(path)}
         assert not packages & {"pytorch_lightning", "lightning"}
 
 
 @pytest.mark.parametrize("path", modules())
 def test_theory_is_used_beside_measurements_only(path):
-    if room(path) not in ("theory", "testing", "cli") and path not in THEORY_IS_USED_IN:
+    if room(path) not in ("theory", "results", "studies", "testing", "cli"):
         assert not [name for name in imports(path) if name.startswith("lightning_landscape.theory")]
+
+
+@pytest.mark.parametrize("path", modules())
+def test_an_underscored_file_is_private_to_its_folder(path):
+    here = "lightning_landscape." + ".".join(path.split("/")[:-1])
+    for name in imports(path):
+        parts = name.split(".")
+        private = [k for k, part in enumerate(parts) if part.startswith("_") and part[1:2] != "_"]
+        if name.startswith("lightning_landscape.") and private:
+            folder = ".".join(parts[: private[0]])
+            assert here.rstrip(".").startswith(folder), f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("folder", sorted({path.rpartition("/")[0] for path in modules()}))
+def test_a_folder_can_be_overlooked(folder):
+    files = [path for path in modules() if path.rpartition("/")[0] == folder]
+    assert len([path for path in files if not path.endswith("__init__.py")]) <= LARGEST_FOLDER
+
+
+@pytest.mark.parametrize("path", modules())
+def test_only_one_file_asks_for_ranks(path):
+    asks = any(word in (PACKAGE / path).read_text() for word in ("torch.distributed", "all_reduce"))
+    assert asks == (path == "parallel.py")
 
 
 @pytest.mark.parametrize("path", modules())

@@ -53,9 +53,9 @@ def test_the_ito_ratio_of_a_good_and_of_a_bad_step(tmp_path, caplog):
         assert "lower lr" not in caplog.text
         bad = thermal(tmp_path / "bad", {1e-3: 0.1}, 6, 500, 1500, **looks)
         assert "lower lr" in caplog.text
-    assert abs(good["ito_ratio"] - 1) < 4 * good["ito_ratio_error"]
-    assert good["ito_ratio_error"] < 0.08
-    assert bad["ito_ratio"] > 1.3
+    assert abs(good["temperature_ratio"] - 1) < 4 * good["temperature_ratio_error"]
+    assert good["temperature_ratio_error"] < 0.08
+    assert bad["temperature_ratio"] > 1.3
 
 
 def looks_quadratic_in_few_directions(record):
@@ -91,5 +91,8 @@ def test_the_reference_numbers(tmp_path):
     assert record["N_mean"][1:].to_numpy() == pytest.approx([10.8, 9.6], rel=0.25)
     assert record["N_var"][1:].to_numpy() == pytest.approx([9.5, 8.8], rel=0.25)
     assert traces[1:] == pytest.approx([1.44, 8.85], rel=0.25)
-    ratio, error = record["ito_ratio"].to_numpy(), record["ito_ratio_error"].to_numpy()
+    ratio, error = (
+        record["temperature_ratio"].to_numpy(),
+        record["temperature_ratio_error"].to_numpy(),
+    )
     assert (abs(ratio - 1) < np.maximum(0.05, 3 * error)).all()

@@ -191,8 +191,8 @@ class Probe(Callback):
         self._written_at = time.monotonic()
         if self._directory is None or not trainer.is_global_zero or not self.results:
             return
-        from lightning_landscape.callbacks import exact, figures
-        from lightning_landscape.callbacks._copies import mean_of_copies
+        from lightning_landscape.results import exact, figures
+        from lightning_landscape.results.copies import mean_of_copies
 
         dataset = mean_of_copies(self.dataset().assign_attrs(self._recorded_attributes()))
         if final:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_landscape.callbacks._parts import cut, length
+from lightning_landscape.callbacks.batches import cut, length
 from lightning_landscape.callbacks.measuring import measuring
 from lightning_landscape.data.batches import Batches
 from lightning_landscape.energies.energy import Energy

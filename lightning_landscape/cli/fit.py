@@ -18,12 +18,12 @@ import lightning_landscape.data
 import lightning_landscape.dynamics
 import lightning_landscape.energies  # noqa: F401
 from lightning_landscape.callbacks.progress import PhysicalProgressBar
-from lightning_landscape.cli import results
 from lightning_landscape.cli.checkpoints import AtomicCheckpointIO, RunCheckpoint
 from lightning_landscape.cli.messages import one_sentence
 from lightning_landscape.cli.runs import RunFolder, claim
 from lightning_landscape.errors import UsageError
 from lightning_landscape.modules.landscape import LandscapeModule
+from lightning_landscape.results import summary as results
 
 __all__ = ["LandscapeCLI", "main"]
 

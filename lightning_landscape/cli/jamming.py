@@ -10,11 +10,11 @@ import yaml
 # imported so that their classes answer to their short names in a configuration
 import lightning_landscape.data
 import lightning_landscape.dynamics
-import lightning_landscape.jamming  # noqa: F401
-from lightning_landscape.cli import results
+import lightning_landscape.studies.jamming  # noqa: F401
 from lightning_landscape.cli.fit import LandscapeParser, quiet, with_packaged_config
 from lightning_landscape.cli.runs import claim
-from lightning_landscape.jamming import Experiment
+from lightning_landscape.results import summary as results
+from lightning_landscape.studies.jamming import Experiment
 
 __all__ = ["main"]
 

@@ -11,11 +11,11 @@ from typing import Any
 from pytorch_lightning import Callback
 from torch.optim import Optimizer
 
-from lightning_landscape.data.dataset import Dataset
-from lightning_landscape.energies.architectures import Architecture
+from lightning_landscape.data.labelled_data import LabelledData
 from lightning_landscape.energies.energy import Energy
+from lightning_landscape.energies.networks.architectures import Architecture
 from lightning_landscape.errors import nearest
-from lightning_landscape.jamming import Changes, Family, Study
+from lightning_landscape.studies.jamming import DataPerturbation, Family, Study
 
 __all__ = ["one_sentence"]
 
@@ -170,10 +170,10 @@ def _class_names() -> Iterator[str]:
         Optimizer,
         Callback,
         Architecture,
-        Dataset,
+        LabelledData,
         Study,
         Family,
-        Changes,
+        DataPerturbation,
     ]
     while waiting:
         cls = waiting.pop()

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_landscape import __version__, records
-from lightning_landscape.callbacks import figures
-from lightning_landscape.cli import comparison
-from lightning_landscape.cli.results import rows
-from lightning_landscape.cli.table import HEADER, Row
 from lightning_landscape.errors import UsageError, require
+from lightning_landscape.results import comparison, figures
+from lightning_landscape.results.summary import rows
+from lightning_landscape.results.table import HEADER, Row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -69,18 +69,18 @@ def locate(path: Path) -> tuple[Path, Path]:
     return run, checkpoint
 
 
-def measure(run: Path, checkpoint: Path, **effort: Any) -> Dataset:
+def measure(run: Path, checkpoint: Path, **budget: Any) -> Dataset:
     """Return the record of one measurement at a checkpoint.
 
     Args:
         run: the run folder, with its config.yaml.
         checkpoint: a checkpoint of that run.
-        effort: arguments of `HessianSpectrum`.
+        budget: arguments of `HessianSpectrum`.
     """
-    from lightning_landscape.callbacks.hessian import HessianSpectrum
+    from lightning_landscape.callbacks.probes.hessian import HessianSpectrum
     from lightning_landscape.callbacks.view import View
 
-    probe = HessianSpectrum(**effort)  # before anything is allocated
+    probe = HessianSpectrum(**budget)  # before anything is allocated
     # LightningCLI's own checkpoints hold tensors and numbers only
     saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
     module = rebuild(run)
@@ -104,9 +104,9 @@ def rebuild(run: Path) -> LandscapeModule:
 
 
 def _report(dataset: Dataset, run: Path) -> None:
-    from lightning_landscape.callbacks.figures import draw
-    from lightning_landscape.cli.results import rows
-    from lightning_landscape.cli.table import markdown
+    from lightning_landscape.results.figures import draw
+    from lightning_landscape.results.summary import rows
+    from lightning_landscape.results.table import markdown
 
     name = run / "spectrum" / f"step_{round(float(dataset['t'][0]) / dataset.attrs['time_step'])}"
     record, picture = name.with_suffix(".nc"), name.with_suffix(".png")

@@ -11,27 +11,27 @@ sphere:
 """
 
 from lightning_landscape.data.batches import Batches
-from lightning_landscape.data.dataset import Dataset
 from lightning_landscape.data.digits import Digits
 from lightning_landscape.data.images import CIFAR10, MNIST, FashionMNIST
-from lightning_landscape.data.labels import Grouped, Parity, RandomLabels
+from lightning_landscape.data.labelled_data import LabelledData
+from lightning_landscape.data.labels import GroupedClasses, Parity, RandomLabels
 from lightning_landscape.data.projections import OnSphere, PrincipalComponents
 from lightning_landscape.data.random_data import RandomData
-from lightning_landscape.data.subsets import Redivided, Subset
+from lightning_landscape.data.subsets import Resplit, Subset
 
 __all__ = [
     "CIFAR10",
     "MNIST",
     "Batches",
-    "Dataset",
     "Digits",
     "FashionMNIST",
-    "Grouped",
+    "GroupedClasses",
+    "LabelledData",
     "OnSphere",
     "Parity",
     "PrincipalComponents",
     "RandomData",
     "RandomLabels",
-    "Redivided",
+    "Resplit",
     "Subset",
 ]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import torch
 
-from lightning_landscape.data.dataset import Dataset
+from lightning_landscape.data.labelled_data import LabelledData
 from lightning_landscape.errors import require
 from lightning_landscape.rng import Stream
 
 __all__ = ["Digits"]
 
 
-class Digits(Dataset):
+class Digits(LabelledData):
     """The 1797 handwritten digits of 8 x 8 pixels that come with scikit-learn.
 
     Samples have shape (1, 8, 8): one channel, for convolutions; `FullyConnected` takes them as 64

@@ -19,7 +19,7 @@ from lightning_landscape.data._files import (
 )
 from lightning_landscape.data._normalization import standardized
 from lightning_landscape.data._openml import Images, Source
-from lightning_landscape.data.dataset import Dataset
+from lightning_landscape.data.labelled_data import LabelledData
 from lightning_landscape.errors import UsageError
 
 __all__ = ["CIFAR10", "MNIST", "FashionMNIST"]
@@ -33,7 +33,7 @@ _IDX_FILES = [
 _BATCHES = [*(f"data_batch_{k}" for k in range(1, 6)), "test_batch"]
 
 
-class MNIST(Dataset):
+class MNIST(LabelledData):
     """70 000 handwritten digits of 28 x 28 pixels, 10 000 of them for testing.
 
     Samples have shape (1, 28, 28). One shift and one factor for all pixels give the training
@@ -78,7 +78,7 @@ class FashionMNIST(MNIST):
         super().__init__(folder)
 
 
-class CIFAR10(Dataset):
+class CIFAR10(LabelledData):
     """60 000 photographs of 32 x 32 pixels in ten classes, 10 000 of them for testing.
 
     Samples have shape (3, 32, 32). One shift and one factor for each colour give the training
@@ -170,7 +170,7 @@ def _write_batches(paths: list[Path], images: Images) -> None:
 
 
 def _tensors(images: Images) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, int]:
-    """Return what makes a `Dataset`: inputs (P, channels, height, width) and labels, 10 classes."""
+    """Return what makes `LabelledData`: inputs (P, channels, height, width), labels, 10 classes."""
     x, x_test = (
         torch.tensor(pixels).view(-1, pixels.size // len(pixels) // h // w, h, w)
         for pixels in (images.images, images.test_images)

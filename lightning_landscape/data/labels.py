@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lightning_landscape.data.dataset import Dataset
+from lightning_landscape.data.labelled_data import LabelledData
 from lightning_landscape.errors import require
 from lightning_landscape.rng import Stream
 
-__all__ = ["Grouped", "Parity", "RandomLabels"]
+__all__ = ["GroupedClasses", "Parity", "RandomLabels"]
 
 
-class Grouped(Dataset):
+class GroupedClasses(LabelledData):
     """Classes put together: the samples of the classes in ``groups[k]`` get the label k.
 
     Samples of classes in no group are left out: [[3], [5]] tells threes from fives.
@@ -25,11 +25,11 @@ class Grouped(Dataset):
         UsageError: a group is empty, or a class is in two groups or not in the data.
 
     >>> from lightning_landscape.data import RandomData
-    >>> Grouped(RandomData(8, dimension=3, classes=4), groups=[[0, 3], [2]]).targets
+    >>> GroupedClasses(RandomData(8, dimension=3, classes=4), groups=[[0, 3], [2]]).targets
     tensor([0, 1, 0, 0, 1, 0])
     """
 
-    def __init__(self, data: Dataset, groups: list[list[int]]) -> None:
+    def __init__(self, data: LabelledData, groups: list[list[int]]) -> None:
         named = [c for group in groups for c in group]
         require(
             len(groups) >= 2 and all(groups), "groups", groups, "must be two or more, none empty"
@@ -51,7 +51,7 @@ class Grouped(Dataset):
         super().__init__(*train, *test, classes=len(groups))
 
 
-class Parity(Grouped):
+class Parity(GroupedClasses):
     """Even classes (0) and odd ones (1): of digits, a task that is not linear.
 
     Args:
@@ -62,12 +62,12 @@ class Parity(Grouped):
     tensor([0, 1, 0, 0, 1, 0])
     """
 
-    def __init__(self, data: Dataset) -> None:
+    def __init__(self, data: LabelledData) -> None:
         classes = range(data.classes)
         super().__init__(data, [list(classes[::2]), list(classes[1::2])])
 
 
-class RandomLabels(Dataset):
+class RandomLabels(LabelledData):
     """A fraction of the training samples gets labels that say nothing about them.
 
     Those are uniform over the classes, so that one in as many as there are classes is the right
@@ -89,7 +89,7 @@ class RandomLabels(Dataset):
     tensor(210)
     """
 
-    def __init__(self, data: Dataset, fraction: float = 1.0, seed: int = 0) -> None:
+    def __init__(self, data: LabelledData, fraction: float = 1.0, seed: int = 0) -> None:
         require(0 <= fraction <= 1, "fraction", fraction, "must lie in [0, 1]")
         P = len(data.targets)
         changed = Stream(seed, "samples with random labels").permutation(P, 0)[

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from lightning_landscape.data._normalization import centred_on_sphere
-from lightning_landscape.data.dataset import Dataset
+from lightning_landscape.data.labelled_data import LabelledData
 from lightning_landscape.errors import require
 
 __all__ = ["OnSphere", "PrincipalComponents"]
 
 
-class PrincipalComponents(Dataset):
+class PrincipalComponents(LabelledData):
     """Samples projected on the leading eigenvectors of their covariance.
 
     z_k = v_k . (x - <x>), over sqrt(lambda_k) if whitened, with the mean <x>, eigenvalues
@@ -36,7 +36,7 @@ class PrincipalComponents(Dataset):
     tensor(10.)
     """
 
-    def __init__(self, data: Dataset, components: int, whiten: bool = True) -> None:
+    def __init__(self, data: LabelledData, components: int, whiten: bool = True) -> None:
         x, d = data.inputs.flatten(1), components
         most = min(x.shape[1], len(x) - 1)
         require(1 <= d <= most, "components", d, f"must lie in 1 … {most}")
@@ -60,7 +60,7 @@ class PrincipalComponents(Dataset):
         )
 
 
-class OnSphere(Dataset):
+class OnSphere(LabelledData):
     """Samples less the mean of the training samples, each brought to |x| = sqrt(d).
 
     Args:
@@ -74,7 +74,7 @@ class OnSphere(Dataset):
     tensor([64.0000, 64.0000])
     """
 
-    def __init__(self, data: Dataset) -> None:
+    def __init__(self, data: LabelledData) -> None:
         x, test = centred_on_sphere(data.inputs, data.test_inputs)
         super().__init__(x, data.targets, test, data.test_targets, data.classes)
 

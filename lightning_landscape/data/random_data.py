@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 
 from lightning_landscape.data._normalization import centred_on_sphere
-from lightning_landscape.data.dataset import Dataset
+from lightning_landscape.data.labelled_data import LabelledData
 from lightning_landscape.errors import require
 from lightning_landscape.rng import Stream
 
 __all__ = ["RandomData"]
 
 
-class RandomData(Dataset):
+class RandomData(LabelledData):
     """x ~ N(0, 1)^d with labels that are independent of x.
 
     Sample mu has label mu mod classes: as the x are exchangeable, these are random labels, and the

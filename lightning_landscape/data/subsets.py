@@ -7,14 +7,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lightning_landscape.data.dataset import Dataset
+from lightning_landscape.data.labelled_data import LabelledData
 from lightning_landscape.errors import require
 from lightning_landscape.rng import Stream
 
-__all__ = ["Redivided", "Subset"]
+__all__ = ["Resplit", "Subset"]
 
 
-class Subset(Dataset):
+class Subset(LabelledData):
     """Some of the training samples: any, or so many of each class.
 
     Without class fractions they are a random draw. With them the numbers of the classes are exact
@@ -43,7 +43,7 @@ class Subset(Dataset):
 
     def __init__(
         self,
-        data: Dataset,
+        data: LabelledData,
         samples: int,
         class_fractions: list[float] | Literal["equal"] | None = None,
         test_samples: int | None = None,
@@ -67,7 +67,7 @@ class Subset(Dataset):
         )
 
 
-class Redivided(Dataset):
+class Resplit(LabelledData):
     """Training and test samples together, divided anew at random.
 
     Args:
@@ -79,11 +79,11 @@ class Redivided(Dataset):
         UsageError: the division leaves no sample on one of the sides.
 
     >>> from lightning_landscape.data import RandomData
-    >>> len(Redivided(RandomData(800, dimension=3, test_samples=200), test_samples=50).targets)
+    >>> len(Resplit(RandomData(800, dimension=3, test_samples=200), test_samples=50).targets)
     950
     """
 
-    def __init__(self, data: Dataset, test_samples: int, seed: int = 0) -> None:
+    def __init__(self, data: LabelledData, test_samples: int, seed: int = 0) -> None:
         x = torch.cat([data.inputs, data.test_inputs])
         y = torch.cat([data.targets, data.test_targets])
         _require_available("test_samples", test_samples, len(y) - 1)
@@ -110,7 +110,7 @@ def _numbers(fractions: list[float] | Literal["equal"], samples: int, classes: i
     return numbers
 
 
-def _of_classes(rows: Tensor, data: Dataset, numbers: Tensor) -> Tensor:
+def _of_classes(rows: Tensor, data: LabelledData, numbers: Tensor) -> Tensor:
     """Return the first rows of each class, the classes spread evenly over the order."""
     chosen, places = [], []
     for c, n in enumerate(numbers.tolist()):

@@ -1,20 +1,20 @@
 """Dynamics: torch optimizers that move replicas in an energy."""
 
-from lightning_landscape.dynamics.decaying_adam import DecayingAdam
-from lightning_landscape.dynamics.fire import FIRE
-from lightning_landscape.dynamics.ladder import Ladder, TwoStarts
-from lightning_landscape.dynamics.langevin import Langevin
-from lightning_landscape.dynamics.leimkuhler_matthews import LeimkuhlerMatthews
-from lightning_landscape.dynamics.matched import MatchedLangevin
-from lightning_landscape.dynamics.metropolis import MetropolisLangevin
-from lightning_landscape.dynamics.minimize import Minimum, minimize
-from lightning_landscape.dynamics.overdamped import Overdamped
-from lightning_landscape.dynamics.polish import polish
+from lightning_landscape.dynamics.minimizers.decaying_adam import DecayingAdam
+from lightning_landscape.dynamics.minimizers.fire import FIRE
+from lightning_landscape.dynamics.minimizers.lbfgs import minimize_lbfgs
+from lightning_landscape.dynamics.minimizers.minimize import Minimum, minimize
+from lightning_landscape.dynamics.samplers.ladder import Ladder, TwoStarts
+from lightning_landscape.dynamics.samplers.langevin import Langevin
+from lightning_landscape.dynamics.samplers.leimkuhler_matthews import LeimkuhlerMatthews
+from lightning_landscape.dynamics.samplers.matched import MatchedLangevin
+from lightning_landscape.dynamics.samplers.metropolis import MetropolisLangevin
+from lightning_landscape.dynamics.samplers.overdamped import Overdamped
+from lightning_landscape.dynamics.samplers.tempering import ParallelTempering
+from lightning_landscape.dynamics.samplers.thermal import Thermal
+from lightning_landscape.dynamics.samplers.underdamped import Underdamped
 from lightning_landscape.dynamics.schedules import Anneal, Constant, Cycle, Quench, Schedule
 from lightning_landscape.dynamics.sphere import constrain
-from lightning_landscape.dynamics.tempering import ParallelTempering
-from lightning_landscape.dynamics.thermal import Thermal
-from lightning_landscape.dynamics.underdamped import Underdamped
 
 __all__ = [
     "FIRE",
@@ -37,5 +37,5 @@ __all__ = [
     "Underdamped",
     "constrain",
     "minimize",
-    "polish",
+    "minimize_lbfgs",
 ]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lightning_landscape.dynamics.thermal import Thermal
+from lightning_landscape.dynamics.samplers.thermal import Thermal
 from lightning_landscape.errors import require
 from lightning_landscape.sphere import Sphere
 

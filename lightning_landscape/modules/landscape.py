@@ -13,8 +13,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from lightning_landscape.data.batches import Batches
+from lightning_landscape.dynamics.samplers.thermal import Thermal
 from lightning_landscape.dynamics.sphere import constrain
-from lightning_landscape.dynamics.thermal import Thermal
 from lightning_landscape.energies.energy import Energy
 from lightning_landscape.errors import UsageError, require
 

@@ -13,9 +13,9 @@ from lightning_landscape.observables.statistics import Array, jackknife
 
 __all__ = [
     "active_data",
+    "configurational_temperature_ratio",
     "displacement_along",
     "gradient_of",
-    "ito_ratio",
     "near_boundary",
     "orthogonal_directions",
 ]
@@ -40,7 +40,9 @@ def gradient_of(
     return torch.cat([g.reshape(replicas, -1).double() for g in gradient], 1)
 
 
-def ito_ratio(squares: ArrayLike, traces: ArrayLike, temperature: float) -> tuple[float, float]:
+def configurational_temperature_ratio(
+    squares: ArrayLike, traces: ArrayLike, temperature: float
+) -> tuple[float, float]:
     r"""Return <|grad U|^2> / (T <tr H>) and its standard error, from n looks at a run.
 
     It is 1 in any stationary state of dx = -grad U dt + sqrt(2T) dW, whatever U is: the mean of
@@ -53,7 +55,7 @@ def ito_ratio(squares: ArrayLike, traces: ArrayLike, temperature: float) -> tupl
         traces: tr H at the same moments.
         temperature: T > 0.
 
-    >>> ito_ratio([1.0, 3.0], [20.0, 20.0], temperature=0.1)
+    >>> configurational_temperature_ratio([1.0, 3.0], [20.0, 20.0], temperature=0.1)
     (1.0, 0.5)
     """
     both = np.stack([np.ravel(np.asarray(squares)), np.ravel(np.asarray(traces))])

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from lightning_landscape.energies import losses
+from lightning_landscape.energies.networks import losses
 from lightning_landscape.errors import require
 from lightning_landscape.observables.exponents import PowerLaw, fit_power_law
 

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lightning_landscape.energies.architectures import Architecture
-from lightning_landscape.energies.network import NetworkEnergy
-from lightning_landscape.errors import require
-from lightning_landscape.observables.curvature.gauss_newton import (
+from lightning_landscape.curvature.operators.gauss_newton import (
     GaussNewtonOperator,
     split_hessian,
 )
-from lightning_landscape.observables.curvature.kept_graph import HessianOperator
+from lightning_landscape.curvature.operators.kept_graph import HessianOperator
+from lightning_landscape.energies.networks.architectures import Architecture
+from lightning_landscape.energies.networks.network import NetworkEnergy
+from lightning_landscape.errors import require
 from lightning_landscape.rng import Stream
 
 __all__ = ["effective_parameters", "part_spectra", "split_of"]

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_landscape.errors import require
-from lightning_landscape.observables.autocorrelation import Blocking
+from lightning_landscape.observables.accumulators.autocorrelation import Blocking
 
 __all__ = ["LearningCoefficient", "learning_coefficient"]
 

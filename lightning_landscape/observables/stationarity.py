@@ -12,12 +12,12 @@ from torch import Tensor
 
 from lightning_landscape.errors import require
 
-__all__ = ["Balance", "balance", "first_relation", "second_relation"]
+__all__ = ["Balance", "balance", "yaida_fdr1", "yaida_fdr2"]
 
 _LEAST_BLOCKS = 16
 
 
-def first_relation(x: Tensor, y: Tensor, lr: float) -> tuple[Tensor, Tensor]:
+def yaida_fdr1(x: Tensor, y: Tensor, lr: float) -> tuple[Tensor, Tensor]:
     r"""Return both sides of the first relation, FDR1, for one step from x to y = x + Delta.
 
         -<x . Delta> / lr = <|Delta|^2> / (2 lr),
@@ -47,16 +47,14 @@ def first_relation(x: Tensor, y: Tensor, lr: float) -> tuple[Tensor, Tensor]:
         Left and right side, each (R,), float64.
 
     >>> x = torch.tensor([[1.0, 2.0]])
-    >>> [side.item() for side in first_relation(x, x + torch.tensor([[0.0, -0.5]]), lr=0.5)]
+    >>> [side.item() for side in yaida_fdr1(x, x + torch.tensor([[0.0, -0.5]]), lr=0.5)]
     [2.0, 0.25]
     """
     step = y.double() - x.double()
     return -(x.double() * step).sum(-1) / lr, step.square().sum(-1) / (2 * lr)
 
 
-def second_relation(
-    step: Tensor, before: Tensor, after: Tensor, lr: float
-) -> tuple[Tensor, Tensor]:
+def yaida_fdr2(step: Tensor, before: Tensor, after: Tensor, lr: float) -> tuple[Tensor, Tensor]:
     r"""Return both sides of the second relation, FDR2, for one step Delta.
 
         -<Delta . grad E(x)> / lr = <Delta . H Delta> / (2 lr) + O(Delta^3),
@@ -73,7 +71,7 @@ def second_relation(
         step: Delta, shape (R, N).
         before: grad E of all the data at x, shape (R, N).
         after: the same at x + Delta.
-        lr: as for `first_relation`, and so what is returned.
+        lr: as for `yaida_fdr1`, and so what is returned.
     """
     step, before, after = step.double(), before.double(), after.double()
     curvature = (step * (after - before)).sum(-1)

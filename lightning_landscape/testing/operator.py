@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from lightning_landscape.callbacks.measuring import measuring
+from lightning_landscape.curvature import CurvatureOperator
 from lightning_landscape.errors import UsageError
-from lightning_landscape.observables.curvature import CurvatureOperator
 from lightning_landscape.rng import Stream
 
 __all__ = ["OperatorCase", "OperatorContract"]

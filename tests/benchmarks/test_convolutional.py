@@ -5,14 +5,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lightning_landscape.data import Dataset
+from lightning_landscape.data import LabelledData
 from lightning_landscape.energies import NetworkEnergy, ResNet18, SmallConvNet
-from lightning_landscape.energies.resnet import _ResNet
+from lightning_landscape.energies.networks.resnet import _ResNet
 
 
 def images(shape, samples):
     x, y = torch.randn(samples, *shape), torch.arange(samples) % 10
-    return Dataset(x, y, x[:10], y[:10], classes=10)
+    return LabelledData(x, y, x[:10], y[:10], classes=10)
 
 
 def descend(energy, batch):

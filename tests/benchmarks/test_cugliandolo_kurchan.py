@@ -10,10 +10,10 @@ import time
 import numpy as np
 import pytest
 
-from lightning_landscape.theory import log_time
-from lightning_landscape.theory.cugliandolo_kurchan import solve
-from lightning_landscape.theory.quench import Quench
-from lightning_landscape.theory.uniform_grid import solve_uniform
+from lightning_landscape.theory.glasses import log_time
+from lightning_landscape.theory.glasses.cugliandolo_kurchan import solve
+from lightning_landscape.theory.glasses.quench import Quench
+from lightning_landscape.theory.glasses.uniform_grid import solve_uniform
 
 PURE = {3: 0.5}
 

@@ -18,10 +18,10 @@ import pytest
 import torch
 from torch import nn
 
+from lightning_landscape.curvature import HessianOperator, hessian_of
+from lightning_landscape.curvature.lanczos import lanczos
+from lightning_landscape.curvature.slq import stochastic_lanczos
 from lightning_landscape.energies import FullyConnected, NetworkEnergy, SphericalPSpin
-from lightning_landscape.observables.curvature import HessianOperator, hessian_of
-from lightning_landscape.observables.curvature.lanczos import lanczos
-from lightning_landscape.observables.curvature.slq import stochastic_lanczos
 
 K, ACCURACY = 10, 1e-3
 

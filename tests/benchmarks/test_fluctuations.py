@@ -10,7 +10,7 @@ from lightning_landscape.data import RandomData
 from lightning_landscape.dynamics import Langevin
 from lightning_landscape.energies import FullyConnected, NetworkEnergy
 from lightning_landscape.modules import LandscapeModule
-from lightning_landscape.observables.series import EnergySeries
+from lightning_landscape.observables.accumulators.series import EnergySeries
 from lightning_landscape.testing.probe import bare_trainer
 
 _STEPS = 512  # two portions and one transform of the series

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from lightning_landscape.data import Dataset
-from lightning_landscape.energies import FullyConnected, NetworkEnergy, Stacked
+from lightning_landscape.data import LabelledData
+from lightning_landscape.energies import FullyConnected, NetworkEnergy, Replicated
 from lightning_landscape.observables import gradients_of
 
 B, WIDTHS = 256, [784, 300, 200, 10]  # 297 710 parameters
@@ -29,7 +29,7 @@ def sequential():
 
 
 def energy_of(x, y, make=FullyConnected):
-    data = Dataset(x, y, x[:1], y[:1], WIDTHS[-1])
+    data = LabelledData(x, y, x[:1], y[:1], WIDTHS[-1])
     return NetworkEnergy(make(WIDTHS) if make is FullyConnected else make(sequential), data)
 
 
@@ -58,7 +58,7 @@ def materialised(net, x, y):
     return torch.cat([g.var(0).flatten() for g in gradients.values()])
 
 
-@pytest.mark.parametrize("make", [FullyConnected, Stacked])
+@pytest.mark.parametrize("make", [FullyConnected, Replicated])
 def test_variance_against_a_loop_over_samples(compare, make):
     """The limit of the layers: two products of matrices in float64, 4 B N operations."""
     x, y = samples()
@@ -74,7 +74,7 @@ def test_variance_against_a_loop_over_samples(compare, make):
     )
 
 
-@pytest.mark.parametrize("make", [FullyConnected, Stacked])
+@pytest.mark.parametrize("make", [FullyConnected, Replicated])
 def test_variance_against_everything_materialised(compare, make):
     """Time at most 1.2 times that of vmap(grad); see below for the memory."""
     x, y = samples()
@@ -125,7 +125,7 @@ if __name__ in ("none", "ours", "stacked", "all"):
     if __name__ == "all":
         materialised(sequential(), x, y)
     elif __name__ != "none":
-        kind = FullyConnected if __name__ == "ours" else Stacked
+        kind = FullyConnected if __name__ == "ours" else Replicated
         gradients_of(energy_of(x, y, kind)).moments()
     else:
         energy_of(x, y)

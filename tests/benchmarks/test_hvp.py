@@ -18,16 +18,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lightning_landscape.energies import FullyConnected, NetworkEnergy, SphericalPSpin
-from lightning_landscape.observables.curvature import (
+from lightning_landscape.curvature import (
     GaussNewtonOperator,
     HessianOperator,
     StreamingOperator,
     hessian_of,
     linearized_hessian,
-    of_energy,
 )
-from lightning_landscape.observables.curvature.written_out import WrittenOutHessian
+from lightning_landscape.curvature.operators import of_energy
+from lightning_landscape.curvature.operators.written_out import WrittenOutHessian
+from lightning_landscape.energies import FullyConnected, NetworkEnergy, SphericalPSpin
 
 
 def fully_connected():

@@ -6,7 +6,7 @@ import torch
 
 from lightning_landscape.data import RandomData
 from lightning_landscape.dynamics import FIRE, DecayingAdam, minimize
-from lightning_landscape.jamming import Family
+from lightning_landscape.studies.jamming import Family
 
 R, P, D = 64, 600, 12
 

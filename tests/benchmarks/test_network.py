@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from lightning_landscape.data import RandomData
-from lightning_landscape.energies.architectures import FullyConnected
-from lightning_landscape.energies.network import NetworkEnergy
+from lightning_landscape.energies.networks.architectures import FullyConnected
+from lightning_landscape.energies.networks.network import NetworkEnergy
 
 R, DIMENSION, LR = 64, 10, 0.01
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lightning_landscape.energies import SphericalPSpin
-from lightning_landscape.energies._tuples import permutations, tuples
+from lightning_landscape.energies.glasses._tuples import permutations, tuples
 
 SIZES = [(N, R) for N in (128, 256, 512) for R in (1, 16, 64)]
 

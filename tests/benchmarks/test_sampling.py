@@ -10,7 +10,7 @@ from torch import nn
 
 from lightning_landscape.data import RandomData
 from lightning_landscape.dynamics import Ladder, Langevin, LeimkuhlerMatthews
-from lightning_landscape.dynamics.conventions import to_devinterp
+from lightning_landscape.dynamics.samplers.conventions import to_devinterp
 from lightning_landscape.energies import FullyConnected, NetworkEnergy
 from lightning_landscape.observables.learning_coefficient import learning_coefficient
 

@@ -58,7 +58,9 @@ init_args:
     init_args:
       samples: 10
       class_fractions: [0.8, 0.2]
-      data: {class_path: Grouped, init_args: {groups: [[0, 1], [7]], data: {class_path: Digits}}}
+      data:
+        class_path: GroupedClasses
+        init_args: {groups: [[0, 1], [7]], data: {class_path: Digits}}
 """
 
 

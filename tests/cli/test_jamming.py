@@ -14,7 +14,7 @@ import yaml
 
 from lightning_landscape import records
 from lightning_landscape.__main__ import main
-from lightning_landscape.cli.results import rows
+from lightning_landscape.results.summary import rows
 
 SMALL = {
     "experiment": "small",
@@ -81,7 +81,7 @@ def test_the_transition_in_width_has_its_own_table_and_figure(config, capsys):
     study = SMALL["jamming"]["study"]["init_args"]
     family = study["families"][0] | {"widths": [2, 9]}
     options = {"families": [family], "samples": [40, 60], "seeds": 3, "rounds": 1}
-    in_width = {"class_path": "TransitionInWidth", "init_args": options}
+    in_width = {"class_path": "CriticalWidth", "init_args": options}
     changed = SMALL | {"jamming": SMALL["jamming"] | {"study": in_width}}
     Path("width.yaml").write_text(yaml.safe_dump(changed | {"experiment": "width"}))
     assert main(["jamming", "--config", "width.yaml"]) == 0

@@ -93,7 +93,7 @@ def changed(place, key, value=None, old=None):
         ),
         (
             changed(("jamming",), "changes", 5),
-            "jamming.changes: must be a Changes, named by class_p",
+            "jamming.changes: must be a DataPerturbation, named by class_p",
         ),
         (changed(STUDY, "samples", 20), "jamming.study.samples = 20: must be a list, as in [1, 2]"),
         (changed(FAMILY, "widths", ["a"]), "jamming.study.families.widths = a: must be a number"),

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lightning_landscape.data import Dataset, Digits, RandomData
+from lightning_landscape.data import Digits, LabelledData, RandomData
 from lightning_landscape.errors import UsageError
 
 # digits
@@ -122,6 +122,6 @@ def test_tensors_that_do_not_belong_together_are_refused(change, words):
         "test_targets": torch.tensor([0, 1]),
         "classes": 2,
     }
-    Dataset(**good)
+    LabelledData(**good)
     with pytest.raises(UsageError, match=words):
-        Dataset(**{**good, **change})
+        LabelledData(**{**good, **change})

@@ -6,15 +6,15 @@ import pytest
 import torch
 
 from lightning_landscape.data import (
-    Dataset,
     Digits,
-    Grouped,
+    GroupedClasses,
+    LabelledData,
     OnSphere,
     Parity,
     PrincipalComponents,
     RandomData,
     RandomLabels,
-    Redivided,
+    Resplit,
     Subset,
 )
 from lightning_landscape.errors import UsageError
@@ -24,7 +24,7 @@ def numbered(P=40, P_test=12, classes=4):
     """Sample mu holds the number mu: one can see where it goes."""
     x = torch.arange(float(P + P_test))[:, None].expand(-1, 2)
     y = (torch.arange(P + P_test) * 7) % classes
-    return Dataset(x[:P], y[:P], x[P:], y[P:], classes)
+    return LabelledData(x[:P], y[:P], x[P:], y[P:], classes)
 
 
 def numbers(x):
@@ -36,7 +36,7 @@ def numbers(x):
 
 def test_groups_put_classes_together_and_leave_others_out():
     data = numbered()
-    grouped = Grouped(data, [[2], [3, 0]])
+    grouped = GroupedClasses(data, [[2], [3, 0]])
     new = {2: 0, 3: 1, 0: 1}
     for x, y, old_x, old_y in (
         (grouped.inputs, grouped.targets, data.inputs, data.targets),
@@ -60,7 +60,7 @@ def test_parity_is_that_of_the_class():
 @pytest.mark.parametrize("groups", [[[0, 1]], [[0], []], [[0], [0, 1]], [[0], [4]], [[-1], [0]]])
 def test_groups_that_are_no_division_are_refused(groups):
     with pytest.raises(UsageError, match="groups = "):
-        Grouped(numbered(), groups)
+        GroupedClasses(numbered(), groups)
 
 
 def test_random_labels_are_uniform_and_independent_of_the_true_ones():
@@ -172,7 +172,7 @@ def test_impossible_subsets_are_refused(arguments, words):
 
 
 def test_redivided_data_are_all_of_them():
-    data = Redivided(numbered(), test_samples=5)
+    data = Resplit(numbered(), test_samples=5)
     train, test = numbers(data.inputs), numbers(data.test_inputs)
     assert sorted(train + test) == list(range(52)) and len(test) == 5
     assert data.targets.tolist() == [7 * mu % 4 for mu in train]
@@ -181,7 +181,7 @@ def test_redivided_data_are_all_of_them():
     assert any(mu >= 40 for mu in train)
     for wrong in (0, 52):
         with pytest.raises(UsageError, match="test_samples"):
-            Redivided(numbered(), test_samples=wrong)
+            Resplit(numbered(), test_samples=wrong)
 
 
 # projections
@@ -191,7 +191,7 @@ def correlated(P=300, P_test=50, D=12):
     mixing = torch.randn(D, D, dtype=torch.float64)
     x = (torch.randn(P + P_test, D, dtype=torch.float64) @ mixing + 3).view(-1, 3, D // 3)
     y = torch.arange(P + P_test) % 2
-    return Dataset(x[:P], y[:P], x[P:], y[P:], 2)
+    return LabelledData(x[:P], y[:P], x[P:], y[P:], 2)
 
 
 def test_components_are_those_of_the_singular_value_decomposition():
@@ -227,7 +227,7 @@ def test_blocks_of_samples_change_nothing_but_rounding(monkeypatch):
 
 def test_directions_without_variance_are_refused():
     x = torch.randn(50, 3) @ torch.randn(3, 8)
-    data = Dataset(x, torch.arange(50) % 2, x, torch.arange(50) % 2, 2)
+    data = LabelledData(x, torch.arange(50) % 2, x, torch.arange(50) % 2, 2)
     PrincipalComponents(data, 3)
     with pytest.raises(UsageError, match="components = 4: the samples vary in 3 directions"):
         PrincipalComponents(data, 4)

@@ -11,9 +11,9 @@ from lightning_landscape.observables.dimension import (
     participation_ratio,
 )
 from lightning_landscape.observables.fluctuations import (
+    configurational_temperature_ratio,
     displacement_along,
     gradient_of,
-    ito_ratio,
     near_boundary,
     orthogonal_directions,
 )
@@ -99,7 +99,12 @@ def test_ito_ratio_of_a_discretised_valley():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(300, 50, 3)) * np.sqrt(T / (lam * (1 - lr * lam / 2)))
     exact = (lam / (1 - lr * lam / 2)).sum() / lam.sum()
-    got = np.array([ito_ratio(((lam * y) ** 2).sum(1), np.full(50, lam.sum()), T) for y in x])
+    got = np.array(
+        [
+            configurational_temperature_ratio(((lam * y) ** 2).sum(1), np.full(50, lam.sum()), T)
+            for y in x
+        ]
+    )
     assert exact > 1.9
     assert abs(got[:, 0].mean() - exact) < 4 * got[:, 0].std() / 300**0.5
     assert got[:, 1].mean() == pytest.approx(got[:, 0].std(), rel=0.15)

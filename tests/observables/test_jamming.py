@@ -1,10 +1,10 @@
 import pytest
 import torch
 
+from lightning_landscape.curvature import hessian_of
 from lightning_landscape.data import RandomData
 from lightning_landscape.energies import FullyConnected, NetworkEnergy
 from lightning_landscape.errors import UsageError
-from lightning_landscape.observables.curvature import hessian_of
 from lightning_landscape.observables.jamming import effective_parameters, part_spectra, split_of
 
 

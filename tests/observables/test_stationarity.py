@@ -5,7 +5,7 @@ import torch
 
 from lightning_landscape.dynamics import Langevin
 from lightning_landscape.errors import UsageError
-from lightning_landscape.observables import balance, first_relation, second_relation
+from lightning_landscape.observables import balance, yaida_fdr1, yaida_fdr2
 
 
 def regression(samples=200, d=10, R=256):
@@ -34,9 +34,9 @@ def sides_of_sgd(burn, steps, B=5, lr=0.05, momentum=0.0):
         v = momentum * v + gradient(w, x[rows], y[rows])
         after = w - lr * v
         if step >= burn:
-            first.append(torch.stack(first_relation(w - minimum, after - minimum, lr)))
+            first.append(torch.stack(yaida_fdr1(w - minimum, after - minimum, lr)))
             ends = (w - minimum) @ H, (after - minimum) @ H
-            second.append(torch.stack(second_relation(after - w, *ends, lr)))
+            second.append(torch.stack(yaida_fdr2(after - w, *ends, lr)))
         w = after
     return [torch.stack(sides, dim=1) for sides in (first, second)]
 
@@ -55,11 +55,11 @@ def test_yaidas_form_is_that_of_the_step():
     x, y, w = regression(R=3)
     w += torch.randn(3, 10, dtype=torch.float64)
     g, lr = gradient(w, x[:5], y[:5]), 0.05
-    left, right = first_relation(w, w - lr * g, lr)
+    left, right = yaida_fdr1(w, w - lr * g, lr)
     torch.testing.assert_close(left, (w * g).sum(1))
     torch.testing.assert_close(right, lr / 2 * g.square().sum(1))
     before, after = gradient(w, x, y), gradient(w - lr * g, x, y)
-    left, right = second_relation(-lr * g, before, after, lr)
+    left, right = yaida_fdr2(-lr * g, before, after, lr)
     H = x.T @ x / len(x)
     torch.testing.assert_close(left, (g * before).sum(1))
     torch.testing.assert_close(right, lr / 2 * ((g @ H) * g).sum(1))
@@ -80,8 +80,8 @@ def test_langevin_in_a_well_has_the_exact_values(lr):
         before, x.grad = x.detach().clone(), lam * x.detach()
         dynamics.step()
         if step >= 100:
-            pair = first_relation(before, x.detach(), lr)
-            other = second_relation(x.detach() - before, lam * before, lam * x.detach(), lr)
+            pair = yaida_fdr1(before, x.detach(), lr)
+            other = yaida_fdr2(x.detach() - before, lam * before, lam * x.detach(), lr)
             sides.append(torch.stack([*pair, *other]))
     left1, right1, left2, right2 = torch.stack(sides, dim=1)
     variance = T / (lam * (1 - lr * lam / 2))
@@ -97,7 +97,7 @@ def test_langevin_in_a_well_has_the_exact_values(lr):
 def test_free_diffusion_is_no_steady_state():
     x = torch.zeros(64, 20, dtype=torch.float64)
     y = x + torch.randn_like(x)
-    left, right = (side[None].expand(20, -1) for side in first_relation(x, y, 1.0))
+    left, right = (side[None].expand(20, -1) for side in yaida_fdr1(x, y, 1.0))
     assert balance(left, right).ratio == 0
     assert not balance(left, right).is_stationary(10)
 

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lightning_landscape.curvature.operators.base import CurvatureOperator
+from lightning_landscape.curvature.operators.vectors import dots
+from lightning_landscape.curvature.random_vectors import chunks, signs
 from lightning_landscape.errors import require
-from lightning_landscape.observables.curvature.operator import CurvatureOperator
-from lightning_landscape.observables.curvature.probes import chunks, signs
-from lightning_landscape.observables.curvature.vectors import dots
 
 __all__ = ["Alignment", "alignment", "subspace_overlap"]
 
@@ -66,7 +66,7 @@ def alignment(
     Raises:
         UsageError: the matrices differ in size, or there are fewer than 2 probes.
 
-    >>> from lightning_landscape.observables.curvature import DenseOperator
+    >>> from lightning_landscape.curvature import DenseOperator
     >>> A, B = (DenseOperator(torch.tensor(d).diag()) for d in ([1.0, 0.0], [1.0, 1.0]))
     >>> round(alignment(A, B, torch.eye(2)[None]).cosine.item(), 6)
     0.707107

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lightning_landscape.energies.architectures import FullyConnected
-from lightning_landscape.energies.network import NetworkEnergy
+from lightning_landscape.energies.networks.architectures import FullyConnected
+from lightning_landscape.energies.networks.network import NetworkEnergy
 from lightning_landscape.observables.gradient_noise.moments import Moments
 
 __all__ = ["layered_moments"]

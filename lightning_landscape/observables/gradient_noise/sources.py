@@ -9,19 +9,19 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from lightning_landscape.energies.architectures import FullyConnected
-from lightning_landscape.energies.network import NetworkEnergy
-from lightning_landscape.errors import require
-from lightning_landscape.observables.curvature.composed import ComposedOperator
-from lightning_landscape.observables.curvature.evaluation import twice_differentiable
-from lightning_landscape.observables.curvature.gauss_newton import (
+from lightning_landscape.curvature.operators.base import CurvatureOperator
+from lightning_landscape.curvature.operators.composed import ComposedOperator
+from lightning_landscape.curvature.operators.evaluation import twice_differentiable
+from lightning_landscape.curvature.operators.gauss_newton import (
     GaussNewtonOperator,
     empirical_fisher,
 )
-from lightning_landscape.observables.curvature.kept_graph import second_backward
-from lightning_landscape.observables.curvature.operator import CurvatureOperator
-from lightning_landscape.observables.curvature.parameters import FlatParameters
-from lightning_landscape.observables.curvature.streaming import StreamingOperator
+from lightning_landscape.curvature.operators.kept_graph import second_backward
+from lightning_landscape.curvature.operators.parameters import FlatParameters
+from lightning_landscape.curvature.operators.streaming import StreamingOperator
+from lightning_landscape.energies.networks.architectures import FullyConnected
+from lightning_landscape.energies.networks.network import NetworkEnergy
+from lightning_landscape.errors import require
 from lightning_landscape.observables.gradient_noise.layers import layered_moments
 from lightning_landscape.observables.gradient_noise.moments import Moments
 

@@ -3,16 +3,11 @@
 import pytest
 import torch
 
+from lightning_landscape.curvature import DenseOperator, hessian_of
 from lightning_landscape.data import RandomData
 from lightning_landscape.energies import FullyConnected, NetworkEnergy
 from lightning_landscape.errors import UsageError
-from lightning_landscape.observables import (
-    DenseOperator,
-    alignment,
-    gradients_of,
-    hessian_of,
-    subspace_overlap,
-)
+from lightning_landscape.observables import alignment, gradients_of, subspace_overlap
 
 
 def pair(N=60, copies=1):

@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from lightning_landscape.curvature import lanczos
 from lightning_landscape.data import Batches, RandomData
-from lightning_landscape.energies import FullyConnected, NetworkEnergy, Quadratic, Stacked
+from lightning_landscape.energies import FullyConnected, NetworkEnergy, Quadratic, Replicated
 from lightning_landscape.errors import UsageError
-from lightning_landscape.observables import GroupGradients, batch_factor, gradients_of, lanczos
+from lightning_landscape.observables import GroupGradients, batch_factor, gradients_of
 from lightning_landscape.testing import OperatorCase, OperatorContract
 
 P, R = 30, 2
@@ -20,7 +21,7 @@ def sequential():
 
 def architecture(kind, dtype="float64"):
     if kind == "stacked":
-        return Stacked(sequential, replicas=R)
+        return Replicated(sequential, replicas=R)
     activation = {"deep": "tanh", "relu": "relu"}[kind]
     widths = {"deep": [6, 5, 4, 3], "relu": [6, 7, 3]}[kind]
     return FullyConnected(widths, activation, replicas=R, bias_variance=0.1, dtype=dtype)

@@ -1,0 +1,58 @@
+"""What `HessianSpectrum` costs, and which of its times a run can afford."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lightning_landscape.callbacks.view import View
+from lightning_landscape.curvature.operators.of_energy import product_cost
+from lightning_landscape.curvature.summary import Budget
+from lightning_landscape.errors import require
+
+__all__ = ["gradients", "require_room_for_vectors", "thinned"]
+
+# Matrices and dense solves of glasses, N = 64 to 256, take 5 to 11 gradients, shared couplings 36.
+_KNOWN = 10.0
+
+# Eigenvectors travel in every checkpoint.
+_VECTOR_BYTES = 2**28
+
+
+def gradients(view: View, budget: Budget, backend: str, by_loss: bool) -> float:
+    """Return what a measurement costs at most, in gradients of the energy.
+
+    Args:
+        view: the run.
+        budget: what may be spent.
+        backend: who computes.
+        by_loss: whether the energy is a loss function given to the probe.
+    """
+    R, N = view.shape
+    each = product_cost(None if by_loss else view.landscape)
+    if backend == "pyhessian":
+        return 1 + each * R * budget.by_pyhessian
+    products = budget.products(N, hasattr(view.landscape, "hessian"))
+    return 1 + each * products if products else _KNOWN
+
+
+def thinned(steps: Sequence[int], most: int) -> list[int]:
+    """Return ``most`` of the steps, spread evenly, the last one included.
+
+    >>> thinned([0, 1, 10, 100, 1000], 3)
+    [1, 10, 1000]
+    """
+    size = len(steps)
+    return [steps[k] for k in sorted({size - 1 - round(k * size / most) for k in range(most)})]
+
+
+def require_room_for_vectors(view: View, k: int, times: int) -> None:
+    """Raise a `UsageError` if the eigenvectors of all measurements would exceed 256 MiB."""
+    R, N = view.shape
+    needed = 2 * k * R * N * times * view.parameters()[0].dtype.itemsize
+    require(
+        needed <= _VECTOR_BYTES,
+        "eigenvectors",
+        True,
+        f"would take {needed / 2**20:.0f} MiB at {times} times; 256 MiB is the most",
+        "lower k or per_decade, or measure a checkpoint with the verb spectrum",
+    )

@@ -1,0 +1,142 @@
+"""GradientNoise: the variance of the mini-batch gradient at logarithmic times."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from lightning_landscape.callbacks.probes._noise import NoiseProbe
+from lightning_landscape.callbacks.view import LossFn, View
+from lightning_landscape.curvature.operators.parameters import blocks
+from lightning_landscape.data.batches import Batches
+from lightning_landscape.observables.gradient_noise import (
+    Moments,
+    SampleGradients,
+    batch_kurtosis,
+    matched_temperature,
+)
+from lightning_landscape.rng import Stream
+
+if TYPE_CHECKING:
+    from xarray import Dataset
+
+__all__ = ["GradientNoise"]
+
+_DIRECTIONS = 10
+
+
+class GradientNoise(NoiseProbe):
+    r"""Measure how strong the noise of mini-batches is, and of what shape.
+
+    For each replica, at time 0 and on a log grid: the variance D of the gradient g_B of a
+    mini-batch, its mean over parameters and over those of each layer; |grad E|^2 / N beside it;
+    the batch size at which they are equal, tr S / |grad E|^2, with S the covariance over single
+    samples; the temperature T = lr D / 2 at which Langevin noise is as strong; and the excess
+    kurtosis of g_B along 10 random directions, 0 where the noise is Gaussian. The factors of B, of
+    the size of the data and of drawing with or without replacement are exact, see `batch_factor`;
+    so is D where P is at most ``samples``.
+
+    Energies are `NetworkEnergy`. In a foreign project the current batch is cut into ``groups``
+    parts, whose energies are those of `View`: D has groups - 1 degrees of freedom, an endless set
+    of samples is assumed, and the kurtosis is left out, because so few numbers hold none.
+
+    A measurement costs about three gradients of the samples for fully connected networks, some
+    ten for others, and one backward pass a direction.
+
+    Args:
+        first: first time > 0 after time 0 (the step size times the number of steps; in a foreign
+            project the number of steps).
+        last: last time; later ones are not measured.
+        per_decade: points in a factor of ten.
+        batches: whose noise; None takes the run's own.
+        samples: how many samples to take the gradients of, at most; others at each time.
+        groups: in a foreign project, into how many parts to cut the current batch, at most.
+        seed: of random samples and directions.
+        loss_fn: the energy of a foreign module, ``loss_fn(pl_module, batch)``; see `View`.
+
+    Raises:
+        UsageError: an argument is out of range, or the run has no data or no batches.
+
+    Source: D: Baity-Jesi et al. 2018, arXiv:1803.06969; the batch size of equal signal and noise:
+    McCandlish et al. 2018, arXiv:1812.06162, eq. 2.9.
+    """
+
+    def __init__(
+        self,
+        first: float = 1,
+        last: float = 1_000_000,
+        per_decade: int = 3,
+        batches: Batches | None = None,
+        samples: int = 10_000,
+        groups: int = 8,
+        seed: int = 0,
+        loss_fn: LossFn | None = None,
+    ) -> None:
+        super().__init__(first, last, per_decade, batches, samples, groups, seed, loss_fn)
+
+    def prepare(self, view: View) -> str:
+        """Say how many measurements there will be; the tables start with the first."""
+        self.results = {"step": torch.empty(0, dtype=torch.int64)}
+        P: int = getattr(view.landscape, "samples", 0)
+        what = f"{min(P, self.samples)} samples" if P else f"{self.groups} parts of a batch"
+        return f"at most {len(self._steps)} measurements with the gradients of {what}"
+
+    def measure(self, view: View, due: list[int]) -> dict[str, float]:
+        """Append the noise at this time."""
+        with view.measuring():
+            source = self.source(view)
+            moments, factor = source.moments(), self.factor(view, source)
+            row = self._strength(moments, factor, view)
+            if view.landscape is not None:
+                row["kurtosis"] = self._shape(source, view)
+        row["noise_scale"] *= source.size
+        self.append({**row, "step": torch.tensor(view.step)})
+        return {
+            "noise/D": row["D"].mean().item(),
+            "noise/gradient_square": row["gradient_square"].mean().item(),
+        }
+
+    def _strength(self, moments: Moments, factor: float, view: View) -> dict[str, Tensor]:
+        """Return D, in all and by part, and what the gradient itself is."""
+        variance, N = moments.variance.cpu(), moments.mean.shape[1]
+        total = variance.sum(1)
+        P: float = getattr(view.landscape, "samples", torch.inf)
+        # the mean of m samples contains noise of its own
+        bias = total * (1 / moments.count - 1 / P)
+        signal = moments.mean.square().sum(1).cpu() - bias
+        parts = blocks(view.system, view.shape[0]).values()
+        return {
+            "D": factor * total / N,
+            "D_part": factor * torch.stack([variance[:, part].mean(1) for part in parts], dim=1),
+            "gradient_square": signal / N,
+            "noise_scale": torch.where(signal > 0, total / signal, torch.nan),
+        }
+
+    def _shape(self, source: SampleGradients, view: View) -> Tensor:
+        """Return the kurtosis of the mini-batch gradient along random directions, (R, k)."""
+        like = view.parameters()[0]
+        V = torch.empty(source.replicas, _DIRECTIONS, source.N, dtype=like.dtype)
+        Stream(self.seed, "directions of the noise").normal_(V, view.step)
+        return batch_kurtosis(source.projections(V.to(like.device)), **self._draws(view)).cpu()
+
+    def _describe(self, view: View) -> dict[str, object]:
+        self.parts = list(blocks(view.system, view.shape[0]))
+        return super()._describe(view)
+
+    def dataset(self) -> Dataset:
+        """Return D, gradient_square, noise_scale, matched_temperature (t, replica) and by part."""
+        from xarray import Dataset
+
+        dims = {"D_part": ("t", "replica", "part"), "kurtosis": ("t", "replica", "direction")}
+        values = {name: v for name, v in self.results.items() if name != "step"}
+        if "D" in values and "energy" in self.attributes:  # a foreign project does not say its lr
+            lr = self.attributes["time_step"]
+            values["matched_temperature"] = matched_temperature(lr, values["D"])
+        t = self.results["step"].numpy() * self.attributes["time_step"]
+        return Dataset(
+            {name: (dims.get(name, ("t", "replica")), v.numpy()) for name, v in values.items()},
+            coords={"t": ("t", t, {"units": "step size x steps"}), "part": self.parts},
+            attrs={"reference": "Baity-Jesi et al. 2018, arXiv:1803.06969"},
+        )

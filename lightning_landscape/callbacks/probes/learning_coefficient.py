@@ -1,0 +1,128 @@
+"""LearningCoefficient: the local learning coefficient of the present configuration, by chains."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from lightning_landscape.callbacks.probe import Probe
+from lightning_landscape.callbacks.view import LossFn, View
+from lightning_landscape.clock import log_times
+from lightning_landscape.dynamics.samplers.leimkuhler_matthews import LeimkuhlerMatthews
+from lightning_landscape.errors import UsageError, require
+from lightning_landscape.observables.learning_coefficient import learning_coefficient
+
+if TYPE_CHECKING:
+    from xarray import Dataset
+
+__all__ = ["LearningCoefficient"]
+
+
+class LearningCoefficient(Probe):
+    r"""Measure the local learning coefficient (<E> - E(x*)) / T of every replica on a log grid.
+
+    At time 0 it is not measured: the coefficient is one of a minimum.
+
+    At each time every replica runs a chain of `LeimkuhlerMatthews` at the temperature T from
+    where it is, x*, held there by a spring, and returns: the trajectory does not know. See
+    `observables.learning_coefficient` for what is estimated. Chains of all replicas run together;
+    the error bar is that of each chain, from blocks, and the table's the scatter of the replicas
+    where that is larger.
+
+    In a foreign project the energy is that of `View` on the current batch, so that the estimate is
+    one for this batch; under DDP the record has that of rank zero.
+
+    A measurement costs ``burn_in + steps`` gradients of the whole energy.
+
+    Args:
+        lr: step size of the chains.
+        steps: of each chain, beyond ``burn_in``.
+        burn_in: steps before energies count.
+        localisation: inverse variance of the spring, see `observables.learning_coefficient`.
+        temperature: T; None takes log(P) / P for the mean loss over P samples.
+        first: first time > 0 at which to measure.
+        last: last time.
+        per_decade: points in a factor of ten.
+        seed: of the noise of the chains.
+        loss_fn: the energy of a foreign module, ``loss_fn(pl_module, batch)``; see `View`.
+
+    Raises:
+        UsageError: an argument is out of range, or no temperature for an energy without samples.
+
+    Source: Lau, Furman, Wang, Murfet, Wei, arXiv:2308.12108; log(P) / P: Watanabe, J. Mach. Learn.
+    Res. 14, 867 (2013).
+    """
+
+    def __init__(
+        self,
+        lr: float,
+        steps: int = 1000,
+        burn_in: int = 200,
+        localisation: float = 1.0,
+        temperature: float | None = None,
+        first: float = 1,
+        last: float = 10_000,
+        per_decade: int = 1,
+        seed: int = 0,
+        loss_fn: LossFn | None = None,
+    ) -> None:
+        super().__init__(loss_fn)
+        require(lr > 0, "lr", lr, "must be > 0")
+        require(temperature is None or temperature > 0, "temperature", temperature, "must be > 0")
+        require(steps >= 1, "steps", steps, "must be at least 1")
+        require(burn_in >= 0, "burn_in", burn_in, "must be at least 0")
+        require(localisation >= 0, "localisation", localisation, "must be at least 0")
+        self.lr, self.seed, self.chain_temperature = lr, seed, temperature
+        self.chain = {"steps": steps, "burn_in": burn_in, "localisation": localisation}
+        self.grid = list(log_times(first, last, per_decade))
+
+    def prepare(self, view: View) -> str:
+        """Start empty tables; they grow by a row a measurement."""
+        self._temperature(view)
+        R = view.shape[0]
+        self.results = {"step": torch.empty(0, dtype=torch.int64)}
+        for name in ("learning_coefficient", "error", "mean_energy", "energy", "temperature"):
+            self.results[name] = torch.empty(0, R, dtype=torch.float64)
+        gradients = self.chain["steps"] + self.chain["burn_in"]
+        return f"at most {len(self._steps)} measurements of {gradients:.0f} gradients"
+
+    def _temperature(self, view: View) -> float:
+        if self.chain_temperature is not None:
+            return self.chain_temperature
+        P = getattr(view.landscape, "samples", 0)
+        if P < 2:
+            raise UsageError(
+                "temperature = None: takes log(P) / P of the P samples, which this energy does not "
+                "have; give a temperature"
+            )
+        return math.log(P) / P
+
+    def measure(self, view: View, due: list[int]) -> dict[str, float]:
+        """Run the chains and append what they found."""
+        T, chain = self._temperature(view), dict(self.chain)
+        sampler = LeimkuhlerMatthews(view.parameters(), self.lr, T, seed=self.seed + view.step)
+        with view.measuring():
+            found = learning_coefficient(view.energy, sampler, **chain)  # type: ignore[arg-type]
+        row = {"learning_coefficient": found.value, "error": found.error}
+        row |= {"mean_energy": found.mean_energy, "energy": found.energy}
+        came_from = torch.as_tensor(view.temperature).double().cpu()
+        row["temperature"] = came_from.expand(view.shape[0])
+        self.append(row | {"step": torch.tensor(view.step)})
+        return {"learning_coefficient": found.value.mean().item()}
+
+    def _describe(self, view: View) -> dict[str, Any]:
+        known = {"chain_temperature": self._temperature(view), "chain_lr": self.lr, **self.chain}
+        return super()._describe(view) | known
+
+    def dataset(self) -> Dataset:
+        """Return the coefficient, its error, and the energies it is made of, (t, replica)."""
+        from xarray import Dataset
+
+        values = {name: result.numpy() for name, result in self.results.items()}
+        t = values.pop("step") * self.attributes["time_step"]
+        return Dataset(
+            {name: (("t", "replica"), value) for name, value in values.items()},
+            coords={"t": ("t", t, {"units": "step size x steps"})},
+        )

@@ -1,0 +1,1 @@
+"""Callbacks that steer a run, instead of measuring it."""

@@ -1,0 +1,1 @@
+"""Matrices of second derivatives as operators with ``@``."""

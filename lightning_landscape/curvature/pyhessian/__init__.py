@@ -1,0 +1,1 @@
+"""PyHessian as a backend."""

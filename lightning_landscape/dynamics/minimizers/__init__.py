@@ -1,0 +1,1 @@
+"""Minimizers of many replicas at once."""

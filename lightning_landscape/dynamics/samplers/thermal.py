@@ -1,0 +1,227 @@
+"""What every dynamics at a temperature shares: step sizes, clock, noise, constraint, exchange."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from lightning_landscape.dynamics.samplers.ladder import Ladder
+from lightning_landscape.dynamics.samplers.noise import Noise
+from lightning_landscape.dynamics.samplers.tempering import ParallelTempering
+from lightning_landscape.dynamics.schedules import Schedule
+from lightning_landscape.errors import require
+from lightning_landscape.replicas import numbers, of_replicas
+from lightning_landscape.sphere import Sphere
+
+__all__ = ["Thermal"]
+
+
+class Thermal(Optimizer):
+    """Replicas that move at a temperature, nothing random in their state.
+
+    A scheme is a subclass that moves the parameters by one step: it takes the step sizes and the
+    gradients from `_moving` and the noise from `_draw`; the arguments are documented with
+    `Langevin`. What it keeps beside belongs in ``state`` and comes back on resume.
+
+    ``state_dict`` holds the step sizes and, under the first parameter, the count of steps and the
+    clock: numbers only.
+    """
+
+    noise: ClassVar[type[Noise]]
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        lr: float | Sequence[float] | Tensor | Ladder,
+        temperature: float | Sequence[float] | Tensor | Ladder | Schedule = 0.0,
+        seed: int = 0,
+        constraint: Sphere | None = None,
+        exchange: ParallelTempering | None = None,
+    ) -> None:
+        self.temperature: float | Tensor | Callable[[float], float | Tensor] = (
+            temperature if callable(temperature) else numbers("temperature", temperature)
+        )
+        self.seed = seed
+        self._noise: Noise | None = None
+        self._twins = 1
+        self._constraint = constraint
+        self.exchange = exchange
+        super().__init__(params, {"lr": numbers("lr", lr)})
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters with, if wanted, an ``lr`` of their own.
+
+        Raises:
+            UsageError: an unknown key, an lr <= 0, or a replica axis that does not fit.
+        """
+        unknown = set(param_group) - {"params", "lr"}
+        require(not unknown, "params", sorted(unknown), "a group has the keys params and lr only")
+        if "lr" in param_group:
+            param_group["lr"] = numbers("lr", param_group["lr"])
+        super().add_param_group(param_group)
+        group = self.param_groups[-1]
+        for p in group["params"]:
+            group["lr"] = of_replicas("lr", group["lr"], p)
+            self.temperature = of_replicas("temperature", self.temperature, p)
+            for arrangement in (self.temperature, self.exchange):
+                if isinstance(arrangement, Schedule | ParallelTempering):
+                    arrangement.check(len(p))
+        self.constraint = self._constraint  # checks the shapes
+        self._noise = None
+
+    @property
+    def constraint(self) -> Sphere | None:
+        """The sphere on which every parameter, of shape (R, N), is kept; or None."""
+        return self._constraint
+
+    @constraint.setter
+    def constraint(self, constraint: Sphere | None) -> None:
+        if constraint is not None:
+            for p in self._parameters():
+                constraint.check(p)
+        self._constraint = constraint
+
+    @property
+    def twins(self) -> int:
+        """How many successive blocks of replicas get the same noise; 1 unless they are twins."""
+        return self._twins
+
+    @twins.setter
+    def twins(self, twins: int) -> None:
+        for p in self._parameters():
+            R = len(p) if p.dim() else 0
+            required = f"must divide the {R} replicas"
+            require(R > 0 and R % twins == 0, "twins", twins, required)
+        remedy = "the twins of a pair would part at different times; remove one of the two"
+        no_exchange = twins == 1 or self.exchange is None
+        require(no_exchange, "exchange", self.exchange, "swaps replicas, not twins", remedy)
+        self._twins, self._noise = twins, None
+
+    # time
+
+    @property
+    def step_count(self) -> int:
+        """How many steps have been done."""
+        return self._clock()["step"]
+
+    @property
+    def time(self) -> float:
+        """Physical time t: the sum of the step sizes so far.
+
+        Where replicas or parameter groups differ in their step size, t counts steps.
+        """
+        clock = self._clock()
+        return clock["time"] + (clock["step"] - clock["since"]) * clock["time_step"]
+
+    @property
+    def current_temperature(self) -> float | Tensor:
+        """The temperature at the present time, a float or a float64 tensor (R,)."""
+        if not callable(self.temperature):
+            return self.temperature
+        t = self.time
+        T = self.temperature(t)
+        good = bool((T >= 0).all()) if isinstance(T, Tensor) else T >= 0
+        require(good, f"temperature({t})", T, "must be at least 0", "correct the schedule")
+        return T
+
+    @property
+    def temperature_is_constant(self) -> bool:
+        """Whether the temperature is known never to change."""
+        return not callable(self.temperature) or getattr(self.temperature, "constant", False)
+
+    @property
+    def needs_whole_energy(self) -> bool:
+        """Whether the energies decide what happens, so that those of mini-batches are wrong."""
+        return self.exchange is not None
+
+    @property
+    def rates(self) -> dict[str, Tensor]:
+        """What fraction of the decisions of each kind was positive so far, each (R,)."""
+        return {} if self.exchange is None else {"exchange": self.exchange.rate(self)}
+
+    def _clock(self) -> dict[str, Any]:
+        """The clock ticks since step ``since``, when it showed ``time``, by ``time_step`` a step.
+
+        A product instead of a running sum: no rounding errors collect in t.
+        """
+        clock = self.state[self.param_groups[0]["params"][0]]
+        if not clock:
+            clock.update(step=0, since=0, time=0.0, time_step=self._time_step())
+        return clock
+
+    def _time_step(self) -> float:
+        lrs = [group["lr"] for group in self.param_groups]
+        same = not isinstance(lrs[0], Tensor) and all(lr is lrs[0] or lr == lrs[0] for lr in lrs)
+        return lrs[0] if same else 1.0
+
+    def _tick(self) -> None:
+        clock, time_step = self._clock(), self._time_step()
+        if time_step != clock["time_step"]:
+            clock.update(time=self.time, since=clock["step"], time_step=time_step)
+        clock["step"] += 1
+
+    # motion
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Do one step; return what ``closure`` returns, if given.
+
+        Parameters without a gradient stay where they are.
+        """
+        loss = None
+        if self.exchange is not None:
+            self.exchange(self, closure)
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        if self.constraint is None:
+            self._move(self.current_temperature)
+        else:
+            self._move_on(self.constraint, self.current_temperature)
+        self._tick()
+        return loss
+
+    def rearrange(self, order: Tensor) -> None:
+        """Put the configuration of replica ``order[r]`` in the place of r; the gradients stay."""
+        for p in self._parameters():
+            p.copy_(p[order])
+
+    @abstractmethod
+    def _move(self, T: float | Tensor) -> None:
+        """Move the parameters that have a gradient, at the temperature T."""
+
+    @abstractmethod
+    def _move_on(self, sphere: Sphere, T: float | Tensor) -> None:
+        """The same on the sphere."""
+
+    def _moving(self) -> Iterator[tuple[Any, list[Tensor], list[Tensor]]]:
+        """Yield lr, parameters and gradients of each group; a schedule of lr may end at 0."""
+        for group in self.param_groups:
+            lr, params = group["lr"], group["params"]
+            gradient = [p.grad for p in params if p.grad is not None]
+            if gradient and (isinstance(lr, Tensor) or lr > 0):
+                yield lr, [p for p in params if p.grad is not None], gradient
+
+    def _draw(self) -> dict[Tensor, Tensor]:
+        parameters = self._parameters()
+        if self._noise is None or self._noise.device != parameters[0].device:
+            distinct = [p[: len(p) // self._twins] if self._twins > 1 else p for p in parameters]
+            self._noise = self.noise(distinct, self.seed)
+        drawn = self._noise(self.step_count)
+        if self._twins == 1:
+            return drawn
+        shared = (noise.repeat(self._twins, *[1] * (noise.dim() - 1)) for noise in drawn.values())
+        return dict(zip(parameters, shared, strict=True))
+
+    def _parameters(self) -> list[Tensor]:
+        return [p for group in self.param_groups for p in group["params"]]
+
+    def __getstate__(self) -> dict[str, Any]:
+        own = ("temperature", "seed", "exchange", "_constraint", "_twins")  # noise is drawn anew
+        kept = {k: self.__dict__[k] for k in own}
+        return {**super().__getstate__(), "_noise": None, **kept}

@@ -1,0 +1,1 @@
+"""Glasses: spherical p-spin models, dense and diluted, and the spherical perceptron."""

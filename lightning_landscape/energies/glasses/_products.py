@@ -1,0 +1,105 @@
+"""The gradient of order p at many points at once, as matrix products."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from lightning_landscape.energies.glasses._tuples import count, pair_numbers, tuples
+
+__all__ = ["Products"]
+
+# Matrices in one product: more of them cost padding and fall out of the cache, fewer cost calls.
+_GROUP, _COLUMNS = 16, 4096
+
+
+class Products(nn.Module):
+    """The gradient of P(x) = sum_u x_{u_1} … x_{u_p-2} x^T S_u x / 2, for many x at once.
+
+    Here u runs over the unordered (p-2)-tuples, and the symmetric matrix S_u holds the couplings
+    of the p-tuples that continue to u, those whose two smallest indices do not exceed u_1. With
+    y_u = S_u x, which is one matrix product for all x and several u,
+
+        dP/dx_i = sum_u (prod_a x_{u_a}) y_ui + sum_{u, a: u_a = i} (prod_{b != a} x_{u_b}) x.y_u/2
+
+    The matrices hold each coupling twice, whatever p; a matrix that multiplies the monomials of
+    order p - 1 would hold it p times.
+
+    Args:
+        packed: couplings of S samples, shape (S, count(N, p)); see `_couplings`.
+        N: the number of variables.
+        p: the order.
+    """
+
+    matrices: Tensor
+    outer: Tensor
+
+    def __init__(self, packed: Tensor, N: int, p: int) -> None:
+        super().__init__()
+        outer = tuples(N, p - 2)
+        sizes = outer[0] + 1 if p > 2 else torch.tensor([N])
+        runs = torch.tensor([count(K, 2) for K in sizes.tolist()])
+        order = sizes.argsort(stable=True)
+        together = max(1, min(_GROUP, _COLUMNS // N))
+        self._sizes = [part.tolist() for part in sizes[order].split(together)]
+        starts = (runs.cumsum(0) - runs)[order].split(together)
+        total = sum(len(sizes) * sizes[-1] ** 2 for sizes in self._sizes)
+        matrices, pairs = packed.new_zeros(len(packed), total), pair_numbers(N).to(packed.device)
+        self.register_buffer("matrices", matrices, persistent=False)
+        self.register_buffer("outer", outer[:, order].to(packed.device), persistent=False)
+        for (_, group), sizes, first in zip(self._groups(), self._sizes, starts, strict=True):
+            by_tuple = group.unflatten(2, (len(sizes), -1)).unbind(2)
+            for S, K, start in zip(by_tuple, sizes, first.tolist(), strict=True):
+                S[:, :K, :K] = packed[:, start : start + count(K, 2)][:, pairs[:K, :K]]
+                S.diagonal(dim1=1, dim2=2).mul_(2)
+
+    def _groups(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield of each group the tuples u (p-2, n), and (S_u)_ij at (sample, i, (u, j))."""
+        tuple_, number = 0, 0
+        for sizes in self._sizes:
+            n, K = len(sizes), sizes[-1]
+            matrices = self.matrices[:, number : number + n * K * K].view(-1, K, n * K)
+            yield self.outer[:, tuple_ : tuple_ + n], matrices
+            tuple_, number = tuple_ + n, number + n * K * K
+
+    def gradient(self, x: Tensor) -> Tensor:
+        """Return the gradient at each row of x, real or complex, shape (B, N).
+
+        Row b sees sample b mod S.
+        """
+        add = _add if x.device.type != "cpu" or len(self.outer) == 0 else _add_compiled
+        out = torch.zeros_like(x)
+        for u, matrices in self._groups():
+            if x.is_complex():
+                y = torch.complex(_multiply(x.real, matrices), _multiply(x.imag, matrices))
+            else:
+                y = _multiply(x, matrices)
+            add(y, u, x, out)
+        return out
+
+
+def _multiply(x: Tensor, matrices: Tensor) -> Tensor:
+    """Return y_u = S_u x for each row of x and each u, shape (B, n, K)."""
+    S, K, _ = matrices.shape
+    rows = x[:, :K].view(-1, S, K).transpose(0, 1)  # (S, B/S, K)
+    return torch.bmm(rows, matrices).transpose(0, 1).reshape(len(x), -1, K)
+
+
+def _add(y: Tensor, u: Tensor, x: Tensor, out: Tensor) -> None:
+    """Add to ``out`` (B, N) what y (B, n, K) contributes to the gradient."""
+    K = y.shape[2]
+    factors = [x[:, index] for index in u]  # (B, n) each
+    out[:, :K] += (math.prod(factors, start=y.new_ones(1, 1)).unsqueeze(2) * y).sum(1)
+    half = (x[:, None, :K] * y).sum(2) / 2
+    for a, index in enumerate(u):
+        out.index_add_(1, index, math.prod(factors[:a] + factors[a + 1 :], start=half))
+
+
+def _add_compiled(y: Tensor, u: Tensor, x: Tensor, out: Tensor) -> None:
+    """Do the same in one pass over y."""
+    from lightning_landscape.energies.glasses._kernels import add_products
+
+    add_products(y.numpy(), tuple(u.numpy()), x.numpy(), out.numpy())

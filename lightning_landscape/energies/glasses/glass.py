@@ -1,0 +1,85 @@
+"""What the spherical glasses share: a start on the sphere, an energy, and what theory knows."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from lightning_landscape.energies.energy import Energy
+from lightning_landscape.energies.glasses._polynomial import Interaction, energy
+from lightning_landscape.errors import UsageError, require
+from lightning_landscape.rng import Stream
+from lightning_landscape.sphere import Sphere
+
+__all__ = ["Glass", "check_model", "uniform_start"]
+
+
+class Glass(Energy):
+    """H(x) = -sum_p P_p(x) on the sphere |x|^2 = N.
+
+    Args:
+        x: the start, shape (R, N).
+        interactions: the P_p.
+        mixture: the a_p of f(q) = sum_p a_p q^p.
+        start_temperature: at which the start is in equilibrium, for all or for each replica.
+    """
+
+    extensive: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        x: Tensor,
+        interactions: Iterable[Interaction],
+        mixture: Mapping[int, float],
+        start_temperature: float | list[float] = math.inf,
+    ) -> None:
+        super().__init__()
+        self.replicas, self.mixture, self.start_temperature = len(x), mixture, start_temperature
+        self.constraint = Sphere(x.shape[1])
+        self.x = nn.Parameter(x)
+        self.interactions = nn.ModuleList(interactions)
+
+    def forward(self, batch: Tensor | None = None) -> Tensor:
+        """Return H, shape (R,). A glass has no data: ``batch`` makes no difference."""
+        return energy(self.x, cast(Sequence[Interaction], list(self.interactions)))
+
+    def only(self, replicas: Tensor) -> Energy:
+        """Refuse: which disorder and which planting a replica sees follows from its place."""
+        raise UsageError(f"energy = {type(self).__name__}: replicas of a glass stay together")
+
+    def reference(self) -> dict[str, Any]:
+        """Return the model and the start temperature, for the Cugliandolo-Kurchan equations."""
+        return {
+            "theory": "pspin",
+            "mixture": json.dumps({str(p): a for p, a in self.mixture.items()}),
+            "start_temperature": self.start_temperature,
+            "N": self.N,
+        }
+
+
+def uniform_start(replicas: int, N: int, seed: int) -> Tensor:
+    """Return uniform points on the sphere |x|^2 = N, shape (R, N), float64.
+
+    Row r depends on the seed and r only.
+    """
+    stream, x = Stream(seed, "start"), torch.empty(replicas, N, dtype=torch.float64)
+    for r, row in enumerate(x):
+        stream.normal_(row, step=r)
+    return Sphere(N).retract_(x)
+
+
+def check_model(N: int, replicas: int, dtype: str, mixture: Mapping[int, float]) -> torch.dtype:
+    """Raise a `UsageError` for impossible sizes and orders; return the dtype."""
+    require(isinstance(N, int) and N >= 2, "N", N, "must be an integer of at least 2")
+    require(isinstance(replicas, int) and replicas >= 1, "replicas", replicas, "must be at least 1")
+    require(dtype in ("float32", "float64"), "dtype", dtype, "must be float32 or float64")
+    require(len(mixture) > 0, "mixture", dict(mixture), "needs a term such as {3: 0.5}")
+    for p, a in mixture.items():
+        require(isinstance(p, int) and p >= 2, "p", p, "must be an integer of at least 2")
+        require(0 < a < math.inf, f"mixture[{p}]", a, "must be a positive number")
+    return getattr(torch, dtype)

@@ -1,0 +1,1 @@
+"""Networks with a replica axis, and their losses."""

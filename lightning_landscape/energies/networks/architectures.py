@@ -1,0 +1,283 @@
+"""Networks with a replica axis: the contract, and fully connected ones.
+
+`stacked.Replicated` makes any other `nn.Module` one of these.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_landscape.activations import ACTIVATIONS, ActivationName
+from lightning_landscape.energies.memory import require_memory
+from lightning_landscape.energies.networks._hessian_products import HessianProduct
+from lightning_landscape.energies.networks._initialization import (
+    INITIALIZATIONS,
+    InitializationName,
+    gaussian,
+)
+from lightning_landscape.energies.networks._names import require_name
+from lightning_landscape.errors import require
+from lightning_landscape.rng import Stream
+
+__all__ = ["Architecture", "FullyConnected", "Pull"]
+
+Pull = Callable[[Tensor], Sequence[Tensor]]
+"""From the gradient in the outputs, (R, P, k), to the gradients in the parameters."""
+
+
+class Architecture(nn.Module):
+    """R networks of one shape: what an energy needs to know of them.
+
+    Every parameter carries the replica axis first. The outputs are a function of parameters that
+    are passed in, so that an energy can work on some replicas at a time. A new architecture gives
+    the three methods that raise here; `pullback` and `hessian_product` are for those with faster
+    derivatives.
+
+    Attributes:
+        replicas: R.
+        samples_together: how many samples at most see each other, as in batch normalisation; None
+            where every sample is on its own. P samples are then taken in the fewest consecutive
+            groups of so many, as equal as can be, and one sample says nothing alone.
+        block_samples: with fewer samples at a time the algebra loses more than the cache gains.
+    """
+
+    replicas: int
+    samples_together: int | None = None
+    block_samples: int = 1024
+
+    def outputs(self, parameters: Sequence[Tensor], x: Tensor) -> Tensor:
+        """Return the outputs, shape (R, P, k), differentiable to any order.
+
+        Args:
+            parameters: those of the module in their order, or some replicas of each.
+            x: samples, shape (R, P, …), or (1, P, …) where the replicas share them.
+        """
+        raise NotImplementedError
+
+    def output_size(self, sample_shape: Sequence[int]) -> int:
+        """Return k for samples of this shape.
+
+        Raises:
+            UsageError: the network does not take such samples.
+        """
+        raise NotImplementedError
+
+    def values_per_sample(self, sample_shape: Sequence[int]) -> int:
+        """Return how many activations one replica keeps for one sample."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the outputs, shape (R, P, k), for samples (R, P, …) or, shared, (1, P, …)."""
+        return self.outputs(tuple(self.parameters()), x)
+
+    def pullback(self, parameters: Sequence[Tensor], x: Tensor) -> tuple[Tensor, Pull]:
+        """Return the outputs, shape (R, P, k), and the map that pulls their gradient back.
+
+        It is called, and the map once, while gradients are not recorded; neither result has a
+        graph, and both are good until the next call.
+        """
+        leaves = [p.detach().requires_grad_() for p in parameters]
+        with torch.enable_grad():
+            outputs = self.outputs(leaves, x)
+
+        def pull(g: Tensor) -> Sequence[Tensor]:
+            return torch.autograd.grad(outputs, leaves, g, materialize_grads=True)
+
+        return outputs.detach(), pull
+
+    def hessian_product(
+        self, parameters: Sequence[Tensor], x: Tensor, energies: Callable[[Tensor], Tensor]
+    ) -> HessianProduct | None:
+        """Return products with the Hessian, where they are written out; None leaves it to autograd.
+
+        Args:
+            parameters: those of the module in their order.
+            x: samples, shape (R, P, …) or (1, P, …).
+            energies: (R,) as a function of the outputs, differentiable twice.
+        """
+        return None
+
+
+class FullyConnected(Architecture):
+    """R fully connected networks, computed together.
+
+    z^1 = W^1 x + b^1 and z^{l+1} = W^{l+1} sigma(z^l) + b^{l+1}; the outputs are the last z.
+    Initially W ~ N(0, C_W / fan-in) and b ~ N(0, C_b), for each replica and layer a function of
+    (seed, layer, replica): replica 3 starts the same whether there are 4 replicas or 64. Or every
+    W is sqrt(C_W) times a Haar distributed (semi-)orthogonal matrix; in the protocol of Geiger et
+    al. 2019, arXiv:1809.09349, with C_W = 1 and C_b = 0.
+
+    ``weights`` are (R, out, in) and ``biases`` (R, out), one of each a layer. Samples of any shape
+    are flattened. Activations are laid out as (R, width, P): then the first layer of all replicas
+    is one matrix product with the samples they share, and so is its gradient.
+
+    Args:
+        widths: inputs, hidden widths, outputs: [64, 30, 30, 10] has two hidden layers of 30.
+        activation: sigma; erf is erf(z), gelu is z (1 + erf(z / sqrt 2)) / 2.
+        replicas: R.
+        seed: of the initial weights and biases.
+        weight_variance: C_W; None takes the critical value (2 for relu, 1 for tanh and linear,
+            pi/4 for erf, 1.983 for gelu), or 1 if orthogonal.
+        bias_variance: C_b; None takes the critical value (0, but 0.173 for gelu), or 0 if
+            orthogonal.
+        dtype: ``float32`` or ``float64``.
+        initialization: ``gaussian`` or ``orthogonal``.
+
+    Raises:
+        UsageError: an argument is out of range, or the weights do not fit into memory.
+
+    >>> FullyConnected([10, 30, 30, 1], replicas=64)(torch.zeros(1, 5, 10)).shape
+    torch.Size([64, 5, 1])
+    """
+
+    def __init__(
+        self,
+        widths: list[int],
+        activation: ActivationName = "relu",
+        replicas: int = 1,
+        seed: int = 0,
+        weight_variance: float | None = None,
+        bias_variance: float | None = None,
+        dtype: str = "float32",
+        initialization: InitializationName = "gaussian",
+    ) -> None:
+        super().__init__()
+        require_name("activation", activation, ACTIVATIONS)
+        require_name("initialization", initialization, INITIALIZATIONS)
+        self._sigma = ACTIVATIONS[activation]
+        critical = self._sigma.weight_variance, self._sigma.bias_variance
+        default_W, default_b = critical if initialization == "gaussian" else (1.0, 0.0)
+        C_W = default_W if weight_variance is None else weight_variance
+        C_b = default_b if bias_variance is None else bias_variance
+        _check(widths, replicas, C_W, C_b, dtype)
+        self.widths, self.replicas = list(widths), replicas
+        shapes = [(n, m) for m, n in pairwise(widths)]
+        like, draw = torch.empty(0, dtype=getattr(torch, dtype)), INITIALIZATIONS[initialization]
+        self.weights = nn.ParameterList(
+            draw(like.new_empty(replicas, n, m), Stream(seed, f"weights of layer {l}"), C_W)
+            for l, (n, m) in enumerate(shapes)
+        )
+        self.biases = nn.ParameterList(
+            gaussian(like.new_empty(replicas, n), Stream(seed, f"biases of layer {l}"), C_b)
+            for l, (n, _) in enumerate(shapes)
+        )
+        self._kept: dict[tuple[object, ...], tuple[list[Tensor], list[Tensor]]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_kept": {}}  # a copy makes room of its own when it needs it
+
+    def outputs(self, parameters: Sequence[Tensor], x: Tensor) -> Tensor:
+        """Return the outputs, shape (R, P, k), differentiable to any order."""
+        weights, biases = _split(parameters)
+        z = _affine(weights[0], biases[0], x.flatten(2).transpose(1, 2))
+        for W, b in zip(weights[1:], biases[1:], strict=True):
+            z = _affine(W, b, self._sigma.value(z))
+        return z.transpose(1, 2)
+
+    def pullback(self, parameters: Sequence[Tensor], x: Tensor) -> tuple[Tensor, Pull]:
+        """Return the outputs and their back-propagation, written out; see `Architecture`.
+
+        Up to twice as fast as autograd where the networks are small.
+        """
+        weights, biases = _split(parameters)
+        z, dz = self._workspace(weights[0], x.shape[1])
+        h = [x.flatten(2).transpose(1, 2)]
+        for l, (W, b) in enumerate(zip(weights, biases, strict=True)):
+            if l:
+                h.append(self._sigma.value_(z[l - 1]))
+            _affine(W, b, h[l], out=z[l])
+
+        def pull(g: Tensor) -> list[Tensor]:
+            # a reshape to its own shape gives an axis of size 1 the stride that BLAS is fast with
+            g = g.transpose(1, 2).reshape(z[-1].shape)
+            dW, db = [], []
+            for l in reversed(range(len(weights))):
+                dW.append(_outer(g, h[l]))
+                db.append(g.sum(-1))
+                if l:
+                    torch.bmm(weights[l].transpose(1, 2), g, out=dz[l - 1])
+                    g = self._sigma.pull_(dz[l - 1], z[l - 1])
+            return dW[::-1] + db[::-1]
+
+        return z[-1].transpose(1, 2), pull
+
+    def hessian_product(
+        self, parameters: Sequence[Tensor], x: Tensor, energies: Callable[[Tensor], Tensor]
+    ) -> HessianProduct:
+        """Return products with the Hessian, written out; see `Architecture`."""
+        samples = x.flatten(2).transpose(1, 2)
+        return HessianProduct(self._sigma, *_split(parameters), samples, energies)
+
+    def output_size(self, sample_shape: Sequence[int]) -> int:
+        """Return the last width.
+
+        Raises:
+            UsageError: the first width is not the number of components of a sample.
+        """
+        d = math.prod(sample_shape)
+        required = f"must begin with {d}, the number of components of a sample"
+        require(self.widths[0] == d, "widths", self.widths, required)
+        return self.widths[-1]
+
+    def values_per_sample(self, sample_shape: Sequence[int]) -> int:
+        """Return the number of neurons."""
+        return sum(self.widths[1:])
+
+    def _workspace(self, W: Tensor, P: int) -> tuple[list[Tensor], list[Tensor]]:
+        """Return room for the z of each layer, and for the gradient in each z but the last.
+
+        It is kept, because fresh memory would cost as much as the algebra. Where the shapes agree
+        the gradient in a z takes the place of the next z, which is done with by then.
+        """
+        key = (len(W), P, W.dtype, W.device)
+        if key not in self._kept:
+            if len(self._kept) == 4:  # a full and a last block, of data and of a mini-batch
+                self._kept.clear()
+            with torch.inference_mode(False):  # it outlives the mode in which it is made
+                z = [W.new_empty(len(W), width, P) for width in self.widths[1:]]
+                dz = [b if b.shape == a.shape else torch.empty_like(a) for a, b in pairwise(z)]
+            self._kept[key] = z, dz
+        return self._kept[key]
+
+
+def _check(widths: list[int], replicas: int, C_W: float, C_b: float, dtype: str) -> None:
+    require(len(widths) >= 2, "widths", widths, "must name at least inputs and outputs")
+    require(min(widths) >= 1, "widths", widths, "must be at least 1 each")
+    require(replicas >= 1, "replicas", replicas, "must be at least 1")
+    require(C_W >= 0, "weight_variance", C_W, "must be at least 0")
+    require(C_b >= 0, "bias_variance", C_b, "must be at least 0")
+    require_name("dtype", dtype, ("float32", "float64"))
+    N = sum(n * (m + 1) for m, n in pairwise(widths))
+    needed = 2 * replicas * N * getattr(torch, dtype).itemsize  # with the gradient
+    require_memory(needed, "widths", widths, f"lower the widths or replicas = {replicas}")
+
+
+def _split(parameters: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+    """Return the weights and the biases."""
+    layers = len(parameters) // 2
+    return parameters[:layers], parameters[layers:]
+
+
+def _affine(W: Tensor, b: Tensor, h: Tensor, out: Tensor | None = None) -> Tensor:
+    """Return W h + b: (R, n, m), (R, n), (R or 1, m, P) -> (R, n, P)."""
+    if h.shape[0] == W.shape[0]:
+        if out is None:
+            return torch.baddbmm(b.unsqueeze(-1), W, h)
+        # faster than to fill ``out`` with b before the product
+        return torch.bmm(W, h, out=out).add_(b.unsqueeze(-1))
+    flat = None if out is None else out.flatten(0, 1)
+    z = torch.addmm(b.reshape(-1, 1), W.flatten(0, 1), h[0], out=flat)
+    return z.view(*b.shape, -1)
+
+
+def _outer(g: Tensor, h: Tensor) -> Tensor:
+    """Return g h^T, summed over samples: (R, n, P), (R or 1, m, P) -> (R, n, m)."""
+    if h.shape[0] == g.shape[0]:
+        return torch.bmm(g, h.transpose(1, 2))
+    return (g.flatten(0, 1) @ h[0].T).view(g.shape[0], -1, h.shape[1])

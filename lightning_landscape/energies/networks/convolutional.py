@@ -1,0 +1,102 @@
+"""A small convolutional network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from lightning_landscape.activations import ACTIVATIONS, Activation, ActivationName
+from lightning_landscape.energies.networks._names import require_name
+from lightning_landscape.energies.networks.replicated import Replicated
+from lightning_landscape.errors import require
+
+__all__ = ["SmallConvNet"]
+
+
+class SmallConvNet(Replicated):
+    """R small convolutional networks: convolve, activate, average; and at the end a linear map.
+
+    Each layer is a convolution by 3 x 3 kernels, which keeps the size of the image, then sigma,
+    then the average over squares of 2 x 2 pixels, which halves it. Averages rather than maxima
+    leave the energy as smooth as sigma is. Initially weights ~ N(0, C_W / fan-in) and biases
+    ~ N(0, C_b) with the critical C_W and C_b of the activation, as in `FullyConnected`.
+
+    N = sum_l (9 c_{l-1} + 1) c_l + (h w c_L + 1) k, with c_l channels, k outputs, and h x w pixels
+    left: 20 490 for [16, 32] on images of MNIST, 60 362 for [32, 64] on those of CIFAR-10.
+
+    Args:
+        sample_shape: channels, height and width of a sample: [1, 28, 28] for MNIST.
+        channels: c_1 … c_L, one a layer.
+        outputs: k.
+        activation: sigma.
+        replicas: R.
+        seed: of the initial weights and biases.
+        dtype: ``float32`` or ``float64``.
+
+    Raises:
+        UsageError: an argument is out of range, the image is too small for so many layers, or the
+            weights do not fit into memory.
+
+    >>> net = SmallConvNet([1, 8, 8], channels=[8, 16], replicas=4)
+    >>> net(torch.zeros(1, 5, 1, 8, 8)).shape, sum(p[0].numel() for p in net.parameters())
+    (torch.Size([4, 5, 10]), 1898)
+    """
+
+    def __init__(
+        self,
+        sample_shape: list[int],
+        channels: list[int],
+        outputs: int = 10,
+        activation: ActivationName = "relu",
+        replicas: int = 1,
+        seed: int = 0,
+        dtype: str = "float32",
+    ) -> None:
+        require_name("activation", activation, ACTIVATIONS)
+        require_name("dtype", dtype, ("float32", "float64"))
+        _check(sample_shape, channels, outputs)
+        sigma, number = ACTIVATIONS[activation], getattr(torch, dtype)
+        super().__init__(
+            lambda: _layers(sample_shape, channels, outputs, sigma).to(number), replicas, seed
+        )
+
+
+class _Sigma(nn.Module):
+    def __init__(self, sigma: Activation) -> None:
+        super().__init__()
+        self.sigma = sigma
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.sigma.value(z)
+
+
+def _layers(
+    sample_shape: Sequence[int], channels: Sequence[int], outputs: int, sigma: Activation
+) -> nn.Sequential:
+    c, height, width = sample_shape
+    layers: list[nn.Module] = []
+    for n in channels:
+        layers += [nn.Conv2d(c, n, 3, padding=1), _Sigma(sigma), nn.AvgPool2d(2)]
+        c, height, width = n, height // 2, width // 2
+    net = nn.Sequential(*layers, nn.Flatten(), nn.Linear(c * height * width, outputs))
+    for name, p in net.named_parameters():
+        if name.endswith("weight"):
+            nn.init.normal_(p, std=math.sqrt(sigma.weight_variance / p[0].numel()))
+        else:
+            nn.init.normal_(p, std=math.sqrt(sigma.bias_variance))
+    return net
+
+
+def _check(sample_shape: list[int], channels: list[int], outputs: int) -> None:
+    image = len(sample_shape) == 3 and min(sample_shape) >= 1
+    required = "must be channels, height and width"
+    require(image, "sample_shape", sample_shape, required, "[1, 28, 28] for MNIST")
+    layers = len(channels) >= 1 and min(channels) >= 1
+    require(layers, "channels", channels, "must be one number a layer, at least 1 each")
+    fits = min(sample_shape[1:]) >= 2 ** len(channels)
+    required = f"halves an image of {sample_shape[1:]} too often"
+    require(fits, "channels", channels, required, "name fewer layers")
+    require(outputs >= 1, "outputs", outputs, "must be at least 1")

@@ -1,0 +1,1 @@
+"""Accumulators: statistics of what arrives in parts."""

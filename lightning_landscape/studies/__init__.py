@@ -1,0 +1,1 @@
+"""Studies: sets of (point, seed), trained or evaluated in batches."""

@@ -1,0 +1,1 @@
+"""Spherical p-spin glasses: closed forms and the Cugliandolo-Kurchan equations."""

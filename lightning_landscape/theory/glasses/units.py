@@ -1,0 +1,78 @@
+"""The units of other codes: one number, the covariance of their energy in units of ours.
+
+Ours is <H(s) H(s')> = N f(q) with f(1) = 1/2 for a pure model, |s|^2 = N and ds/dt = -dH/ds + ….
+A code whose covariance is k times that has energies, temperatures and multipliers sqrt(k) times
+ours and times 1/sqrt(k) times ours; C and R are the same functions at corresponding times.
+
+| code                         | convention                              | k     |
+|------------------------------|-----------------------------------------|-------|
+| DYNAMITE                     | f(q) = lambda q^p + (1-lambda) q^p2     | 2     |
+| pele MeanFieldPSpinSpherical | sum over i<j<k, N^-(p-1)/2, Var J = 1   | 2/p!  |
+| its example                  | the same with Var J = p!                | 2     |
+| Kim-Latz                     | H in units of T, times in units of 1/T  | 1/T^2 |
+
+Sums over distinct indices (pele) have this covariance up to corrections of order 1/N.
+
+>>> round(DYNAMITE.energy(-1.632993), 4)  # its threshold energy for p = 3
+-1.1547
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightning_landscape.theory.glasses.mixture import Mixture
+
+__all__ = ["DYNAMITE", "Units", "kim_latz", "pele"]
+
+Number = TypeVar("Number", float, NDArray[np.float64])
+
+
+@dataclass(frozen=True)
+class Units:
+    """Converts another code's numbers, given as arguments, to ours.
+
+    Attributes:
+        covariance: k, the covariance of its energy in units of ours.
+    """
+
+    covariance: float
+
+    def energy(self, energy: Number) -> Number:
+        """Convert an energy, a temperature or a multiplier."""
+        return energy / math.sqrt(self.covariance)
+
+    def time(self, time: Number) -> Number:
+        """Convert a time or an integrated response."""
+        return time * math.sqrt(self.covariance)
+
+    def mixture(self, mixture: Mapping[int, float]) -> Mixture:
+        """Convert the coefficients of its covariance."""
+        return Mixture({p: a / self.covariance for p, a in mixture.items()})
+
+
+DYNAMITE = Units(2.0)
+
+
+def pele(p: int, coupling_variance: float = 1.0) -> Units:
+    """Return the units of pele's ``MeanFieldPSpinSpherical``.
+
+    >>> round(pele(3).energy(-1.0), 6)  # its energies are ours divided by sqrt(3)
+    -1.732051
+    """
+    return Units(2 * coupling_variance / math.factorial(p))
+
+
+def kim_latz(temperature: float) -> Units:
+    """Return the units of a code that sets T = 1, for the run at our ``temperature``.
+
+    >>> round(kim_latz(0.5).time(10.0), 6)
+    20.0
+    """
+    return Units(1 / temperature**2)

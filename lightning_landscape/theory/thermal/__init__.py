@@ -1,0 +1,1 @@
+"""Valleys at temperature T: harmonic, quadratic, and between exponential walls."""

@@ -1,0 +1,198 @@
+"""The probes of gradient noise, in runs of ours and of others, against loops over samples."""
+
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from lightning_landscape import records
+from lightning_landscape.callbacks import GradientNoise, NoiseSpectrum
+from lightning_landscape.curvature import hessian_of
+from lightning_landscape.data import Batches, RandomData
+from lightning_landscape.energies import FullyConnected, NetworkEnergy, Quadratic
+from lightning_landscape.errors import UsageError
+from lightning_landscape.modules import LandscapeModule
+from lightning_landscape.testing.probe import Classifier, ProbeContract, bare_trainer, train
+
+P, R, LR = 40, 3, 0.1
+
+
+def energy(dtype="float64"):
+    net = FullyConnected([6, 8, 3], "tanh", replicas=R, bias_variance=0.1, dtype=dtype)
+    return NetworkEnergy(net, RandomData(P, 6, classes=3))
+
+
+def run(batches=None):
+    return LandscapeModule(
+        energy(), lambda params: torch.optim.SGD(params, lr=LR), batches or Batches(8)
+    )
+
+
+def all_data():
+    """Without mini-batches: two processes would add up their halves in another order."""
+    return LandscapeModule(energy("float32"), lambda params: torch.optim.SGD(params, lr=1.0))
+
+
+def fit(module, probe, steps, folder):
+    trainer = bare_trainer([probe], steps, folder)
+    trainer.fit(module)
+    return records.read(folder / f"probes/{probe.name}.nc")
+
+
+def loop(landscape):
+    """The gradient of each sample by itself, shape (P, R, N)."""
+    parameters, rows = list(landscape.parameters()), []
+    for mu in range(P):
+        parts = torch.autograd.grad(landscape(torch.tensor([mu])).sum(), parameters)
+        rows.append(torch.cat([part.flatten(1) for part in parts], dim=1))
+    return torch.stack(rows).double()
+
+
+class TestContract(ProbeContract):
+    def make(self):
+        return GradientNoise(first=1, last=20, groups=4, batches=Batches(8))
+
+    def landscape(self):
+        return all_data()
+
+
+class TestSpectrumContract(ProbeContract):
+    def make(self):
+        return NoiseSpectrum(first=1, last=20, k=2, groups=4, batches=Batches(8))
+
+    def landscape(self):
+        return all_data()
+
+
+@pytest.mark.parametrize("replacement", [False, True])
+def test_noise_of_a_run_is_that_of_a_loop_over_samples(replacement, tmp_path):
+    """At the start, with the run's own batch size and way to draw."""
+    B, G = 8, loop(energy())
+    probe = GradientNoise(first=LR, last=LR)
+    record = fit(run(Batches(B, replacement=replacement)), probe, 2, tmp_path).isel(t=0)
+    S = G.var(0)
+    factor = (P - 1) / (P * B) if replacement else (P - B) / (P * B)
+    assert record["D"].values == pytest.approx(factor * S.mean(1).numpy(), rel=1e-10)
+    first = factor * S[:, :48].mean(1)  # the 8 x 6 weights of the first layer
+    assert record["D_part"].isel(part=0).values == pytest.approx(first.numpy(), rel=1e-10)
+    assert str(record["part"].values[0]) == "architecture.weights.0"
+    square = G.mean(0).square().sum(1)
+    assert record["noise_scale"].values == pytest.approx((S.sum(1) / square).numpy(), rel=1e-10)
+    N = G.shape[-1]
+    assert record["gradient_square"].values == pytest.approx((square / N).numpy(), rel=1e-10)
+    matched = LR * record["D"].values / 2
+    assert record["matched_temperature"].values == pytest.approx(matched)
+    assert record.attrs["batch_size"] == B and record.attrs["replacement"] == replacement
+    assert record["kurtosis"].sizes == {"replica": R, "direction": 10}
+
+
+def test_some_samples_stand_for_all(tmp_path):
+    """Over 64 random halves of the samples D and |grad E|^2 are unbiased, within 4 s.e."""
+    module = run()
+    G = loop(module.energy)
+    D, square = (P - 8) / (P * 8) * G.var(0).mean(1), G.mean(0).square().mean(1)
+    found = []
+    for seed in range(64):
+        probe = GradientNoise(first=LR, last=LR, samples=P // 2, seed=seed)
+        probe.batches = Batches(8)
+        fit_once(probe, module)
+        found.append(torch.stack([probe.results["D"][0], probe.results["gradient_square"][0]]))
+    found = torch.stack(found)
+    error = found.std(0) / 8
+    assert ((found.mean(0) - torch.stack([D, square])).abs() < 4 * error).all()
+
+
+def fit_once(probe, module):
+    """Measure without a Trainer."""
+    from lightning_landscape.callbacks.view import View
+
+    view = View(module, None, 0)
+    probe.events(view.time_step)
+    probe.prepare(view)
+    probe.parts = []
+    probe.measure(view, [0])
+
+
+def test_spectrum_of_a_run_is_that_of_dense_matrices(tmp_path):
+    k, landscape = 4, energy()
+    G, H = loop(landscape), hessian_of(landscape).dense()
+    C = torch.stack([torch.cov(g.T) for g in G.unbind(1)]) * (P - 8) / (P * 8)
+    values, vectors = torch.linalg.eigh(C)
+    curvatures, directions = torch.linalg.eigh(H)
+    record = fit(run(), NoiseSpectrum(first=LR, last=LR, k=k, probes=30), 2, tmp_path).isel(t=0)
+    highest = values[:, -k:].flip(1)
+    assert record["eigenvalues"].values == pytest.approx(highest.numpy(), rel=1e-4)
+    expected = curvatures[:, -k:].flip(1)
+    assert record["curvatures"].values == pytest.approx(expected.numpy(), rel=1e-4)
+    assert record["trace"].values == pytest.approx(values.sum(1).numpy(), rel=1e-10)
+    overlap = (vectors[..., -k:].mT @ directions[..., -k:]).square().sum((1, 2)) / k
+    assert record["overlap"].isel(rank=-1).values == pytest.approx(overlap.numpy(), abs=0.02)
+    trace = (H * C).sum((1, 2))
+    error = 4 * record["trace_of_product_error"].values
+    assert (abs(record["trace_of_product"].values - trace.numpy()) < error).all()
+    cosine = (trace / (H.norm(dim=(1, 2)) * C.norm(dim=(1, 2)))).numpy()
+    assert (abs(record["cosine"].values - cosine) < 4 * record["cosine_error"].values).all()
+
+
+def test_in_a_foreign_project_the_batch_is_cut_into_groups(tmp_path):
+    """Batches of 8 in 4 parts, 2 batches to a step: the gradients of the parts, by hand."""
+    seen = []
+
+    class Watched(Classifier):
+        def __init__(self):
+            super().__init__()
+            self.net = torch.nn.Linear(8, 2)
+
+        def on_train_batch_end(self, outputs, batch, batch_idx):
+            if self.trainer.global_step == 2 and not seen:
+                grads = [self.flat(batch[0][2 * k : 2 * k + 2], batch[1][2 * k : 2 * k + 2])
+                         for k in range(4)]  # fmt: skip
+                seen.append(torch.stack(grads).double())
+
+        def flat(self, x, y):
+            loss = torch.nn.functional.cross_entropy(self.net(x), y)
+            return torch.cat([g.flatten() for g in torch.autograd.grad(loss, self.parameters())])
+
+    probe = GradientNoise(first=2, last=2, groups=4)
+    train(Watched(), tmp_path, [probe], accumulate_grad_batches=2)
+    record = records.read(tmp_path / "probes/gradient_noise.nc").sel(t=2)
+    G = seen[0]
+    assert record["D"].item() == pytest.approx(G.var(0).mean().item() * 2 / 16, rel=1e-5)
+    total, square = G.var(0).sum().item(), G.mean(0).square().sum().item()
+    signal = square - total / 4
+    assert record["gradient_square"].item() == pytest.approx(signal / 18, rel=1e-4)
+    assert "kurtosis" not in record and "matched_temperature" not in record
+
+
+def test_a_batch_may_be_a_dict_and_smaller_than_the_groups(tmp_path):
+    class OfDict(Classifier):
+        def training_step(self, batch, batch_idx):
+            return torch.nn.functional.cross_entropy(self.net(batch["x"]), batch["y"])
+
+    module, probe = OfDict(), GradientNoise(first=1, last=2, groups=50)
+    module.net = torch.nn.Linear(8, 2)
+    rows = [{"x": torch.randn(8), "y": torch.tensor(k % 2)} for k in range(20)]
+    bare_trainer([probe], 2, tmp_path).fit(module, DataLoader(rows, batch_size=10))
+    assert (probe.results["D"] > 0).all() and len(probe.results["D"]) == 3
+
+
+def test_a_batch_without_tensors_is_refused():
+    from lightning_landscape.callbacks.batches import cut
+
+    with pytest.raises(UsageError, match="batch = list"):
+        cut(["a", "b"], 2)
+
+
+def test_what_has_no_noise_is_refused(tmp_path):
+    quadratic = LandscapeModule(Quadratic([1.0]), lambda params: torch.optim.SGD(params, lr=LR))
+    with pytest.raises(UsageError, match="uses all data at every step"):
+        fit(quadratic, GradientNoise(), 2, tmp_path)
+    with pytest.raises(UsageError, match="energy = Quadratic"):
+        fit(quadratic, GradientNoise(batches=Batches(4)), 2, tmp_path)
+    with pytest.raises(UsageError, match="batch_size = 41"):
+        fit(run(), GradientNoise(batches=Batches(41)), 2, tmp_path)
+    with pytest.raises(UsageError, match="samples = 1"):
+        GradientNoise(samples=1)
+    with pytest.raises(UsageError, match="groups = 1"):
+        GradientNoise(groups=1)
+    with pytest.raises(UsageError, match="k = 1000"):
+        fit(run(), NoiseSpectrum(k=1000), 2, tmp_path)
