@@ -151,7 +151,7 @@ def test_arguments_out_of_range_are_refused(trained):
 @pytest.mark.slow
 def test_the_documented_comparison_is_what_the_example_prints():
     """The rows; their numbers differ in the last digits between machines."""
-    root = Path(__file__).parents[3]
+    root = Path(__file__).parents[2]
     table = runpy.run_path(str(root / "examples/pyhessian_comparison.py"))["main"]()
     documented = (root / "docs/curvature.md").read_text()
     for line in table.splitlines():

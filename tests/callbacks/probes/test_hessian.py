@@ -382,7 +382,7 @@ def test_arguments_out_of_range_are_refused(arguments, sentence):
 
 
 def test_a_typo_in_the_backend_is_one_sentence_in_a_configuration(tmp_path, capsys):
-    config = (Path(__file__).parents[2] / "configs/digits/spectrum.yaml").read_text()
+    config = (Path(__file__).parents[3] / "configs/digits/spectrum.yaml").read_text()
     there = "dense_up_to: 1500"
     assert there in config
     path = tmp_path / "typo.yaml"
