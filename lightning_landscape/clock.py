@@ -5,10 +5,11 @@ from __future__ import annotations
 import bisect
 import math
 from collections.abc import Iterable, Sequence
+from typing import Protocol, runtime_checkable
 
 from lightning_landscape.errors import require
 
-__all__ = ["log_times", "next_event", "to_steps"]
+__all__ = ["HasEvents", "log_times", "next_event", "to_steps"]
 
 
 def log_times(first: float, last: float, per_decade: int = 10) -> list[float]:
@@ -17,12 +18,12 @@ def log_times(first: float, last: float, per_decade: int = 10) -> list[float]:
     Args:
         first: the earliest time, > 0.
         last: the latest time, >= first.
-        per_decade: how many points in a factor of ten.
+        per_decade: points per factor of ten.
 
     >>> [round(t, 3) for t in log_times(0.1, 10, per_decade=2)]
     [0.1, 0.316, 1.0, 3.162, 10.0]
     """
-    require(first > 0, "first", first, "a logarithmic grid starts after 0")
+    require(first > 0, "first", first, "must be positive: a logarithmic grid does not contain 0")
     require(last >= first, "last", last, f"must be at least first = {first}")
     require(per_decade >= 1, "per_decade", per_decade, "must be at least 1")
     intervals = max(1, math.ceil(per_decade * math.log10(last / first) - 1e-9))
@@ -33,7 +34,7 @@ def log_times(first: float, last: float, per_decade: int = 10) -> list[float]:
 
 
 def to_steps(times: Iterable[float], time_step: float) -> list[int]:
-    """Return the integrator steps nearest to ``times``, sorted, each once.
+    """Return the integrator steps nearest to ``times``, sorted, without duplicates.
 
     >>> to_steps([0, 0.1, 0.11, 1.0], time_step=0.1)
     [0, 1, 10]
@@ -49,3 +50,11 @@ def next_event(steps: Sequence[int], step: int) -> int | None:
     """
     k = bisect.bisect_right(steps, step)
     return steps[k] if k < len(steps) else None
+
+
+@runtime_checkable
+class HasEvents(Protocol):
+    """A callback that acts at certain steps, where a block of integrator steps therefore ends."""
+
+    def next_event(self, step: int) -> int | None:
+        """Return the first step after ``step`` at which it acts, or None."""

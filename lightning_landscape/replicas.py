@@ -1,7 +1,8 @@
-"""Numbers that are one for all replicas, or one for each of them: (R,)."""
+"""The replica axis: parameters as (R, N), and numbers that are one for all or one per replica."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -9,7 +10,51 @@ from torch import Tensor
 
 from lightning_landscape.errors import UsageError, require
 
-__all__ = ["add_", "hot", "numbers", "of_replicas", "scale_"]
+__all__ = [
+    "add_",
+    "flatten",
+    "hot",
+    "numbers",
+    "of_replicas",
+    "per_replica",
+    "scale_",
+    "size",
+    "unflatten",
+]
+
+
+def size(like: Iterable[Tensor]) -> int:
+    """Return N, the numbers in one replica of tensors with the replica axis first.
+
+    >>> size([torch.zeros(4, 3), torch.zeros(4, 2, 5)])
+    13
+    """
+    return sum(p[0].numel() for p in like)
+
+
+def flatten(parts: Iterable[Tensor]) -> Tensor:
+    """Return tensors with the replica axis first as one, shape (R, N), part beside part.
+
+    >>> flatten([torch.zeros(4, 3), torch.zeros(4, 2, 5)]).shape
+    torch.Size([4, 13])
+    """
+    return torch.cat([part.flatten(1) for part in parts], dim=1)
+
+
+def unflatten(x: Tensor, like: Iterable[Tensor]) -> list[Tensor]:
+    """Return the parts of ``x``, shape (R, N), in the shapes of ``like``; `flatten` undoes it.
+
+    >>> [part.shape for part in unflatten(torch.zeros(4, 13), [torch.ones(4, 3, 4), torch.ones(4)])]
+    [torch.Size([4, 3, 4]), torch.Size([4])]
+    """
+    shapes = [p.shape[1:] for p in like]
+    parts = x.split([shape.numel() for shape in shapes], dim=1)
+    return [part.reshape(len(x), *shape) for part, shape in zip(parts, shapes, strict=True)]
+
+
+def per_replica(value: Any, like: Tensor) -> Any:
+    """Return a number as it is, or one per replica, (R,), so that it broadcasts to ``like``."""
+    return value.to(like).view(-1, *[1] * (like.dim() - 1)) if isinstance(value, Tensor) else value
 
 
 def hot(T: float | Tensor) -> bool:
@@ -21,7 +66,7 @@ def add_(x: list[Tensor], factor: float | Tensor, y: list[Tensor]) -> None:
     """Add factor y to x in place, with one factor for all or one per replica, (R,)."""
     if isinstance(factor, Tensor):
         for a, b in zip(x, y, strict=True):
-            a.addcmul_(factor.to(a).view(-1, *[1] * (a.dim() - 1)), b.to(a))
+            a.addcmul_(per_replica(factor, a), b.to(a))
     else:
         torch._foreach_add_(x, y, alpha=factor)
 
@@ -30,7 +75,7 @@ def scale_(x: list[Tensor], factor: float | Tensor) -> None:
     """Multiply in place by one factor for all or one per replica, (R,)."""
     if isinstance(factor, Tensor):
         for a in x:
-            a.mul_(factor.to(a).view(-1, *[1] * (a.dim() - 1)))
+            a.mul_(per_replica(factor, a))
     else:
         torch._foreach_mul_(x, factor)
 

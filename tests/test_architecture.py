@@ -26,6 +26,7 @@ NEIGHBOURS = {
     ("records", "errors"), ("rng", "errors"), ("rng", "philox"), ("parallel", "errors"),
     ("clock", "errors"), ("sphere", "errors"), ("activations", "errors"), ("replicas", "errors"),
     ("testing", "cli"), ("__main__", "cli"),
+    ("observables", "dynamics"),  # an estimator that runs a sampler
 }  # fmt: skip
 LARGEST_FOLDER = 16
 

@@ -1,5 +1,6 @@
 """Dynamics: torch optimizers that move replicas in an energy."""
 
+from lightning_landscape.dynamics.dynamics import Dynamics, dynamics_of
 from lightning_landscape.dynamics.minimizers.decaying_adam import DecayingAdam
 from lightning_landscape.dynamics.minimizers.fire import FIRE
 from lightning_landscape.dynamics.minimizers.lbfgs import minimize_lbfgs
@@ -22,6 +23,7 @@ __all__ = [
     "Constant",
     "Cycle",
     "DecayingAdam",
+    "Dynamics",
     "Ladder",
     "Langevin",
     "LeimkuhlerMatthews",
@@ -36,6 +38,7 @@ __all__ = [
     "TwoStarts",
     "Underdamped",
     "constrain",
+    "dynamics_of",
     "minimize",
     "minimize_lbfgs",
 ]

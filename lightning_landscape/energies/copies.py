@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from lightning_landscape.energies.energy import Energy
+from lightning_landscape.energies.energy import Energy, HasData
 from lightning_landscape.errors import require
 
 __all__ = ["Copies"]
@@ -46,7 +45,7 @@ class Copies(Energy):
         super().__init__()
         require(copies >= 2, "copies", copies, "must be at least 2")
         self.copies, self.replicas = copies, copies * energy.replicas
-        self.constraint, self.samples = energy.constraint, getattr(energy, "samples", 0)
+        self.constraint, self.samples = energy.constraint, energy.samples
         self.extensive = energy.extensive  # type: ignore[misc]
         self._reference = {**energy.reference(), "copies": copies}
         self._names = [name for name, _ in energy.named_parameters()]
@@ -56,6 +55,8 @@ class Copies(Energy):
         for module in energy.modules():  # its parameters are ours from here on
             module._parameters.update(dict.fromkeys(module._parameters))
         self.energy = energy
+        if isinstance(energy, HasData):
+            self.evaluate = self._evaluate  # so that these copies are `HasData` too
 
     def forward(self, batch: Tensor | None = None) -> Tensor:
         """Return the energies, shape (copies x R,).
@@ -70,15 +71,9 @@ class Copies(Energy):
         ]
         return torch.cat(energies)
 
-    @property
-    def evaluate(self) -> Callable[[str], dict[str, Tensor]]:
-        """What the energy inside measures on its data, each (copies x R,); where it has any."""
-        if not hasattr(self.energy, "evaluate"):
-            raise AttributeError("evaluate")
-        return self._evaluate
-
     def _evaluate(self, split: str = "test") -> dict[str, Tensor]:
-        method = _Method(self.energy, "evaluate")
+        """Return what the energy measures on its data, each (copies x R,)."""
+        method = _Evaluation(self.energy)
         names = [f"energy.{name}" for name in self._names]
         found = [
             functional_call(method, dict(zip(names, copy, strict=True)), (split,))
@@ -105,12 +100,13 @@ class Copies(Energy):
         return self._reference
 
 
-class _Method(nn.Module):
-    """Another method of an energy in the place of its ``forward``."""
+class _Evaluation(nn.Module):
+    """`evaluate` as the ``forward`` of a module, for `functional_call`."""
 
-    def __init__(self, energy: Energy, name: str) -> None:
+    def __init__(self, energy: Energy) -> None:
         super().__init__()
-        self.energy, self.name = energy, name
+        self.energy = energy
 
-    def forward(self, *arguments: Any) -> Any:
-        return getattr(self.energy, self.name)(*arguments)
+    def forward(self, split: str) -> dict[str, Tensor]:
+        assert isinstance(self.energy, HasData)
+        return self.energy.evaluate(split)

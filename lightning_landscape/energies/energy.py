@@ -1,17 +1,18 @@
-"""The contract of an energy: R replicas in, R energies out."""
+"""The contract of an energy, R replicas in and R energies out, and what some energies add to it."""
 
 from __future__ import annotations
 
 import copy
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from lightning_landscape.errors import require
+from lightning_landscape.replicas import flatten, size, unflatten
 from lightning_landscape.sphere import Sphere
 
-__all__ = ["Energy"]
+__all__ = ["Energy", "HasData", "HasGaps", "HasHessian"]
 
 
 class Energy(nn.Module):
@@ -26,10 +27,12 @@ class Energy(nn.Module):
         extensive: whether ``forward`` returns a quantity of order N (a glass) rather than a mean
             over data (a network). Reports divide an extensive energy by N; the temperature has
             the unit of what ``forward`` returns.
+        samples: P, over how many samples the energy is a mean; 0 where it is none.
         twins: how many successive blocks of replicas share mini-batches and noise; 1 is none.
     """
 
     replicas: int
+    samples: int = 0
     twins: int = 1
     constraint: Sphere | None = None
     extensive: ClassVar[bool]
@@ -44,34 +47,35 @@ class Energy(nn.Module):
         raise NotImplementedError
 
     def at(self, step: int, time_step: float) -> None:
-        """Be told, before each step of length ``time_step``, how many have been done.
+        """Take note of the time, ``step * time_step``; called before every step.
 
-        An energy that depends on time follows it; others have nothing to do.
+        Only an energy that depends on time has anything to do.
         """
 
     @property
     def N(self) -> int:
         """The number of degrees of freedom of one replica."""
-        return sum(p[0].numel() for p in self.parameters())
+        return size(self.parameters())
 
     @torch.no_grad()
     def configuration(self) -> Tensor:
         """Return a copy of the configurations, shape (R, N)."""
-        return torch.cat([p.flatten(1) for p in self.parameters()], dim=1)
+        return flatten(self.parameters())
 
     @torch.no_grad()
     def load_configuration(self, x: Tensor) -> None:
         """Set the configurations to ``x``, shape (R, N)."""
         shape = (self.replicas, self.N)
         require(tuple(x.shape) == shape, "x.shape", tuple(x.shape), f"must be {shape}")
-        parts = x.split([p[0].numel() for p in self.parameters()], dim=1)
-        for p, part in zip(self.parameters(), parts, strict=True):
-            p.copy_(part.view_as(p))
+        parameters = list(self.parameters())
+        for p, part in zip(parameters, unflatten(x, parameters), strict=True):
+            p.copy_(part)
 
     def only(self, replicas: Tensor) -> Energy:
         """Return an energy of some of the replicas: their configurations copied, all else shared.
 
-        For energies that are the same function for every replica; others give their own.
+        It is that of the same function for every replica; an energy with data or couplings of
+        their own for each replica overrides it.
 
         Args:
             replicas: their indices, shape (R',), int64.
@@ -81,15 +85,56 @@ class Energy(nn.Module):
             id(p): nn.Parameter(p.detach()[replicas], p.requires_grad) for p in self.parameters()
         }
         some = copy.deepcopy(self, kept)
-        layers: list[Any] = [m for m in some.modules() if hasattr(m, "replicas")]
-        for layer in layers:
-            layer.replicas = len(replicas)
+        for module in some.modules():
+            if isinstance(module, _HasReplicas):
+                module.replicas = len(replicas)
         return some
 
     def reference(self) -> dict[str, Any]:
-        """Return what the exact theory needs to know, as plain attributes; empty if there is none.
+        """Return what an exact theory needs to know, as plain attributes; empty if there is none.
 
         They are stored with every record, so that figures and reports can draw the exact curve
         without the energy.
         """
         return {}
+
+
+@runtime_checkable
+class HasData(Protocol):
+    """An energy that is a mean over data, some of which are held out.
+
+    Attributes:
+        samples: P, the number of training samples.
+    """
+
+    samples: int
+
+    def evaluate(self, split: str = "test") -> dict[str, Tensor]:
+        """Return what is measured on the ``train`` or the ``test`` data by name, each (R,)."""
+
+
+@runtime_checkable
+class HasGaps(Protocol):
+    """An energy of constraints: pattern mu is satisfied where its gap Delta_mu is not positive.
+
+    Attributes:
+        margin: kappa, which the gaps contain.
+    """
+
+    margin: float
+
+    def gaps(self) -> Tensor:
+        """Return the gaps Delta, shape (R, P)."""
+
+
+@runtime_checkable
+class HasHessian(Protocol):
+    """An energy whose matrices of second derivatives are known in closed form."""
+
+    def hessian(self) -> Tensor:
+        """Return the second derivatives in flat space, shape (R, N, N)."""
+
+
+@runtime_checkable
+class _HasReplicas(Protocol):
+    replicas: int

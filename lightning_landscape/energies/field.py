@@ -11,6 +11,7 @@ from lightning_landscape.clock import to_steps
 from lightning_landscape.energies.copies import Copies
 from lightning_landscape.energies.energy import Energy
 from lightning_landscape.errors import require
+from lightning_landscape.replicas import unflatten
 from lightning_landscape.rng import Stream
 
 __all__ = ["WithField"]
@@ -89,10 +90,9 @@ class WithField(Copies):
         energies = super().forward(batch)
         if self._switched_on == 0:
             return energies
-        parts = self.signs.split([p[0].numel() for p in self.stacks], dim=1)
         along = sum(
-            torch.linalg.vecdot(p.view(self.copies, *signs.shape), signs)
-            for p, signs in zip(self.stacks, parts, strict=True)
+            torch.linalg.vecdot(p.view(self.copies, len(signs), -1), signs.flatten(1))
+            for p, signs in zip(self.stacks, unflatten(self.signs, self.stacks), strict=True)
         )
         return energies - (self.strengths.unsqueeze(1) * along).flatten()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from pytorch_lightning import LightningModule
@@ -12,10 +12,12 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
+from lightning_landscape.clock import HasEvents
 from lightning_landscape.data.batches import Batches
+from lightning_landscape.dynamics.dynamics import dynamics_of
 from lightning_landscape.dynamics.samplers.thermal import Thermal
 from lightning_landscape.dynamics.sphere import constrain
-from lightning_landscape.energies.energy import Energy
+from lightning_landscape.energies.energy import Energy, HasData
 from lightning_landscape.errors import UsageError, require
 
 __all__ = ["LandscapeModule"]
@@ -63,44 +65,38 @@ class LandscapeModule(LightningModule):
         # data and couplings are the same on every rank: DDP need not send them at every step
         constant = [f"energy.{name}" for name, _ in energy.named_buffers()]
         DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self, constant)
-        self.samples: int = getattr(energy, "samples", 0)
+        self.samples = energy.samples
         if batches is not None and not self.samples:
             raise UsageError(
                 f"batches: {type(energy).__name__} has no data to draw from; remove model.batches"
             )
-        if batches is not None and getattr(self.dynamics, "needs_whole_energy", False):
+        if batches is not None and dynamics_of(self.dynamics).needs_whole_energy:
             raise UsageError(
-                f"batches: {type(self.dynamics).__name__} decides by the energy, and that of a "
-                "mini-batch would decide wrongly; remove model.batches"
+                f"batches: {type(self.dynamics).__name__} accepts and rejects by the energy, and "
+                "that of a mini-batch would bias it; remove model.batches"
             )
 
     # time
 
     @property
     def time_step(self) -> float:
-        """The physical time of a step: the learning rate, or 1 where replicas differ in it.
-
-        A dynamics whose step size is no physical time says so by a ``time_step`` of its own.
-        """
-        if isinstance(own := getattr(self.dynamics, "time_step", None), float):
-            return own
-        rates = {g["lr"] for g in self.dynamics.param_groups if isinstance(g["lr"], float)}
-        return rates.pop() if len(rates) == 1 else 1.0
+        """The physical time of a step: the learning rate, or 1 where it is no physical time."""
+        return dynamics_of(self.dynamics).time_step
 
     @property
     def temperature(self) -> float | Tensor:
         """The temperature of the dynamics now; 0 for an optimizer without one."""
-        return getattr(self.dynamics, "current_temperature", 0.0)
+        return dynamics_of(self.dynamics).current_temperature
 
     @property
     def temperature_is_constant(self) -> bool:
         """Whether the dynamics keeps its temperature."""
-        return getattr(self.dynamics, "temperature_is_constant", True)
+        return dynamics_of(self.dynamics).temperature_is_constant
 
     @property
     def rates(self) -> dict[str, Tensor]:
         """Acceptance and exchange rates of the dynamics so far, each (R,); where it has any."""
-        return getattr(self.dynamics, "rates", {})
+        return dynamics_of(self.dynamics).rates
 
     # training
 
@@ -176,10 +172,10 @@ class LandscapeModule(LightningModule):
             ends.append(self.trainer.max_steps)
         trainer: Any = self.trainer
         for callback in trainer.callbacks:
-            if hasattr(callback, "next_event"):
+            if isinstance(callback, HasEvents):
                 ends.append(callback.next_event(step) or ends[0])
-            every = getattr(callback, "_every_n_train_steps", 0)  # of ModelCheckpoint
-            if every:
+            if isinstance(callback, _SavesEveryFewSteps) and callback._every_n_train_steps:
+                every = callback._every_n_train_steps
                 ends.append(step - step % every + every)
         return min(ends)
 
@@ -218,10 +214,17 @@ class LandscapeModule(LightningModule):
         self._evaluate("test")
 
     def _evaluate(self, stage: str) -> None:
-        evaluate = getattr(self.energy, "evaluate", None)
-        values = evaluate("test") if evaluate is not None else {"energy": self.energy()}
+        energy = self.energy
+        values = energy.evaluate("test") if isinstance(energy, HasData) else {"energy": energy()}
         for name, value in values.items():
             self.log(f"{stage}/{name}", value.mean(), batch_size=1, sync_dist=True)
+
+
+@runtime_checkable
+class _SavesEveryFewSteps(Protocol):
+    """`ModelCheckpoint`, of whichever of the two Lightning packages."""
+
+    _every_n_train_steps: int
 
 
 class _Blocks:

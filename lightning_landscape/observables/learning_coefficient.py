@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lightning_landscape.dynamics.dynamics import dynamics_of
 from lightning_landscape.errors import require
 from lightning_landscape.observables.accumulators.autocorrelation import Blocking
 
@@ -83,11 +84,13 @@ def learning_coefficient(
     >>> round(estimate.value.mean().item(), 1)
     1.5
     """
-    T = getattr(sampler, "current_temperature", 0.0)
+    dynamics = dynamics_of(sampler)
+    T = dynamics.current_temperature
     require(isinstance(T, float) and T > 0, "temperature", T, "must be one number > 0")
-    decides = getattr(sampler, "needs_whole_energy", False)
-    admissible = "decides by the energy, which here lacks the spring"
-    require(not decides, "sampler", type(sampler).__name__, admissible, "take LeimkuhlerMatthews")
+    assert isinstance(T, float)
+    admissible = "accepts and rejects by the energy, which here lacks the spring"
+    remedy, decides = "take LeimkuhlerMatthews", dynamics.needs_whole_energy
+    require(not decides, "sampler", type(sampler).__name__, admissible, remedy)
     require(steps >= 1, "steps", steps, "must be at least 1")
     require(burn_in >= 0, "burn_in", burn_in, "must be at least 0")
     require(localisation >= 0, "localisation", localisation, "must be at least 0")

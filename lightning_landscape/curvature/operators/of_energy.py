@@ -12,10 +12,11 @@ from lightning_landscape.curvature.operators.matrices import DenseOperator
 from lightning_landscape.curvature.operators.streaming import StreamingOperator
 from lightning_landscape.curvature.operators.tangent import TangentOperator
 from lightning_landscape.curvature.operators.written_out import WrittenOutHessian
-from lightning_landscape.energies.energy import Energy
+from lightning_landscape.energies.energy import Energy, HasHessian
 from lightning_landscape.energies.glasses.glass import Glass
 from lightning_landscape.energies.networks.network import NetworkEnergy
 from lightning_landscape.energies.networks.slices import even_slices
+from lightning_landscape.replicas import flatten
 
 __all__ = ["hessian_of", "product_cost"]
 
@@ -55,8 +56,7 @@ def _known(energy: Energy) -> DenseOperator | None:
     itemsize = next(energy.parameters()).dtype.itemsize
     if energy.replicas * energy.N**2 * itemsize > _DENSE_BYTES:
         return None
-    hessian = getattr(energy, "hessian", None)
-    return None if hessian is None else DenseOperator(hessian())
+    return DenseOperator(energy.hessian()) if isinstance(energy, HasHessian) else None
 
 
 def product_cost(energy: Energy | None) -> float:
@@ -103,4 +103,4 @@ def _gradient(energy: Energy) -> Tensor:
     parameters = list(energy.parameters())
     with twice_differentiable(parameters[0].device):
         gradient = torch.autograd.grad(evaluate(energy).sum(), parameters)
-    return torch.cat([g.flatten(1) for g in gradient], dim=1)
+    return flatten(gradient)

@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_landscape.dynamics.dynamics import Dynamics
 from lightning_landscape.errors import require
 
 __all__ = ["DecayingAdam"]
 
 
-class DecayingAdam(torch.optim.Adam):
+class DecayingAdam(Dynamics, torch.optim.Adam):
     """`torch.optim.Adam` whose step size falls as lr(k) = max(floor, lr / 10^(k // every)).
 
     k counts steps. Between the drops it is torch's Adam bit for bit; the drops are a function of
@@ -42,9 +43,6 @@ class DecayingAdam(torch.optim.Adam):
     -0.21
     """
 
-    # counts steps: its step size is no physical time
-    time_step = 1.0
-
     def __init__(
         self,
         params: Iterable[Tensor] | Iterable[dict[str, Any]],
@@ -57,6 +55,11 @@ class DecayingAdam(torch.optim.Adam):
         require(0 < floor <= lr, "floor", floor, f"must lie in (0, lr = {lr}]")
         super().__init__(params, lr=lr)
         self._first, self._every, self._floor = lr, every, floor
+
+    @property
+    def time_step(self) -> float:
+        """1: its time counts steps, because its step size is no physical time."""
+        return 1.0
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Do one step with the step size that is due; return what ``closure`` returns, if given."""

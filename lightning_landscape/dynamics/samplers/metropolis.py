@@ -98,8 +98,7 @@ class MetropolisLangevin(Overdamped):
         """
         require(closure is not None, "closure", closure, "Metropolis needs the energies")
         assert closure is not None
-        if self.exchange is not None:
-            self.exchange(self, closure)
+        self._exchange(closure)
         T = self.current_temperature
         E, gradient = self._here(closure)
         before = {p: p.clone() for p in gradient}

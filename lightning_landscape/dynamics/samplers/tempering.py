@@ -1,9 +1,6 @@
-"""Parallel tempering: configurations change places between the temperatures of a ladder."""
+"""Parallel tempering: configurations swap places between the temperatures of a ladder."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -11,34 +8,31 @@ from torch import Tensor
 from lightning_landscape.errors import require
 from lightning_landscape.rng import Stream
 
-if TYPE_CHECKING:
-    from lightning_landscape.dynamics.samplers.thermal import Thermal
-
 __all__ = ["ParallelTempering"]
 
 
 class ParallelTempering:
     r"""Swaps between neighbouring temperatures: the ``exchange`` of any sampler.
 
-    Before every ``every``-th step the replicas of neighbouring rungs change places with the
-    probability of Metropolis,
+    Before every ``every``-th step the replicas of neighbouring rungs swap places with the
+    Metropolis probability,
 
         min(1, exp[(1/T_a - 1/T_b) (E_a - E_b)]),
 
-    which leaves the product of all exp(-E_r/T_r) as it is, whatever the sampler between the
-    swaps. Rungs 0 and 1, 2 and 3, … swap at odd times, 1 and 2, 3 and 4, … at even ones. It is the
-    configurations that move and the temperatures that stay: a replica is a temperature, so every
-    record by replica remains one at its temperature, but two-time quantities of a replica are
-    those of no single walker. Velocities go with their configurations, rescaled.
+    which leaves the product of all exp(-E_r/T_r) invariant, whatever the sampler between the
+    swaps. Rungs 0 and 1, 2 and 3, … swap at odd times, 1 and 2, 3 and 4, … at even ones.
+    Configurations move and temperatures stay: a replica is a temperature, so every record by
+    replica remains one at its temperature, but two-time quantities of a replica do not follow a
+    single walker. Velocities move with their configurations, rescaled.
 
     Replica r is chain r mod chains of rung r // chains, as where a sampler is given one
-    temperature for each of equal groups; chain c of a rung swaps with chain c of the next. At
-    T = 0 there are no swaps. They are a function of (seed of the sampler, step), and a run
-    resumes bit for bit. ``rates["exchange"]`` of the sampler has, for every replica, the fraction
-    of accepted swaps with the next rung since the start; nan for the last rung.
+    temperature for each of equal groups; chain c of a rung swaps with chain c of the next. There
+    are no swaps with T = 0. They are a function of (seed of the sampler, step), so a run resumes
+    bit for bit. ``rates["exchange"]`` of the sampler is the fraction of accepted swaps of every
+    replica with the next rung since the start; nan for the last rung.
 
-    Cost: one gradient every ``every`` steps. The energies have to be whole ones: with mini-batches
-    the swaps would be biased.
+    Cost: one gradient every ``every`` steps. The energies have to be those of all the data:
+    mini-batches would bias the swaps.
 
     Args:
         every: steps between swaps.
@@ -68,51 +62,35 @@ class ParallelTempering:
         admissible = f"must divide the {replicas} replicas into at least two temperatures"
         require(fits, "chains", self.chains, admissible)
 
-    def __call__(self, sampler: Thermal, closure: Callable[[], Tensor] | None) -> None:
-        """Swap replicas of ``sampler`` if it is time to.
+    def is_due(self, step: int) -> bool:
+        """Return whether configurations are swapped before this step."""
+        return step > 0 and step % self.every == 0
+
+    def swaps(self, E: Tensor, T: Tensor, seed: int, step: int) -> tuple[Tensor, Tensor]:
+        """Return the replicas that may swap with the next rung before a step, and which of them do.
 
         Args:
-            sampler: holds the replicas.
-            closure: returns the energies, (R,), and leaves the gradients.
-        """
-        step = sampler.step_count
-        if step == 0 or step % self.every:
-            return
-        require(closure is not None, "closure", closure, "parallel tempering needs the energies")
-        with torch.enable_grad():
-            E: Any = closure() if closure else None
-        R = len(E)
-        lower = torch.arange(R - self.chains)
-        lower = lower[(lower // self.chains + step // self.every) % 2 == 1]
-        accepted = self._accept(sampler, E.double().cpu(), lower)
-        order = torch.arange(R)
-        order[lower[accepted]] += self.chains
-        order[lower[accepted] + self.chains] -= self.chains
-        self._count(sampler, R, lower, accepted)
-        sampler.rearrange(order.to(E.device))
+            E: the energies, shape (R,), float64.
+            T: the temperatures, shape (R,), float64.
+            seed: of the sampler.
+            step: a multiple of ``every``.
 
-    def _accept(self, sampler: Thermal, E: Tensor, lower: Tensor) -> Tensor:
-        """Return which of the swaps of ``lower`` with the next rung happen, bool."""
-        T = torch.as_tensor(sampler.current_temperature, dtype=torch.float64).expand(len(E))
-        beta = 1 / T.clamp_min(torch.finfo(T.dtype).tiny)
+        Returns:
+            the indices of the lower replicas of the pairs, and whether each swap happens, bool.
+        """
+        lower = torch.arange(len(E) - self.chains)
+        lower = lower[(lower // self.chains + step // self.every) % 2 == 1]
         upper = lower + self.chains
+        beta = 1 / T.clamp_min(torch.finfo(T.dtype).tiny)
         gain = (beta[lower] - beta[upper]) * (E[lower] - E[upper])
         normals = torch.empty(2, len(E))
-        Stream(sampler.seed, "exchange").normal_(normals, sampler.step_count)
+        Stream(seed, "exchange").normal_(normals, step)
         exponential = normals.double().square().sum(0)[lower] / 2  # -ln of a uniform number
-        return (gain >= -exponential) & (T[lower] > 0) & (T[upper] > 0)
+        return lower, (gain >= -exponential) & (T[lower] > 0) & (T[upper] > 0)
 
-    def _count(self, sampler: Thermal, R: int, lower: Tensor, accepted: Tensor) -> None:
-        """Count in the sampler's state, in lists, which a checkpoint keeps as whole numbers."""
-        clock = sampler._clock()
-        tried = clock.setdefault("tried", [0] * R)
-        exchanged = clock.setdefault("exchanged", [0] * R)
-        for r, happened in zip(lower.tolist(), accepted.tolist(), strict=True):
-            tried[r] += 1
-            exchanged[r] += happened
-
-    def rate(self, sampler: Thermal) -> Tensor:
-        """Return the fraction of accepted swaps of each replica with the next rung, (R,)."""
-        clock, none = sampler._clock(), [0] * len(sampler._parameters()[0])
-        tried = torch.tensor(clock.get("tried", none), dtype=torch.float64)
-        return torch.tensor(clock.get("exchanged", none), dtype=torch.float64) / tried
+    def order(self, lower: Tensor, replicas: int) -> Tensor:
+        """Return which replica's configuration each replica gets when those of ``lower`` swap."""
+        order = torch.arange(replicas)
+        order[lower] += self.chains
+        order[lower + self.chains] -= self.chains
+        return order

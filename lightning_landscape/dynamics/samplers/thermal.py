@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lightning_landscape.dynamics.dynamics import Dynamics
 from lightning_landscape.dynamics.samplers.ladder import Ladder
 from lightning_landscape.dynamics.samplers.noise import Noise
 from lightning_landscape.dynamics.samplers.tempering import ParallelTempering
@@ -21,12 +22,12 @@ from lightning_landscape.sphere import Sphere
 __all__ = ["Thermal"]
 
 
-class Thermal(Optimizer):
-    """Replicas that move at a temperature, nothing random in their state.
+class Thermal(Dynamics, Optimizer):
+    """Replicas that move at a temperature, with nothing random in their state.
 
     A scheme is a subclass that moves the parameters by one step: it takes the step sizes and the
     gradients from `_moving` and the noise from `_draw`; the arguments are documented with
-    `Langevin`. What it keeps beside belongs in ``state`` and comes back on resume.
+    `Langevin`. Anything else that it has to remember belongs in ``state``, which a resume restores.
 
     ``state_dict`` holds the step sizes and, under the first parameter, the count of steps and the
     clock: numbers only.
@@ -132,7 +133,8 @@ class Thermal(Optimizer):
     @property
     def temperature_is_constant(self) -> bool:
         """Whether the temperature is known never to change."""
-        return not callable(self.temperature) or getattr(self.temperature, "constant", False)
+        T = self.temperature
+        return T.constant if isinstance(T, Schedule) else not callable(T)
 
     @property
     def needs_whole_energy(self) -> bool:
@@ -142,7 +144,10 @@ class Thermal(Optimizer):
     @property
     def rates(self) -> dict[str, Tensor]:
         """What fraction of the decisions of each kind was positive so far, each (R,)."""
-        return {} if self.exchange is None else {"exchange": self.exchange.rate(self)}
+        if self.exchange is None:
+            return {}
+        tried, accepted = self._swaps()
+        return {"exchange": torch.tensor(accepted).double() / torch.tensor(tried)}
 
     def _clock(self) -> dict[str, Any]:
         """The clock ticks since step ``since``, when it showed ``time``, by ``time_step`` a step.
@@ -151,16 +156,11 @@ class Thermal(Optimizer):
         """
         clock = self.state[self.param_groups[0]["params"][0]]
         if not clock:
-            clock.update(step=0, since=0, time=0.0, time_step=self._time_step())
+            clock.update(step=0, since=0, time=0.0, time_step=self.time_step)
         return clock
 
-    def _time_step(self) -> float:
-        lrs = [group["lr"] for group in self.param_groups]
-        same = not isinstance(lrs[0], Tensor) and all(lr is lrs[0] or lr == lrs[0] for lr in lrs)
-        return lrs[0] if same else 1.0
-
     def _tick(self) -> None:
-        clock, time_step = self._clock(), self._time_step()
+        clock, time_step = self._clock(), self.time_step
         if time_step != clock["time_step"]:
             clock.update(time=self.time, since=clock["step"], time_step=time_step)
         clock["step"] += 1
@@ -174,8 +174,7 @@ class Thermal(Optimizer):
         Parameters without a gradient stay where they are.
         """
         loss = None
-        if self.exchange is not None:
-            self.exchange(self, closure)
+        self._exchange(closure)
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
@@ -185,6 +184,32 @@ class Thermal(Optimizer):
             self._move_on(self.constraint, self.current_temperature)
         self._tick()
         return loss
+
+    def _exchange(self, closure: Callable[[], Any] | None) -> None:
+        """Swap configurations between temperatures, if it is time to."""
+        exchange, step = self.exchange, self.step_count
+        if exchange is None or not exchange.is_due(step):
+            return
+        require(closure is not None, "closure", closure, "parallel tempering needs the energies")
+        assert closure is not None
+        with torch.enable_grad():
+            E: Tensor = closure()
+        T = torch.as_tensor(self.current_temperature, dtype=torch.float64).expand(len(E))
+        lower, happens = exchange.swaps(E.double().cpu(), T, self.seed, step)
+        tried, accepted = self._swaps()
+        for r, happened in zip(lower.tolist(), happens.tolist(), strict=True):
+            tried[r] += 1
+            accepted[r] += happened
+        self._clock().update(tried=tried, exchanged=accepted)
+        self.rearrange(exchange.order(lower[happens], len(E)).to(E.device))
+
+    def _swaps(self) -> tuple[list[int], list[int]]:
+        """Return how many swaps each replica has tried with the next rung, and how many happened.
+
+        They are lists, which a checkpoint keeps as whole numbers.
+        """
+        clock, R = self._clock(), len(self._parameters()[0])
+        return clock.get("tried", [0] * R), clock.get("exchanged", [0] * R)
 
     def rearrange(self, order: Tensor) -> None:
         """Put the configuration of replica ``order[r]`` in the place of r; the gradients stay."""
