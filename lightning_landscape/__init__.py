@@ -1,7 +1,7 @@
 """lightning_landscape: the physics of loss landscapes on PyTorch Lightning.
 
-The public names below are imported when they are first used, so that ``import
-lightning_landscape`` and ``python -m lightning_landscape --help`` cost nothing.
+The public names below are imported on first use, so that ``import lightning_landscape`` and
+``python -m lightning_landscape --help`` are fast.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""The command line: a table of verbs, each imported only when it is called."""
+"""The command line: a table of verbs, each imported only when it is used."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from lightning_landscape.errors import UsageError, nearest
 __all__ = ["main"]
 
 VERBS = {
-    "fit": ("lightning_landscape.cli.fit", "run a configuration, or continue it where it stopped"),
+    "fit": ("lightning_landscape.cli.fit", "run a configuration, or resume it where it stopped"),
     "validate": ("lightning_landscape.cli.fit", "evaluate a checkpoint on held-out data"),
     "test": ("lightning_landscape.cli.fit", "evaluate a checkpoint on held-out data, as a table"),
     "spectrum": ("lightning_landscape.cli.spectrum", "measure the Hessian of a finished run"),
-    "jamming": ("lightning_landscape.cli.jamming", "find where networks stop to fit their data"),
+    "jamming": ("lightning_landscape.cli.jamming", "find when networks no longer fit their data"),
     "report": ("lightning_landscape.cli.report", "compare runs in one HTML page"),
 }
 
@@ -26,14 +26,14 @@ def usage() -> str:
     return (
         f"lightning_landscape {__version__}: the physics of loss landscapes\n\n"
         f"usage: python -m lightning_landscape VERB …\n\n{rows}\n\n"
-        "python -m lightning_landscape VERB --help says more of each."
+        "python -m lightning_landscape VERB --help describes each verb."
     )
 
 
 def main(args: list[str] | None = None) -> int:
     """Run a verb; return the exit status.
 
-    It is 0, or 2 after a sentence about what was wrong, or 130 after an interruption by Ctrl-C.
+    It is 0, or 2 after a sentence that says what was wrong, or 130 after Ctrl-C.
     """
     args = sys.argv[1:] if args is None else args
     if not args or args[0] in ("-h", "--help"):
@@ -45,7 +45,7 @@ def main(args: list[str] | None = None) -> int:
     try:
         if args[0] not in VERBS:
             raise UsageError(
-                f"{args[0]} is not a verb{nearest(args[0], VERBS)}; there are {', '.join(VERBS)}"
+                f"{args[0]} is not a verb{nearest(args[0], VERBS)}; verbs: {', '.join(VERBS)}"
             )
         return import_module(VERBS[args[0]][0]).main(args)
     except ValueError as error:
@@ -55,12 +55,12 @@ def main(args: list[str] | None = None) -> int:
         print(f"error: {sentence}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; the same command takes it up again", file=sys.stderr)
+        print("interrupted; the same command resumes the run", file=sys.stderr)
         return 130
 
 
 def _usage_error(error: BaseException | None) -> UsageError | None:
-    """Return the `UsageError` that ``error`` is or, within a list of classes, was made of."""
+    """Return the `UsageError` that ``error`` is or was raised from, if any."""
     while error is not None and not isinstance(error, UsageError):
         error = error.__cause__ or error.__context__
     return error

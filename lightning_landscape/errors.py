@@ -1,4 +1,4 @@
-"""One kind of error for the user: a sentence that names the argument, the value and the remedy."""
+"""The error for misuse: one sentence that names the argument, its value and the remedy."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ __all__ = ["UsageError", "nearest", "require"]
 
 
 class UsageError(ValueError):
-    """Something the user can put right; its message is one sentence.
+    """A mistake that the user can correct; the message is one sentence.
 
-    The command line prints the sentence and ends with status 2; in a notebook it is a `ValueError`.
+    The command line prints the sentence and exits with status 2; in a notebook it is a
+    `ValueError`.
     """
 
 
@@ -31,7 +32,7 @@ def require(
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return a parenthesis that names the closest known word, or nothing if none is close.
+    """Return the closest known word as a question in parentheses, or "" if none is close.
 
     >>> nearest("temprature", ["temperature", "lr"])
     ' (did you mean temperature?)'

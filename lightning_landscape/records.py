@@ -1,7 +1,8 @@
 """Labelled results: one netCDF file per probe, written atomically.
 
 A record is an `xarray.Dataset` with named dimensions (``replica``, ``tw``, ``t``, …), units in the
-attributes of each variable, and in its own attributes what the run was. Any netCDF reader opens it.
+attributes of each variable, and a description of the run in its own attributes. Any netCDF reader
+opens it.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ __all__ = ["read", "write", "write_atomically"]
 
 
 def write_atomically(path: Path, write_to: Callable[[Path], object]) -> None:
-    """Call ``write_to`` with a temporary path beside ``path``, then rename it to ``path``.
+    """Call ``write_to`` with a temporary path next to ``path``, then rename it to ``path``.
 
-    A process killed at any moment leaves either the previous file or the new one, whole.
+    A process killed at any moment leaves either the previous file or the complete new one.
 
     Args:
         path: the file to create or replace; its folder is made if missing.
-        write_to: writes the content to the path that it is given.
+        write_to: writes the content to the path it receives.
 
     Raises:
         UsageError: the folder cannot be written, or the disk is full.
@@ -51,7 +52,7 @@ def write_atomically(path: Path, write_to: Callable[[Path], object]) -> None:
 
 
 def _flush_to_disk(path: Path) -> None:
-    """Make sure that the content is on the disk before the name points to it."""
+    """Ensure that the content is on disk before the file name refers to it."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
 
@@ -59,7 +60,7 @@ def _flush_to_disk(path: Path) -> None:
 def _unwritable(path: Path, error: OSError) -> UsageError:
     return UsageError(
         f"{path}: cannot be written ({error.strerror or error}); choose another folder, or "
-        "make room"
+        "free disk space"
     )
 
 
@@ -73,7 +74,7 @@ def write(dataset: Dataset, path: str | os.PathLike[str]) -> None:
     from xarray.backends import H5NetCDFStore
 
     # in memory first: on a full disk the HDF5 library leaves a file that it cannot close, and
-    # the process dies of that at its end
+    # the process crashes when it exits
     content = io.BytesIO()
     with h5netcdf.File(content, "w") as file:
         dataset.dump_to_store(H5NetCDFStore(file))
@@ -84,7 +85,7 @@ def read(path: str | os.PathLike[str]) -> Dataset:
     """Return the record in ``path``, loaded into memory.
 
     Raises:
-        UsageError: there is no such file, or it is damaged.
+        UsageError: there is no such file, or it is not a valid record.
     """
     import xarray
 
@@ -93,4 +94,4 @@ def read(path: str | os.PathLike[str]) -> Dataset:
         with xarray.open_dataset(path, engine="h5netcdf") as dataset:
             return dataset.load()
     except OSError as error:
-        raise UsageError(f"path = {path}: is no record, or damaged; move it away") from error
+        raise UsageError(f"path = {path}: is not a valid record; move it elsewhere") from error

@@ -29,7 +29,7 @@ class Sphere:
             "shape",
             tuple(x.shape),
             f"a configuration on the sphere |x|^2 = {self.N} has the shape (R, {self.N})",
-            "put the replica axis first",
+            "the replica axis comes first",
         )
 
     def project_(self, v: Tensor, x: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ class Sphere:
     def retract_(self, x: Tensor) -> Tensor:
         """Rescale ``x`` (R, N), in place, to |x|^2 = N.
 
-        After a noise of variance 2 T dt per component this rescaling is, to first order in dt,
-        the drift -T (N-1)/N x that Brownian motion on the sphere has in its embedding.
+        After adding noise of variance 2 T dt per component this rescaling supplies, to first order
+        in dt, the drift -T (N-1)/N x of Brownian motion on the sphere in the embedding space.
         """
         return x.div_(torch.linalg.vector_norm(x, dim=-1, keepdim=True).mul_(self.N**-0.5))

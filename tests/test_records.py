@@ -90,7 +90,7 @@ def test_a_damaged_record_is_one_sentence(tmp_path):
     path = tmp_path / "aging.nc"
     records.write(dataset(0.5), path)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(UsageError, match=r"aging\.nc: is no record, or damaged"):
+    with pytest.raises(UsageError, match=r"aging\.nc: is not a valid record"):
         records.read(path)
 
 

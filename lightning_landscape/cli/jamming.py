@@ -1,4 +1,4 @@
-"""The verb jamming: a study of where networks stop to fit, from a configuration."""
+"""The verb jamming: find when networks can no longer fit their data, from a configuration."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-# imported so that their classes answer to their short names in a configuration
+# imported so that a configuration can use the short names of their classes
 import lightning_landscape.data
 import lightning_landscape.dynamics
 import lightning_landscape.studies.jamming  # noqa: F401
@@ -20,7 +20,7 @@ __all__ = ["main"]
 
 
 def main(args: list[str]) -> int:
-    """Carry out the study, or continue it, in a run folder; print its table."""
+    """Run the study, or resume it, in a run folder; print its table."""
     quiet()
     parser = _parser()
     config = parser.parse_args(with_packaged_config(args[1:]))
@@ -40,7 +40,7 @@ def _parser() -> LandscapeParser:
         prog="python -m lightning_landscape jamming", description=__doc__, allow_abbrev=False
     )
     parser.add_argument("--config", action="config", help="A file with these options.")
-    parser.add_argument("--save_dir", type=str, default="logs", help="Where runs go.")
+    parser.add_argument("--save_dir", type=str, default="logs", help="Folder that holds the runs.")
     parser.add_argument(
         "--experiment", type=str, default="jamming", help="Folder of the run under save_dir."
     )
@@ -49,7 +49,7 @@ def _parser() -> LandscapeParser:
 
 
 def _resolved(parser: LandscapeParser, config: Any) -> str:
-    """Return the configuration as YAML, without the file it came from."""
+    """Return the configuration as YAML, without the name of its file."""
     resolved = yaml.safe_load(parser.dump(config))
     resolved.pop("config", None)
     return yaml.safe_dump(resolved, sort_keys=False)

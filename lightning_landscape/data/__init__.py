@@ -1,8 +1,8 @@
-"""Data sets as tensors, what makes other data sets of them, and streams of mini-batches.
+"""Data sets as tensors, transformations of data sets, and streams of mini-batches.
 
-They nest, in Python and, with ``class_path`` and ``init_args``, in a configuration. The digits as
-Geiger et al. 2019, arXiv:1809.09349, take MNIST: parity, balanced, ten whitened components, on a
-sphere:
+Transformations nest, in Python and, with ``class_path`` and ``init_args``, in a configuration. The
+digits, prepared as Geiger et al. 2019, arXiv:1809.09349, prepare MNIST (parity, balanced classes,
+ten whitened principal components, on a sphere):
 
 >>> data = Subset(Parity(Digits()), samples=1000, class_fractions="equal")
 >>> data = OnSphere(PrincipalComponents(data, components=10))

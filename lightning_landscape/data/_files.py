@@ -1,4 +1,4 @@
-"""The original files of the image data sets: read, checked and written."""
+"""Read, verify and write the original files of the image data sets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lightning_landscape.errors import UsageError
 __all__ = ["CHECKSUMS", "read_batch", "read_idx", "write_batch", "write_checksums", "write_idx"]
 
 CHECKSUMS = "SHA256SUMS"
-"""Lists files of its folder as ``sha256sum`` does; what it lists is checked when it is read."""
+"""Lists files of its folder in the format of ``sha256sum``; they are verified when read."""
 
 _IDX_BYTES = b"\0\0\x08"  # the magic number of unsigned bytes; the number of axes follows
 _ARRAYS = {
@@ -29,19 +29,19 @@ _ARRAYS = {
 
 
 def read_idx(path: Path, axes: int) -> np.ndarray:
-    """Return the bytes of an IDX file, gzipped or plain, with so many axes.
+    """Return the bytes of an IDX file, gzipped or plain, with this number of axes.
 
     Raises:
-        UsageError: the file is damaged, or holds something else.
+        UsageError: the file is damaged, or has another content.
     """
     content = _unpacked(path)
     header = 4 + 4 * axes
     if content[:4] != _IDX_BYTES + bytes([axes]) or len(content) < header:
-        raise _damaged(path, f"it does not begin as an IDX file of bytes with {axes} axes does")
+        raise _damaged(path, f"its header is not that of an IDX file with {axes} axes")
     shape = np.frombuffer(content[4:header], ">i4").tolist()
     if len(content) != header + math.prod(shape):
         held = len(content) - header
-        raise _damaged(path, f"it holds {held} bytes and says that they are {shape}")
+        raise _damaged(path, f"it holds {held} bytes, but its header gives the shape {shape}")
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
@@ -55,10 +55,10 @@ def write_idx(path: Path, values: np.ndarray) -> None:
 def read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return images (P, 3, 32, 32) and labels (P,) of a batch of CIFAR-10's Python version.
 
-    The file is a pickle; of what a pickle can ask for it gets arrays, and nothing that runs code.
+    The file is a pickle; it may construct arrays, and nothing that could run code.
 
     Raises:
-        UsageError: the file is damaged, or holds something else.
+        UsageError: the file is damaged, or has another content.
     """
     try:
         batch = _Arrays(io.BytesIO(_unpacked(path)), encoding="bytes").load()
@@ -67,7 +67,7 @@ def read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
     except UsageError:
         raise
     except Exception as error:  # a damaged pickle can raise anything
-        raise _damaged(path, f"it is no batch of CIFAR-10's Python version ({error})") from error
+        raise _damaged(path, f"it is not a batch of CIFAR-10's Python version ({error})") from error
 
 
 def write_batch(path: Path, images: np.ndarray, labels: np.ndarray) -> None:
@@ -77,7 +77,7 @@ def write_batch(path: Path, images: np.ndarray, labels: np.ndarray) -> None:
 
 
 def write_checksums(folder: Path, names: list[str]) -> None:
-    """List these files of the folder with their checksums."""
+    """Write the checksums of these files of the folder."""
     lines = [f"{_sha256((folder / name).read_bytes())}  {name}\n" for name in names]
     _write(folder / CHECKSUMS, "".join(lines).encode())
 
@@ -85,12 +85,12 @@ def write_checksums(folder: Path, names: list[str]) -> None:
 class _Arrays(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module.replace("numpy._core", "numpy.core"), name) not in _ARRAYS:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+            raise pickle.UnpicklingError(f"it refers to {module}.{name}")
         return super().find_class(module, name)
 
 
 def _unpacked(path: Path) -> bytes:
-    """Return the contents, checked against the listed checksum if there is one."""
+    """Return the contents, verified against the listed checksum if there is one."""
     content = path.read_bytes()
     listed = _listed_checksums(path.parent).get(path.name)
     if listed not in (None, _sha256(content)):
@@ -113,7 +113,7 @@ def _listed_checksums(folder: Path) -> dict[str, str]:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write to a temporary file and rename it: what has the name is whole."""
+    """Write to a temporary file and rename it, so that the named file is always complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.{os.getpid()}")
     unfinished.write_bytes(content)
@@ -125,4 +125,4 @@ def _sha256(content: bytes) -> str:
 
 
 def _damaged(path: Path, how: str) -> UsageError:
-    return UsageError(f"{path}: is damaged or mixed up: {how}; fetch it again")
+    return UsageError(f"{path}: is damaged, or not the expected file: {how}; download it again")

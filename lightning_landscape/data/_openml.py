@@ -1,4 +1,4 @@
-"""The image data sets as openml.org has them."""
+"""Download of the image data sets from openml.org."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["CIFAR10", "FASHION_MNIST", "MNIST", "Images", "Source", "fetch"]
 
 
 class Source(NamedTuple):
-    """A data set of openml.org, its training samples first.
+    """A data set on openml.org, with its training samples first.
 
     Attributes:
-        data_id: its number there.
-        image_shape: of its samples.
-        training_samples: how many of them are for training.
-        test_counts: how many test samples each class has, by which the division is recognised.
+        data_id: its identifier on openml.org.
+        image_shape: shape of a sample.
+        training_samples: the number of training samples.
+        test_counts: the number of test samples in each class; verifies the split.
     """
 
     data_id: int
@@ -29,7 +29,7 @@ class Source(NamedTuple):
 
 
 class Images(NamedTuple):
-    """Images, uint8 (P, …), and labels (P,), for training and for testing."""
+    """Images, uint8 (P, …), and labels (P,), for training and testing."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -43,10 +43,10 @@ CIFAR10 = Source(40_927, (3, 32, 32), 50_000, [1000] * 10)
 
 
 def fetch(source: Source) -> Images:
-    """Return a data set as scikit-learn's `fetch_openml` brings it, which checks its MD5 sum.
+    """Return a data set from scikit-learn's `fetch_openml`, which verifies its MD5 checksum.
 
     Raises:
-        UsageError: it cannot be had, or is not what it should be.
+        UsageError: the download fails, or is not the expected data set.
     """
     from sklearn.datasets import fetch_openml
 
@@ -54,8 +54,10 @@ def fetch(source: Source) -> Images:
         X, y = fetch_openml(
             data_id=source.data_id, return_X_y=True, as_frame=False, cache=False, n_retries=1
         )
-    except (OSError, ValueError) as error:  # no network; a download that is damaged
-        raise UsageError(f"openml.org did not give data set {source.data_id} ({error})") from error
+    except (OSError, ValueError) as error:  # no network, or a damaged download
+        raise UsageError(
+            f"openml.org did not deliver data set {source.data_id} ({error})"
+        ) from error
     images, labels = X.astype(np.uint8).reshape(-1, *source.image_shape), y.astype(np.int64)
     P = source.training_samples
     counts = np.bincount(labels[P:], minlength=10).tolist()

@@ -1,4 +1,4 @@
-"""Mini-batches as functions of the step: nothing to save, nothing to replay."""
+"""Mini-batches as functions of the step: no state to save or replay."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ __all__ = ["Batches"]
 
 @dataclass(frozen=True)
 class Batches:
-    """Which samples each replica sees at each step: a pure function of (seed, step).
+    """The samples that each replica sees at each step: a pure function of (seed, step).
 
-    Without replacement every epoch is a random permutation of the samples, cut into batches; what
-    is left over at its end, fewer than ``batch_size`` samples, is not seen in that epoch. With
-    replacement every index is drawn independently. The replicas draw independently of each other,
-    so that error bars over replicas contain the noise of SGD, and replica r draws the same however
-    many replicas there are.
+    Without replacement every epoch is a random permutation of the samples, cut into batches; a
+    remainder of fewer than ``batch_size`` samples is not used in that epoch. With replacement every
+    index is drawn independently. Replicas draw independently of each other, so that error bars over
+    replicas include the noise of SGD, and the draws of replica r do not depend on the number of
+    replicas.
 
     In a distributed run every rank takes its part of the same batch.
 
     Args:
         batch_size: B, over all ranks together.
-        seed: of the draws.
-        replacement: whether a sample may come again before all others have come.
+        seed: seed of the draws.
+        replacement: whether to draw with replacement.
         shared: whether all replicas see the same samples.
 
     Raises:
@@ -59,7 +59,7 @@ class Batches:
             samples: P.
             replicas: R.
             rank: which part of the batch to return.
-            world_size: into how many parts the batch is cut.
+            world_size: the number of parts into which the batch is cut.
 
         Raises:
             UsageError: the batch is larger than the data, or not divisible by the world size.
@@ -77,7 +77,7 @@ class Batches:
         return part[0] if self.shared else part
 
 
-# the running epoch, and another run's
+# one entry for each of two runs in one process
 @lru_cache(maxsize=2)
 def _permutations(seed: int, samples: int, replicas: int, epoch: int) -> Tensor:
     streams = (Stream(seed, f"batches of replica {r}") for r in range(replicas))

@@ -1,4 +1,4 @@
-"""Handwritten digits, real and small: no download."""
+"""A small set of real handwritten digits that needs no download."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ __all__ = ["Digits"]
 class Digits(LabelledData):
     """The 1797 handwritten digits of 8 x 8 pixels that come with scikit-learn.
 
-    Samples have shape (1, 8, 8): one channel, for convolutions; `FullyConnected` takes them as 64
-    components. One shift and one factor for all pixels give the training samples mean 0 and
-    variance 1, so that |x|^2 is about 64. Which samples are held out depends on the seed only.
+    Samples have shape (1, 8, 8): one channel, for convolutions; `FullyConnected` flattens them to
+    64 components. One shift and one scale factor, the same for all pixels, give the training
+    samples mean 0 and variance 1, so that |x|^2 is about 64. The seed alone determines which
+    samples are held out.
 
     Source: Alpaydin & Kaynak 1998, "Optical Recognition of Handwritten Digits", UCI repository.
 
     Args:
-        test_fraction: the fraction that is held out, in (0, 1).
-        parity: whether the classes are even (0) and odd (1) rather than the ten digits.
-        seed: of the division into training and test samples.
+        test_fraction: fraction of the samples held out for testing, in (0, 1).
+        parity: if true the classes are even (0) and odd (1), instead of the ten digits.
+        seed: seed of the split into training and test samples.
 
     Raises:
-        UsageError: the fraction leaves no sample on one of the sides.
+        UsageError: the training or the test set would be empty.
 
     >>> data = Digits()
     >>> data.inputs.shape, data.test_inputs.shape, data.classes
@@ -39,7 +40,7 @@ class Digits(LabelledData):
         pixels, labels = (torch.as_tensor(array) for array in load_digits(return_X_y=True))
         held_out = round(test_fraction * len(labels))
         sides = 0 < held_out < len(labels)
-        require(sides, "test_fraction", test_fraction, "must leave samples on both sides")
+        require(sides, "test_fraction", test_fraction, "must leave training and test samples")
         order = Stream(seed, "test samples").permutation(len(labels), step=0)
         test, train = order[:held_out], order[held_out:]
         std, mean = torch.std_mean(pixels[train], correction=0)

@@ -36,19 +36,20 @@ _BATCHES = [*(f"data_batch_{k}" for k in range(1, 6)), "test_batch"]
 class MNIST(LabelledData):
     """70 000 handwritten digits of 28 x 28 pixels, 10 000 of them for testing.
 
-    Samples have shape (1, 28, 28). One shift and one factor for all pixels give the training
+    Samples have shape (1, 28, 28). One shift and one scale factor for all pixels give the training
     samples mean 0 and variance 1, so that |x|^2 is about 784.
 
     The folder holds the four original files, ``train-images-idx3-ubyte``,
     ``train-labels-idx1-ubyte``, ``t10k-images-idx3-ubyte`` and ``t10k-labels-idx1-ubyte``, gzipped
-    (``.gz``) or not; torchvision keeps them in ``MNIST/raw``. Where it has none of them, the data
-    are fetched from openml.org, once: they are written to the folder in the original format, with
-    their checksums in ``SHA256SUMS``. What that file lists is checked whenever it is read.
+    (``.gz``) or not; torchvision keeps them in ``MNIST/raw``. If the folder has none of them, the
+    data are downloaded from openml.org, once, and written to the folder in the original format,
+    with their checksums in ``SHA256SUMS``. Every file that ``SHA256SUMS`` lists is verified each
+    time it is read.
 
     Source: LeCun, Bottou, Bengio & Haffner 1998, Proc. IEEE 86, 2278.
 
     Args:
-        folder: with the original files, or to put them.
+        folder: holds the original files, or receives them.
 
     Raises:
         UsageError: a file is missing or damaged, or there are no files and no network.
@@ -61,12 +62,12 @@ class MNIST(LabelledData):
 
 
 class FashionMNIST(MNIST):
-    """70 000 pictures of clothes in the format of `MNIST`, in files of the same names.
+    """70 000 images of clothing in the format of `MNIST`, in files with the same names.
 
     Source: Xiao, Rasul & Vollgraf 2017, arXiv:1708.07747.
 
     Args:
-        folder: with the original files, or to put them.
+        folder: holds the original files, or receives them.
 
     Raises:
         UsageError: as for `MNIST`.
@@ -81,18 +82,18 @@ class FashionMNIST(MNIST):
 class CIFAR10(LabelledData):
     """60 000 photographs of 32 x 32 pixels in ten classes, 10 000 of them for testing.
 
-    Samples have shape (3, 32, 32). One shift and one factor for each colour give the training
-    samples mean 0 and variance 1, so that |x|^2 is about 3072.
+    Samples have shape (3, 32, 32). One shift and one scale factor per colour channel give the
+    training samples mean 0 and variance 1, so that |x|^2 is about 3072.
 
-    The folder holds the Python version, unpacked: ``data_batch_1`` … ``data_batch_5`` and
-    ``test_batch``; torchvision keeps them in ``cifar-10-batches-py``. They are pickles, and are
-    read without running what a pickle may hold. Where it has none of them, the data are fetched
-    from openml.org, once; see `MNIST`.
+    The folder holds the unpacked Python version: ``data_batch_1`` … ``data_batch_5`` and
+    ``test_batch``; torchvision keeps them in ``cifar-10-batches-py``. They are pickles, read without
+    executing any code in them. If the folder has none of them, the data are
+    downloaded from openml.org, once; see `MNIST`.
 
     Source: Krizhevsky 2009, "Learning multiple layers of features from tiny images".
 
     Args:
-        folder: with the original files, or to put them.
+        folder: holds the original files, or receives them.
 
     Raises:
         UsageError: as for `MNIST`.
@@ -119,12 +120,12 @@ def _load(
     if not missing:
         return _matching(folder, read([path for path in found if path is not None]))
     if len(missing) < len(names):
-        raise UsageError(f"folder = {folder}: lacks {', '.join(missing)}; put them there")
+        raise UsageError(f"folder = {folder}: lacks {', '.join(missing)}; add them")
     try:
         images = _openml.fetch(source)
     except UsageError as error:
         wanted = f"holds none of {', '.join(names)}"
-        remedy = "put the original files there, or run once where there is a network"
+        remedy = "put the original files there, or run once with a network connection"
         raise UsageError(f"folder = {folder}: {wanted}, and {error}; {remedy}") from error
     write([home / name for name in names], images)
     return images
@@ -134,7 +135,9 @@ def _matching(folder: str, images: Images) -> Images:
     for what, x, y in (("training", *images[:2]), ("test", *images[2:])):
         if len(x) != len(y) or not set(np.unique(y)) <= set(range(10)):
             found = f"{len(x)} {what} images and {len(y)} labels {y.min()} … {y.max()}"
-            raise UsageError(f"folder = {folder}: holds {found}: files of different data sets")
+            raise UsageError(
+                f"folder = {folder}: holds {found}; the files belong to different data sets"
+            )
     return images
 
 
@@ -170,7 +173,7 @@ def _write_batches(paths: list[Path], images: Images) -> None:
 
 
 def _tensors(images: Images) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, int]:
-    """Return what makes `LabelledData`: inputs (P, channels, height, width), labels, 10 classes."""
+    """Return the arguments of `LabelledData`; inputs have shape (P, channels, height, width)."""
     x, x_test = (
         torch.tensor(pixels).view(-1, pixels.size // len(pixels) // h // w, h, w)
         for pixels in (images.images, images.test_images)

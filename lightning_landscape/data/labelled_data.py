@@ -1,4 +1,4 @@
-"""The contract of a data set: tensors to train on, and others to test on."""
+"""The interface of a data set: labelled tensors for training and for testing."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ __all__ = ["LabelledData"]
 
 
 class LabelledData:
-    """Labelled samples.
+    """Labelled samples, for training and for testing.
 
-    A subclass says where they come from: its constructor makes the tensors and passes them on.
+    The constructor of a subclass makes the tensors and passes them to this one.
 
     Args:
         inputs: training samples, shape (P, …), floating point.
@@ -22,7 +22,7 @@ class LabelledData:
         classes: the number of classes.
 
     Raises:
-        UsageError: the shapes do not belong together, or a label is not a class.
+        UsageError: the shapes do not match, or a label is out of range.
     """
 
     def __init__(

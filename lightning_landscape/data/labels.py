@@ -1,4 +1,4 @@
-"""The same samples with other labels."""
+"""Transformations of the labels; the samples stay the same."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["GroupedClasses", "Parity", "RandomLabels"]
 
 
 class GroupedClasses(LabelledData):
-    """Classes put together: the samples of the classes in ``groups[k]`` get the label k.
+    """Classes merged into groups: samples of the classes in ``groups[k]`` get the label k.
 
-    Samples of classes in no group are left out: [[3], [5]] tells threes from fives.
+    Samples whose class is in no group are dropped: [[3], [5]] leaves threes and fives.
 
     Args:
         data: the samples.
@@ -32,9 +32,9 @@ class GroupedClasses(LabelledData):
     def __init__(self, data: LabelledData, groups: list[list[int]]) -> None:
         named = [c for group in groups for c in group]
         require(
-            len(groups) >= 2 and all(groups), "groups", groups, "must be two or more, none empty"
+            len(groups) >= 2 and all(groups), "groups", groups, "must be two or more nonempty lists"
         )
-        require(len(set(named)) == len(named), "groups", groups, "must have no class in common")
+        require(len(set(named)) == len(named), "groups", groups, "must not share a class")
         inside = all(0 <= c < data.classes for c in named)
         require(inside, "groups", groups, f"must name classes 0 … {data.classes - 1}")
         label = torch.full((data.classes,), -1)
@@ -52,7 +52,7 @@ class GroupedClasses(LabelledData):
 
 
 class Parity(GroupedClasses):
-    """Even classes (0) and odd ones (1): of digits, a task that is not linear.
+    """Even classes (0) against odd classes (1); for digits, a task that is not linear.
 
     Args:
         data: the samples.
@@ -68,24 +68,24 @@ class Parity(GroupedClasses):
 
 
 class RandomLabels(LabelledData):
-    """A fraction of the training samples gets labels that say nothing about them.
+    """Random labels for a fraction of the training samples.
 
-    Those are uniform over the classes, so that one in as many as there are classes is the right
-    one by chance. Test samples keep their labels.
+    The random labels are uniform over the classes, so that a fraction 1/classes of them is correct
+    by chance. Test samples keep their labels.
 
     Source: Zhang, Bengio, Hardt, Recht & Vinyals 2017, arXiv:1611.03530, section 2.
 
     Args:
         data: the samples.
-        fraction: in [0, 1].
-        seed: of which samples, and of their labels.
+        fraction: fraction of the training samples with random labels, in [0, 1].
+        seed: seed of the choice of samples and of their labels.
 
     Raises:
         UsageError: the fraction is out of range.
 
     >>> from lightning_landscape.data import RandomData
     >>> data = RandomData(1000, dimension=3, classes=2)
-    >>> (RandomLabels(data, fraction=0.4).targets != data.targets).sum()  # about a half of 400
+    >>> (RandomLabels(data, fraction=0.4).targets != data.targets).sum()  # about half of 400
     tensor(210)
     """
 

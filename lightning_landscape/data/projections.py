@@ -1,4 +1,4 @@
-"""The same samples in other coordinates."""
+"""Projections of the samples: principal components, and onto a sphere."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ __all__ = ["OnSphere", "PrincipalComponents"]
 
 
 class PrincipalComponents(LabelledData):
-    """Samples projected on the leading eigenvectors of their covariance.
+    """Samples projected onto the leading eigenvectors of their covariance.
 
-    z_k = v_k . (x - <x>), over sqrt(lambda_k) if whitened, with the mean <x>, eigenvalues
+    z_k = v_k . (x - <x>), divided by sqrt(lambda_k) if whitened, with the mean <x>, eigenvalues
     lambda_1 >= lambda_2 >= … and eigenvectors v_k of the covariance (1/P) sum (x - <x>)(x - <x>)^T
-    of the training samples. The largest component of each v_k is positive. In the protocol of
-    Geiger et al. 2019, arXiv:1809.09349, d = 10, whitened, and then `OnSphere`.
+    of the training samples. The component of v_k with the largest modulus is positive. The protocol
+    of Geiger et al. 2019, arXiv:1809.09349, has d = 10, whitened, followed by `OnSphere`.
 
-    Cost: P D^2 + D^3 for D components of a sample, in float64: seconds for MNIST, about half a
+    Cost: P D^2 + D^3 for samples of D components, in float64: seconds for MNIST, about half a
     minute for CIFAR-10 on one core.
 
     Args:
         data: the samples; any shape is flattened.
-        components: d, how many to keep.
-        whiten: whether to give each the variance 1.
+        components: d, the number of components to keep.
+        whiten: whether to rescale each component to variance 1.
 
     Raises:
-        UsageError: the training samples vary in fewer directions.
+        UsageError: the training samples vary in fewer than d directions.
 
     >>> from lightning_landscape.data import Digits
     >>> PrincipalComponents(Digits(), components=10).inputs.square().mean(0).sum().round()
@@ -43,7 +43,7 @@ class PrincipalComponents(LabelledData):
         mean = x.double().mean(0)
         lambdas, v = _leading(_covariance(x, mean), d)
         varied = int((lambdas > 1e-12 * lambdas[0]).sum())
-        require(varied == d, "components", d, f"the samples vary in {varied} directions only")
+        require(varied == d, "components", d, f"the samples vary in only {varied} directions")
         if whiten:
             v /= lambdas.sqrt()
 
@@ -61,13 +61,13 @@ class PrincipalComponents(LabelledData):
 
 
 class OnSphere(LabelledData):
-    """Samples less the mean of the training samples, each brought to |x| = sqrt(d).
+    """Samples minus the mean of the training samples, each rescaled to |x| = sqrt(d).
 
     Args:
         data: the samples, with d components.
 
     Raises:
-        UsageError: there is but one training sample.
+        UsageError: there is only one training sample.
 
     >>> from lightning_landscape.data import Digits
     >>> OnSphere(Digits()).inputs.square().sum((1, 2, 3))[:2]

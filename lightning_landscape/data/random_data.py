@@ -1,4 +1,4 @@
-"""Random samples with random labels: nothing to learn but the data themselves."""
+"""Random samples with random labels: they can be memorized, but not generalized from."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ __all__ = ["RandomData"]
 class RandomData(LabelledData):
     """x ~ N(0, 1)^d with labels that are independent of x.
 
-    Sample mu has label mu mod classes: as the x are exchangeable, these are random labels, and the
-    classes are as balanced as can be. The test samples are drawn alike.
+    Sample mu has the label mu mod classes: since the x are exchangeable, these are random labels,
+    and the classes are as balanced as possible. Test samples are drawn in the same way.
 
-    Normalized, the mean over the samples is taken away from each, which is then brought to
-    |x| = sqrt(d); test samples lose the same mean. With two classes this is the random data of
+    With ``normalized`` the mean over the training samples is subtracted from every sample, also for
+    testing, and each is rescaled to |x| = sqrt(d). With two classes these are the random data of
     Geiger et al. 2019, arXiv:1809.09349.
 
     Args:
         samples: P.
         dimension: d.
-        classes: how many labels there are.
-        test_samples: how many samples to hold out.
-        seed: of the samples.
-        normalized: whether to take the mean away and bring every sample to |x| = sqrt(d).
+        classes: the number of labels.
+        test_samples: the number of test samples.
+        seed: seed of the samples.
+        normalized: whether to subtract the mean and rescale every sample to |x| = sqrt(d).
 
     Raises:
         UsageError: an argument is out of range.

@@ -1,4 +1,4 @@
-"""Some of the samples of a data set, or all of them divided anew."""
+"""Subsets of a data set, and new splits into training and test samples."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ __all__ = ["Resplit", "Subset"]
 
 
 class Subset(LabelledData):
-    """Some of the training samples: any, or so many of each class.
+    """A subset of the training samples: random, or with given class fractions.
 
-    Without class fractions they are a random draw. With them the numbers of the classes are exact
-    (to the nearest sample), which of a class are taken is random, and the classes are spread evenly
-    over the order: two equal ones alternate, 0, 1, 0, 1. A smaller random or balanced subset is
-    the beginning of a larger one with the same seed.
+    Without class fractions the samples are drawn at random. With class fractions the number of
+    samples in each class is exact (to the nearest sample), the samples of a class are drawn at
+    random, and the classes are interleaved evenly: two equal classes alternate, 0, 1, 0, 1. With
+    the same seed, a smaller random or balanced subset is the beginning of a larger one.
 
-    Source of what imbalance does: Francazi, Baity-Jesi & Lucchi 2023, arXiv:2207.00391.
+    On the effect of class imbalance: Francazi, Baity-Jesi & Lucchi 2023, arXiv:2207.00391.
 
     Args:
-        data: from which to take.
-        samples: P, how many to take.
-        class_fractions: of each class, summing to 1; ``equal`` for balanced classes; None for a
-            random draw.
-        test_samples: how many test samples to take, at random; None takes all.
-        seed: of the draws.
+        data: the data set to draw from.
+        samples: P, the number of training samples.
+        class_fractions: one fraction per class, summing to 1; ``equal`` for balanced classes; None
+            for a random draw.
+        test_samples: the number of test samples, drawn at random; None keeps all.
+        seed: seed of the draws.
 
     Raises:
-        UsageError: there are not so many, or the fractions are none.
+        UsageError: there are too few samples, or the fractions are invalid.
 
     >>> from lightning_landscape.data import RandomData
     >>> data = RandomData(1000, dimension=3, classes=2)
@@ -68,15 +68,15 @@ class Subset(LabelledData):
 
 
 class Resplit(LabelledData):
-    """Training and test samples together, divided anew at random.
+    """Training and test samples pooled and split again at random.
 
     Args:
         data: the samples.
-        test_samples: how many of all to hold out; the others are for training.
-        seed: of the division.
+        test_samples: the number of samples to hold out; the others are for training.
+        seed: seed of the split.
 
     Raises:
-        UsageError: the division leaves no sample on one of the sides.
+        UsageError: the training or the test set would be empty.
 
     >>> from lightning_landscape.data import RandomData
     >>> len(Resplit(RandomData(800, dimension=3, test_samples=200), test_samples=50).targets)
@@ -97,11 +97,11 @@ def _require_available(name: str, wanted: int, available: int) -> None:
 
 
 def _numbers(fractions: list[float] | Literal["equal"], samples: int, classes: int) -> Tensor:
-    """Return how many samples each class gets, shape (classes,): largest remainders round up."""
+    """Return the number of samples per class, shape (classes,), by largest remainders."""
     given = [1 / classes] * classes if fractions == "equal" else fractions
     f = torch.tensor(given, dtype=torch.float64)
     one_each = len(f) == classes and bool((f >= 0).all()) and abs(f.sum().item() - 1) < 1e-6
-    required = f"must be {classes} numbers, one a class, at least 0 and of sum 1"
+    required = f"must be {classes} numbers >= 0, one per class, with sum 1"
     require(one_each, "class_fractions", fractions, required)
     shares = f * samples
     numbers = (shares + 1e-6).floor().long()
@@ -111,11 +111,11 @@ def _numbers(fractions: list[float] | Literal["equal"], samples: int, classes: i
 
 
 def _of_classes(rows: Tensor, data: LabelledData, numbers: Tensor) -> Tensor:
-    """Return the first rows of each class, the classes spread evenly over the order."""
+    """Return the first rows of each class, with the classes interleaved evenly."""
     chosen, places = [], []
     for c, n in enumerate(numbers.tolist()):
         of_class = rows[data.targets[rows] == c]
-        enough = f"class {c} has {len(of_class)} samples, and {n} of it would be needed"
+        enough = f"class {c} has {len(of_class)} samples, but {n} would be needed"
         require(n <= len(of_class), "samples", int(numbers.sum()), enough)
         chosen.append(of_class[:n])
         places.append((torch.arange(n) + 0.5) / max(n, 1))

@@ -21,4 +21,4 @@ def test_an_interruption_is_a_sentence_and_no_traceback(monkeypatch, capsys):
 
     monkeypatch.setattr("lightning_landscape.cli.report.main", interrupted)
     assert main(["report", "logs"]) == 130
-    assert capsys.readouterr().err == "interrupted; the same command takes it up again\n"
+    assert capsys.readouterr().err == "interrupted; the same command resumes the run\n"

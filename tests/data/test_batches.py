@@ -37,7 +37,7 @@ def test_drawing_leaves_the_global_random_state_alone(kind):
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_what_a_caller_does_to_a_batch_does_not_come_back():
+def test_changing_a_returned_batch_has_no_effect_on_later_ones():
     batches = Batches(batch_size=4)
     first = batches(0, 22, 3).clone()
     batches(0, 22, 3).zero_()
@@ -56,7 +56,7 @@ def test_an_epoch_shows_each_sample_once_and_drops_the_rest():
     assert set(flat.flatten().tolist()) == set(range(22))  # not always the same two are dropped
 
 
-def test_every_sample_takes_every_place_equally_often():
+def test_every_sample_is_equally_likely_at_every_position():
     B, P, epochs = 2, 6, 4000
     batches = Batches(batch_size=B, seed=5)
     steps = torch.stack([batches(step, P, 1)[0] for step in range(epochs * P // B)])
@@ -96,7 +96,7 @@ def test_replicas_draw_independently(replacement):
 
 
 @pytest.mark.parametrize("replacement", [False, True])
-def test_a_replica_draws_the_same_among_any_number(replacement):
+def test_the_draws_of_a_replica_do_not_depend_on_their_number(replacement):
     batches = Batches(batch_size=4, replacement=replacement)
     for step in range(12):
         assert torch.equal(batches(step, 22, 64)[:3], batches(step, 22, 3))

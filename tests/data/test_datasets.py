@@ -21,7 +21,7 @@ def test_digits_are_the_real_ones():
     assert rows == {(*map(round, row), label) for row, label in zip(pixels, labels, strict=True)}
 
 
-def test_digits_are_normalised_by_their_training_part():
+def test_digits_are_normalized_by_their_training_samples():
     data = Digits(test_fraction=0.5)
     assert data.inputs.mean().item() == pytest.approx(0, abs=1e-5)
     assert data.inputs.square().mean().item() == pytest.approx(1, abs=1e-5)
@@ -29,7 +29,7 @@ def test_digits_are_normalised_by_their_training_part():
     assert 1e-5 < abs(data.test_inputs.square().mean().item() - 1) < 0.05
 
 
-def test_digits_are_divided_by_the_seed():
+def test_the_split_of_digits_depends_on_the_seed():
     one, same, other = Digits(), Digits(), Digits(seed=1)
     assert len(one.test_inputs) == 359 and len(one.inputs) == 1438
     assert torch.equal(one.inputs, same.inputs)
@@ -42,14 +42,14 @@ def test_digits_are_divided_by_the_seed():
     assert ((held_out - f * counts).abs() < 4 * error).all()  # 4 s.e.
 
 
-def test_parity_is_that_of_the_digit():
+def test_parity_is_the_parity_of_the_digit():
     digits, parity = Digits(), Digits(parity=True)
     assert torch.equal(parity.targets, digits.targets % 2) and parity.classes == 2
     assert torch.equal(parity.inputs, digits.inputs)
 
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1, 1e-5])
-def test_a_division_without_two_sides_is_refused(fraction):
+def test_a_split_with_an_empty_part_is_refused(fraction):
     with pytest.raises(UsageError, match="test_fraction"):
         Digits(test_fraction=fraction)
 
@@ -71,7 +71,7 @@ def test_random_data_are_normal_and_balanced():
     assert abs(500 * means.square().mean().item() - 1) < 4 * (2 / (4 * d)) ** 0.5
 
 
-def test_random_data_depend_on_the_seed_and_test_samples_are_others():
+def test_random_data_depend_on_the_seed_and_test_samples_differ():
     one, same, other = (RandomData(20, 5, test_samples=20, seed=s) for s in (0, 0, 1))
     assert torch.equal(one.inputs, same.inputs)
     assert not torch.equal(one.inputs, other.inputs)
@@ -84,7 +84,7 @@ def test_random_data_without_size_are_refused(name):
         RandomData(**{"samples": 5, "dimension": 3, name: 0})
 
 
-def test_normalized_random_data_are_centred_and_of_one_length():
+def test_normalized_random_data_are_centred_and_have_one_norm():
     P, d = 200, 30
     raw = RandomData(P, d, test_samples=50, seed=3)
     data = RandomData(P, d, test_samples=50, seed=3, normalized=True)
@@ -114,7 +114,7 @@ def test_normalized_random_data_are_centred_and_of_one_length():
         ({"classes": 1}, "classes = 1"),
     ],
 )
-def test_tensors_that_do_not_belong_together_are_refused(change, words):
+def test_mismatched_tensors_are_refused(change, words):
     good = {
         "inputs": torch.zeros(4, 5),
         "targets": torch.tensor([0, 1, 0, 1]),

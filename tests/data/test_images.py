@@ -46,7 +46,7 @@ def write_idx_files(folder, random, packed=False):
 
 
 class PickledByPython2(pickle._Pickler):
-    """Writes strings as Python 2 did, in which the originals were made."""
+    """Writes strings as Python 2 did, with which the original files were made."""
 
     dispatch: ClassVar[dict] = dict(pickle._Pickler.dispatch)
 
@@ -75,7 +75,7 @@ def write_batches(folder, random, made=python2_batch):
 
 
 def raw(x, pixels):
-    """Undo a shift and a factor, which the least and the largest value tell."""
+    """Undo a shift and a scale factor, inferred from the smallest and the largest value."""
     span = float(pixels.max()) - float(pixels.min())
     return (x - x.min()) / (x.max() - x.min()) * span + float(pixels.min())
 
@@ -117,7 +117,7 @@ def test_batches_of_cifar_are_read_in_their_order(tmp_path, random):
         )
 
 
-def test_a_home_folder_is_found(tmp_path, random, monkeypatch):
+def test_the_home_folder_is_expanded(tmp_path, random, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     write_idx_files(tmp_path, random)
     assert len(MNIST("~").targets) == 30
@@ -135,17 +135,17 @@ def damage_idx(folder, index, change):
     "index, change, words",
     [
         (0, lambda b: b[:-1], r"train-images.*holds 23519 bytes.*\[30, 28, 28\]"),
-        (0, lambda b: b[:7], "train-images.*does not begin"),
-        (0, lambda b: b"", "train-images.*does not begin"),
+        (0, lambda b: b[:7], "train-images.*its header is not"),
+        (0, lambda b: b"", "train-images.*its header is not"),
         (2, lambda b: b + b"x", "t10k-images.*holds 15681 bytes"),
-        (1, lambda b: b"\1" + b[1:], "train-labels.*does not begin"),
+        (1, lambda b: b"\1" + b[1:], "train-labels.*its header is not"),
         (0, lambda b: idx(np.zeros(30, np.uint8)), "train-images.*with 3 axes"),
         (1, lambda b: idx(np.zeros((30, 28, 28), np.uint8)), "train-labels.*with 1 axes"),
         (1, lambda b: idx(np.zeros(20, np.uint8)), "30 training images and 20 labels"),
         (3, lambda b: idx(np.full(20, 11, np.uint8)), "20 test images and 20 labels 11"),
     ],
 )
-def test_damaged_and_mixed_up_idx_files_give_one_sentence(index, change, words, tmp_path, random):
+def test_damaged_or_wrong_idx_files_give_one_sentence(index, change, words, tmp_path, random):
     write_idx_files(tmp_path, random)
     damage_idx(tmp_path, index, change)
     with pytest.raises(UsageError, match=words) as info:
@@ -177,7 +177,7 @@ def test_damaged_batches_give_one_sentence(content, words, tmp_path, random):
     (tmp_path / "test_batch").write_bytes(content)
     with pytest.raises(UsageError, match=words) as info:
         CIFAR10(str(tmp_path))
-    assert "fetch it again" in str(info.value)
+    assert "download it again" in str(info.value)
 
 
 def test_a_pickle_runs_no_code(tmp_path, random):
@@ -187,12 +187,12 @@ def test_a_pickle_runs_no_code(tmp_path, random):
 
     write_batches(tmp_path, random)
     (tmp_path / "data_batch_3").write_bytes(pickle.dumps(Evil()))
-    with pytest.raises(UsageError, match=r"data_batch_3.*it asks for"):
+    with pytest.raises(UsageError, match=r"data_batch_3.*it refers to"):
         CIFAR10(str(tmp_path))
     assert not (tmp_path / "harm").exists()
 
 
-def test_what_a_list_of_checksums_names_is_checked(tmp_path, random):
+def test_listed_checksums_are_verified(tmp_path, random):
     write_idx_files(tmp_path, random)
     sums = [f"{hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()}  {name}" for name in IDX]
     (tmp_path / "SHA256SUMS").write_text("\n".join(sums))
@@ -202,10 +202,10 @@ def test_what_a_list_of_checksums_names_is_checked(tmp_path, random):
         MNIST(str(tmp_path))
 
 
-def test_files_that_are_missing_are_named(tmp_path, random):
+def test_missing_files_are_named(tmp_path, random):
     write_idx_files(tmp_path, random)
     (tmp_path / IDX[1]).unlink()
-    with pytest.raises(UsageError, match=f"lacks {IDX[1]}; put them there"):
+    with pytest.raises(UsageError, match=f"lacks {IDX[1]}; add them"):
         MNIST(str(tmp_path))
 
 
@@ -213,7 +213,7 @@ def test_files_that_are_missing_are_named(tmp_path, random):
 
 
 def openml(monkeypatch, kind, X, y, test_counts):
-    """Let openml.org have these; return the list of what it is asked for."""
+    """Replace openml.org by these data sets; return the list of requests."""
     asked = []
     shape, training = kind._source.image_shape, len(y) - sum(test_counts)
 
@@ -231,7 +231,7 @@ def openml(monkeypatch, kind, X, y, test_counts):
     (FashionMNIST, 784, [f"{name}.gz" for name in IDX]),
     (CIFAR10, 3072, BATCHES),
 ])  # fmt: skip
-def test_what_openml_gives_is_kept_in_the_original_format(
+def test_downloads_are_saved_in_the_original_format(
     kind, pixels, files, tmp_path, random, monkeypatch
 ):
     X, y = random.integers(0, 256, (40, pixels)), np.arange(40) % 10
@@ -257,7 +257,7 @@ def test_what_openml_gives_is_kept_in_the_original_format(
 
 
 @pytest.mark.parametrize("how", ["counts", "pixels"])
-def test_another_data_set_under_that_number_is_refused(how, tmp_path, random, monkeypatch):
+def test_an_unexpected_data_set_is_refused(how, tmp_path, random, monkeypatch):
     X, y = random.integers(0, 256, (40, 784)), np.arange(40) % 10
     if how == "counts":
         y[35] = 0
@@ -278,17 +278,17 @@ def test_no_files_and_no_network_give_one_sentence(tmp_path, monkeypatch):
         MNIST(str(tmp_path))
     sentence = str(info.value)
     assert str(tmp_path) in sentence and all(name in sentence for name in IDX)
-    assert "where there is a network" in sentence and "\n" not in sentence
+    assert "with a network connection" in sentence and "\n" not in sentence
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [MNIST, FashionMNIST, CIFAR10])
 @pytest.mark.filterwarnings("ignore:.*Retrying", "ignore:Downloaded file could have been")
-def test_openml_has_them(kind, tmp_path):
+def test_openml_provides_them(kind, tmp_path):
     try:
         data = kind(str(tmp_path))
     except UsageError as error:
-        if "did not give" in str(error):
+        if "did not deliver" in str(error):
             pytest.skip(f"no network: {error}")
         raise
     assert len(data.inputs) == kind._source.training_samples and len(data.test_inputs) == 10_000

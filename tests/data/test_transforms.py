@@ -1,4 +1,4 @@
-"""Data sets made of other data sets, against direct computation."""
+"""Transformations of data sets, against direct computation."""
 
 import math
 
@@ -21,7 +21,7 @@ from lightning_landscape.errors import UsageError
 
 
 def numbered(P=40, P_test=12, classes=4):
-    """Sample mu holds the number mu: one can see where it goes."""
+    """Sample mu holds the number mu, so that it can be traced."""
     x = torch.arange(float(P + P_test))[:, None].expand(-1, 2)
     y = (torch.arange(P + P_test) * 7) % classes
     return LabelledData(x[:P], y[:P], x[P:], y[P:], classes)
@@ -34,7 +34,7 @@ def numbers(x):
 # labels
 
 
-def test_groups_put_classes_together_and_leave_others_out():
+def test_groups_merge_classes_and_drop_the_others():
     data = numbered()
     grouped = GroupedClasses(data, [[2], [3, 0]])
     new = {2: 0, 3: 1, 0: 1}
@@ -58,7 +58,7 @@ def test_parity_is_that_of_the_class():
 
 
 @pytest.mark.parametrize("groups", [[[0, 1]], [[0], []], [[0], [0, 1]], [[0], [4]], [[-1], [0]]])
-def test_groups_that_are_no_division_are_refused(groups):
+def test_overlapping_or_empty_groups_are_refused(groups):
     with pytest.raises(UsageError, match="groups = "):
         GroupedClasses(numbered(), groups)
 
@@ -134,13 +134,13 @@ def test_class_fractions_are_exact_to_the_nearest_sample(fractions, samples, exp
     assert len(set(numbers(some.inputs))) == samples
 
 
-def test_rare_classes_are_spread_over_the_order():
+def test_rare_classes_are_interleaved_evenly():
     places = (Subset(Digits(parity=True), 400, [0.9, 0.1]).targets == 1).nonzero().flatten()
     assert len(places) == 40 and (places.diff() == 10).all()
 
 
 @pytest.mark.parametrize("fractions", [None, "equal"])
-def test_a_smaller_subset_begins_a_larger_one(fractions):
+def test_a_smaller_subset_is_the_beginning_of_a_larger_one(fractions):
     few, many = (Subset(Digits(), P, fractions, seed=4) for P in (200, 400))
     assert torch.equal(few.inputs, many.inputs[:200])
     other = Subset(Digits(), 200, fractions, seed=5)
@@ -162,8 +162,8 @@ def test_test_samples_are_drawn_from_the_test_samples():
         ({"samples": 5, "test_samples": 13}, "test_samples = 13"),
         ({"samples": 20, "class_fractions": [0.7, 0.1, 0.1, 0.1]}, "class 0 has 10 .* 14"),
         ({"samples": 5, "class_fractions": [0.5, 0.5]}, "must be 4 numbers"),
-        ({"samples": 5, "class_fractions": [0.5, 0.5, 0.5, -0.5]}, "at least 0"),
-        ({"samples": 5, "class_fractions": [0.5, 0.2, 0.1, 0.1]}, "of sum 1"),
+        ({"samples": 5, "class_fractions": [0.5, 0.5, 0.5, -0.5]}, ">= 0, one per class"),
+        ({"samples": 5, "class_fractions": [0.5, 0.2, 0.1, 0.1]}, "with sum 1"),
     ],
 )
 def test_impossible_subsets_are_refused(arguments, words):
@@ -171,13 +171,13 @@ def test_impossible_subsets_are_refused(arguments, words):
         Subset(numbered(), **arguments)
 
 
-def test_redivided_data_are_all_of_them():
+def test_a_new_split_keeps_all_samples():
     data = Resplit(numbered(), test_samples=5)
     train, test = numbers(data.inputs), numbers(data.test_inputs)
     assert sorted(train + test) == list(range(52)) and len(test) == 5
     assert data.targets.tolist() == [7 * mu % 4 for mu in train]
     assert data.test_targets.tolist() == [7 * mu % 4 for mu in test]
-    # both sides are drawn from both: none of 12 in 47 has probability 1e-7
+    # both parts are drawn from both: none of 12 in 47 has probability 1e-7
     assert any(mu >= 40 for mu in train)
     for wrong in (0, 52):
         with pytest.raises(UsageError, match="test_samples"):
@@ -216,7 +216,7 @@ def test_whitened_digits_have_unit_covariance():
     assert data.inputs.dtype == torch.float32 and data.test_inputs.shape == (359, 10)
 
 
-def test_blocks_of_samples_change_nothing_but_rounding(monkeypatch):
+def test_projection_in_blocks_differs_only_by_rounding(monkeypatch):
     from lightning_landscape.data import projections
 
     data = correlated()
@@ -229,7 +229,7 @@ def test_directions_without_variance_are_refused():
     x = torch.randn(50, 3) @ torch.randn(3, 8)
     data = LabelledData(x, torch.arange(50) % 2, x, torch.arange(50) % 2, 2)
     PrincipalComponents(data, 3)
-    with pytest.raises(UsageError, match="components = 4: the samples vary in 3 directions"):
+    with pytest.raises(UsageError, match="components = 4: the samples vary in only 3 directions"):
         PrincipalComponents(data, 4)
     for wrong in (0, 9):
         with pytest.raises(UsageError, match="must lie in 1 … 8"):
@@ -253,7 +253,7 @@ def test_random_data_on_the_sphere_are_the_normalized_ones():
     torch.testing.assert_close(OnSphere(raw).test_inputs, normalized.test_inputs)
 
 
-def test_the_protocol_of_jamming_on_digits():
+def test_the_jamming_protocol_on_digits():
     """Parity, balanced and alternating, ten whitened components, on the sphere."""
     data = OnSphere(PrincipalComponents(Subset(Parity(Digits()), 600, "equal"), components=10))
     assert data.inputs.shape == (600, 10) and data.targets.tolist() == [0, 1] * 300
