@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["KrylovBasis", "Ritz"]
 
-# One pass of Gram-Schmidt leaves an overlap of about eps / (what the pass left of the norm).
-_CANCELLATION = 0.1
 _COLUMNS_AT_ONCE = 2**24
 
 
@@ -42,15 +40,18 @@ class Ritz(NamedTuple):
 class KrylovBasis:
     r"""The relation :math:`H Q = Q C + 0`, where every entry of C is measured.
 
-    Each new product :math:`H q_j` is orthogonalised against the whole basis by one classical
-    Gram-Schmidt pass, and all its coefficients are kept, not only the three that would be non-zero
-    in exact arithmetic. Three things follow without another product: eigenpairs from the symmetric
-    part of C; residuals that contain rounding and any asymmetry of the operator, because they are
-    taken from C itself; thick restart, which only changes the basis.
+    Each new product :math:`H q_j` is orthogonalised against the whole basis by two classical
+    Gram-Schmidt passes, and all its coefficients are kept, not only the three that would be
+    non-zero in exact arithmetic. Three things follow without another product: eigenpairs from the
+    symmetric part of C; residuals that contain rounding and any asymmetry of the operator, because
+    they are taken from C itself; thick restart, which only changes the basis.
 
-    A second pass is made where the first one cancelled nine tenths of a vector. A vector that
-    vanishes (the Krylov space is invariant) is replaced by a random direction with coefficient
-    zero, so that the other replicas, and the copies of a multiple eigenvalue, go on.
+    One pass leaves overlaps of eps over the share of the norm that it left, which multiply from
+    step to step where the Krylov space is nearly invariant, as at a multiple eigenvalue; after a
+    second pass they stay at eps ("twice is enough": B. Parlett, The Symmetric Eigenvalue Problem,
+    section 6.9). A vector that vanishes (the Krylov space is invariant) is replaced by a random
+    direction with coefficient zero, so that the other replicas, and the copies of a multiple
+    eigenvalue, go on.
 
     All replicas start from the same random vector: R replicas give what R single runs give.
 
@@ -88,13 +89,13 @@ class KrylovBasis:
         old, first = self.size, self.multiplied
         self._make_room(min(old + self.block, self.rows))
         W = self.operator.matmat(self.vectors[:, first:old])
-        before = norms(W)
-        require_finite(before)
-        self._scale = torch.maximum(self._scale, before.amax(1))
+        lengths = norms(W)
+        require_finite(lengths)
+        self._scale = torch.maximum(self._scale, lengths.amax(1))
         self.coefficients[:, :old, first:old] = _remove(W, self.vectors[:, :old])
         self.multiplied = old
         for i in range(old - first):
-            self._append(W[:, i : i + 1], before[:, i], column=first + i)
+            self._append(W[:, i : i + 1], column=first + i)
         return old - first
 
     def ritz(self) -> Ritz:
@@ -138,8 +139,8 @@ class KrylovBasis:
             more = min(max(size + size // 2, 32), self.rows) - self.coefficients.shape[1]
             self.coefficients = F.pad(self.coefficients, (0, more, 0, more))
 
-    def _append(self, w: Tensor, before: Tensor, column: int) -> None:
-        """Add ``w``, (R, 1, N), already orthogonal to all but the vectors of its own block.
+    def _append(self, w: Tensor, column: int) -> None:
+        """Add ``w``, (R, 1, N), after one pass against all but the vectors of its own block.
 
         Nothing but rounding is left of ``w`` where there is no room: the basis spans the space.
         """
@@ -147,10 +148,8 @@ class KrylovBasis:
         C = self.coefficients[:, :, column]
         if siblings.start < siblings.stop:
             C[:, siblings] = _remove(w, self.vectors[:, siblings])[..., 0]
+        C[:, : self.size] += _remove(w, self.vectors[:, : self.size])[..., 0]
         norm = norms(w)[:, 0]
-        if (norm < _CANCELLATION * before).any():
-            C[:, : self.size] += _remove(w, self.vectors[:, : self.size])[..., 0]
-            norm = norms(w)[:, 0]
         if self.size == self.rows:
             return
         gone = norm <= 10 * torch.finfo(w.dtype).eps * self._scale

@@ -32,8 +32,8 @@ def lanczos(
 ) -> Eigenpairs:
     r"""Return ``k`` eigenpairs at one end of the spectrum, or at each of both ends.
 
-    Lanczos with the whole basis kept and one classical Gram-Schmidt pass a step (ghost copies of
-    converged eigenvalues, the disease of the plain recursion, cannot appear), all replicas in
+    Lanczos with the whole basis kept and two classical Gram-Schmidt passes a step, so that no
+    spurious copies of converged eigenvalues appear as in the plain recursion, all replicas in
     lockstep, until every wanted pair has :math:`|Hy - \theta y| \le` tolerance :math:`|\theta|`
     and the best pair left out, with its own residual, cannot outrank them; or until the rounding
     noise of the products dominates the residuals, or the budget is spent: what has not converged
@@ -59,7 +59,7 @@ def lanczos(
         seed: of the random start vectors, the same for all replicas.
 
     Cost: the products (30 to 40 for ten outliers of a trained network, 100 to 200 in the edge of a
-    bulk) and, per step at basis size m, 4 m N flops in 2 passes over the basis.
+    bulk) and, per step at basis size m, 8 m N flops in 4 passes over the basis.
 
     Raises:
         UsageError: an argument cannot be satisfied, in particular a ``memory`` too small to hold

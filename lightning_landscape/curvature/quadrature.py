@@ -1,4 +1,4 @@
-"""Spectral densities with error bars, resolution and brackets that hold."""
+"""Spectral densities with their resolution, and bounds of cumulative densities that hold."""
 
 from __future__ import annotations
 
@@ -41,14 +41,17 @@ class Density:
     Attributes:
         edges: of the bins, (B + 1,).
         fraction: of the N eigenvalues in each bin, (R, B).
-        error: its standard error over the probes, (R, B). It knows nothing of the resolution.
+        scatter: the standard error of ``fraction`` over the random vectors, (R, B). It is no error
+            bar of the density: the error of the quadrature, of the order of one node's weight
+            where a bin is narrower than ``resolution``, is not in it and often dominates. For
+            bounds that hold use `SpectralQuadrature.fraction_below`.
         resolution: the distance of neighbouring nodes in the bin, (R, B); inf beyond the nodes.
-            Structure finer than this is invented: bins that are narrower should be merged.
+            The density says nothing of structure finer than this: merge narrower bins.
     """
 
     edges: Tensor
     fraction: Tensor
-    error: Tensor
+    scatter: Tensor
     resolution: Tensor
 
     @property
@@ -59,14 +62,14 @@ class Density:
 
 @dataclass(frozen=True)
 class SpectralQuadrature:
-    r"""The spectra of R matrices as weighted nodes, one Gauss quadrature for each probe.
+    r"""The spectra of R matrices as weighted nodes, one Gauss quadrature for each random vector.
 
     Attributes:
-        alpha: diagonals of the tridiagonal matrices, (R, probes, m), float64.
-        beta: norms of the remainders, (R, probes, m): off-diagonals, and the last coupling.
+        alpha: diagonals of the tridiagonal matrices, (R, n, m), float64.
+        beta: norms of the remainders, (R, n, m): off-diagonals, and the last coupling.
         N: size of the matrices.
         deflation: the eigenvalues that were treated exactly.
-        traces: tr H, tr H^2, the diagonal and the traces of parts, from the same probes.
+        traces: tr H, tr H^2, the diagonal and the traces of parts, from the same random vectors.
     """
 
     alpha: Tensor
@@ -82,7 +85,7 @@ class SpectralQuadrature:
 
     @cached_property
     def nodes_and_weights(self) -> tuple[Tensor, Tensor]:
-        """Nodes and weights, (R, probes, m); weights of a probe sum to its share of N, D/N."""
+        """Nodes and weights, (R, n, m); weights of a random vector sum to its share of N, D/N."""
         nodes, weights = _gauss(_tridiagonal(self.alpha, self.beta[..., :-1]))
         return nodes, weights * self._share[:, None, None]
 
@@ -106,29 +109,29 @@ class SpectralQuadrature:
         Of all measures with the moments that m Lanczos steps know, those with the least and the
         greatest mass below x are the Gauss-Radau quadratures with a node at x, which counts as
         above or below (Chebyshev, Markov, Stieltjes). The gap, the weight of that node, is the
-        resolution; it closes where no eigenvalue is near. The mean over n probes of random signs
+        resolution; it closes where no eigenvalue is near. The mean over n vectors of random signs
         still scatters, with a standard error of at most :math:`\sigma = \sqrt{2 F (1 - F)/(n N)}`
         however small n is: the interval ends at the F that are ``sigmas`` times their sigma away
         from the bounds of the quadrature (Wilson's score interval).
 
-        The scatter between the probes alone says nothing about the resolution: with many
+        The scatter between the vectors alone says nothing about the resolution: with many
         eigenvalues near x it can be a hundred times smaller than the error.
 
         Args:
             x: one number or a grid, (X,).
-            sigmas: how many standard errors of the probes to allow for; 2 for 95 %.
+            sigmas: how many standard errors of the random vectors to allow for; 2 for 95 %.
 
-        Cost: a dense eigenproblem of size m + 1 per replica, probe and x (0.6 ms at m = 100).
+        Cost: a dense eigenproblem of size m + 1 for each replica, vector and x (0.6 ms at m = 100).
 
         Source: G. Golub and G. Meurant, Matrices, Moments and Quadrature (Princeton 2010), ch. 6.
         """
         grid = torch.as_tensor(x, dtype=torch.float64)
-        R, probes, m = self.alpha.shape
-        step = max(1, _MATRICES_AT_ONCE // (R * probes * (m + 1) ** 2))
+        R, n, m = self.alpha.shape
+        step = max(1, _MATRICES_AT_ONCE // (R * n * (m + 1) ** 2))
         bounds = [self._mass_below(points) for points in grid.reshape(-1).split(step)]
         least, most = (torch.cat(bound, dim=1) for bound in zip(*bounds, strict=True))
         D, share = self.deflation.dimension[:, None], self._share[:, None]
-        variance = 2 * sigmas**2 / (probes * D)
+        variance = 2 * sigmas**2 / (n * D)
         low, high = self._locked_below(grid.reshape(-1))
         shape = (R, *grid.shape)
         return Bracket(
@@ -142,15 +145,15 @@ class SpectralQuadrature:
         edges = edges.double()
         require(bool((edges.diff() > 0).all()), "edges", edges.tolist(), "must be ascending")
         nodes, weights = self.nodes_and_weights
-        per_probe = _histogram(nodes, weights, edges)
+        per_vector = _histogram(nodes, weights, edges)
         locked = self.deflation.used.double() / self.N
         exact = _histogram(self.deflation.values, locked, edges)
-        estimate = Estimate.of(per_probe, exact)
+        estimate = Estimate.of(per_vector, exact)
         spacing = _spacing(nodes, (edges[1:] + edges[:-1]) / 2).mean(1)
         return Density(edges, estimate.value, estimate.error, spacing)
 
     def _mass_below(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Least and greatest mass below each x in the complement, of 1, mean over the probes."""
+        """Least and greatest mass below each x in the complement, of 1, mean over the vectors."""
         nodes, weights = _gauss(_radau(self.alpha, self.beta, x))
         at = (nodes - x[:, None]).abs().argmin(-1, keepdim=True)
         upper = weights.cumsum(-1).gather(-1, at)[..., 0]
@@ -201,7 +204,7 @@ def _score_interval(F: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _radau(alpha: Tensor, beta: Tensor, x: Tensor) -> Tensor:
-    """Jacobi matrices of size m + 1 with an eigenvalue at each x, (R, probes, X, m + 1, m + 1).
+    """Jacobi matrices of size m + 1 with an eigenvalue at each x, (R, n, X, m + 1, m + 1).
 
     The new diagonal entry is x + beta_m^2 / d_m, with the last pivot d_m of T - x. A pivot of
     zero passes through in IEEE arithmetic; at the last one x is already a node, and the other

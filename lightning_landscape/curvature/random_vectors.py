@@ -1,4 +1,4 @@
-"""Random probe vectors, and the part of the space that is left for them to explore."""
+"""Random vectors, and the part of the space that is left for them to explore."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["Deflation", "chunks", "signs", "unit_vectors"]
 
 
 class Deflation:
-    r"""Converged eigenpairs, treated exactly; probes see their orthogonal complement only.
+    r"""Converged eigenpairs, treated exactly; random vectors see their orthogonal complement only.
 
     :math:`\mathrm{tr} f(H) = \sum_i f(\theta_i) + \mathrm{tr} P f(H)`, with the projection
-    :math:`P = 1 - \sum_i y_i y_i^T`. A pair that has not converged is left to the probes.
+    :math:`P = 1 - \sum_i y_i y_i^T`. A pair that has not converged is left to the random vectors.
 
     Args:
         operator: R matrices of size N.
@@ -55,30 +55,30 @@ class Deflation:
         return V
 
 
-def signs(operator: CurvatureOperator, probes: range, seed: int) -> Tensor:
-    """Return random signs, +1 or -1 independently, shape (R, probes, N).
+def signs(operator: CurvatureOperator, random_vectors: range, seed: int) -> Tensor:
+    """Return random signs, +1 or -1 independently, shape (R, n, N).
 
-    Probe j is a function of (seed, j): the same on every rank, and whatever the other probes are.
-    The replicas' probes are independent, so that errors average out over replicas.
+    Vector j is a function of (seed, j): the same on every rank, and whatever the others are. Those
+    of different replicas are independent, so that errors average out over replicas.
     """
     stream = Stream(seed, "probes")
-    shape = (operator.replicas, len(probes), operator.N)
+    shape = (operator.replicas, len(random_vectors), operator.N)
     V = torch.empty(shape, dtype=operator.dtype, device=operator.device)
-    for row, j in enumerate(probes):
+    for row, j in enumerate(random_vectors):
         V[:, row].bernoulli_(0.5, generator=stream.generator(j, V.device))
     return V.mul_(2).sub_(1)
 
 
 def unit_vectors(
-    operator: CurvatureOperator, probes: range, deflation: Deflation, seed: int
+    operator: CurvatureOperator, random_vectors: range, deflation: Deflation, seed: int
 ) -> Tensor:
-    """Return random signs projected on the complement and normalised, (R, probes, N)."""
-    q = deflation.remove_(signs(operator, probes, seed))
+    """Return random signs projected on the complement and normalised, (R, n, N)."""
+    q = deflation.remove_(signs(operator, random_vectors, seed))
     return q.div_(norms(q)[..., None].to(q))
 
 
-def chunks(operator: CurvatureOperator, probes: int, vectors: int, memory: int) -> list[range]:
-    """Split the probes so that ``vectors`` vectors for each of them fit into ``memory`` bytes."""
+def chunks(operator: CurvatureOperator, count: int, vectors: int, memory: int) -> list[range]:
+    """Split ``count`` random vectors so that ``vectors`` arrays for each fit into ``memory``."""
     each = vectors * operator.replicas * operator.N * operator.dtype.itemsize
     size = max(1, memory // each)
-    return [range(first, min(first + size, probes)) for first in range(0, probes, size)]
+    return [range(first, min(first + size, count)) for first in range(0, count, size)]

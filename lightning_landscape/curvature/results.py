@@ -16,8 +16,8 @@ class Estimate:
     """A stochastic estimate and its standard error.
 
     Attributes:
-        value: the mean over the probes, replica axis first, float64.
-        error: its standard error, same shape; nan where there was a single probe.
+        value: the mean over the random vectors, replica axis first, float64.
+        error: its standard error, same shape; nan where there was a single random vector.
     """
 
     value: Tensor
@@ -25,7 +25,7 @@ class Estimate:
 
     @classmethod
     def of(cls, samples: Tensor, exact: Tensor) -> Estimate:
-        """Return the mean over the probes of ``samples``, (R, probes, …), plus an exact part."""
+        """Return the mean over the random vectors of ``samples``, (R, n, …), plus an exact part."""
         n = samples.shape[1]
         error = samples.std(1).div(n**0.5) if n > 1 else samples[:, 0] * torch.nan
         return cls(exact + samples.mean(1), error)
@@ -89,7 +89,7 @@ class Spectrum:
 
 @dataclass(frozen=True)
 class Traces:
-    r"""What one product per probe tells: traces and the diagonal, with standard errors.
+    r"""What one product per random vector tells: traces and the diagonal, with standard errors.
 
     Attributes:
         trace: tr H, (R,).

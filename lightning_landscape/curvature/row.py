@@ -43,7 +43,7 @@ def estimated_row(
         "negative_upper": below.upper,
         "edges": density.edges,
         "fraction": density.fraction,
-        "fraction_error": density.error,
+        "fraction_scatter": density.scatter,
         "resolution": density.resolution,
         "part_trace": columns([e.value for e in traces.parts.values()], values),
         "part_trace_error": columns([e.error for e in traces.parts.values()], values),

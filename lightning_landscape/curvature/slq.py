@@ -23,7 +23,7 @@ __all__ = ["stochastic_lanczos"]
 
 def stochastic_lanczos(
     operator: CurvatureOperator,
-    probes: int = 10,
+    random_vectors: int = 10,
     steps: int = 100,
     *,
     deflate: Eigenpairs | None = None,
@@ -31,31 +31,33 @@ def stochastic_lanczos(
     memory: int = 2**30,
     seed: int = 0,
 ) -> SpectralQuadrature:
-    r"""Return the spectral measure of each matrix as Gauss quadratures, one for each probe.
+    r"""Return the spectral measure of each matrix as Gauss quadratures, one for each random vector.
 
-    Each probe v has its own spectral measure, the weights of v on the eigenvectors, whose mean
-    over random v is the density of eigenvalues. ``steps`` Lanczos steps from v give the Gauss
-    quadrature of its measure: nodes and weights exact for polynomials of degree 2 steps - 1. The
-    probes and the replicas run in lockstep.
+    Each random vector v has its own spectral measure, the weights of v on the eigenvectors, whose
+    mean over v is the density of eigenvalues. ``steps`` Lanczos steps from v give the Gauss
+    quadrature of its measure: nodes and weights exact for polynomials of degree 2 steps - 1.
+    Vectors and replicas run in lockstep.
 
-    The recursion is the plain one, three vectors a probe: lost orthogonality repeats nodes and
-    shares their weights, which leaves the measure right to rounding (A. Greenbaum, Linear Algebra
-    Appl. 113, 7 (1989)). The first step also gives the traces (see `hutchinson`).
+    The recursion is the plain one and keeps three arrays for each random vector: lost orthogonality
+    repeats nodes and shares their weights, which leaves the measure right to rounding
+    (A. Greenbaum, Linear Algebra Appl. 113, 7 (1989)). The first step also gives the traces (see
+    `hutchinson`).
 
     Args:
         operator: R symmetric matrices of size N.
-        probes: number of random vectors; they set the standard errors.
+        random_vectors: number of random vectors; they set the standard errors.
         steps: Lanczos steps for each; they set the resolution.
         deflate: eigenpairs to be treated exactly (those converged). Outliers that are taken out
             leave the nodes to the bulk.
         parts: named ranges of coordinates, whose traces come along.
-        memory: cap on the vectors in flight, in bytes; beyond it the probes go in groups.
-        seed: of the probes.
+        memory: cap on the arrays in flight, in bytes; beyond it the random vectors go in groups.
+        seed: of the random vectors.
 
-    Cost: probes x steps products, and about 15 N flops for each (4 N more per deflated pair).
+    Cost: random_vectors x steps products, and about 15 N flops for each (4 N more per deflated
+    pair).
 
     Raises:
-        UsageError: ``probes`` or ``steps`` is below 1, or everything is deflated.
+        UsageError: ``random_vectors`` or ``steps`` is below 1, or everything is deflated.
 
     Source: S. Ubaru, J. Chen and Y. Saad, SIAM J. Matrix Anal. Appl. 38, 1075 (2017).
 
@@ -65,14 +67,14 @@ def stochastic_lanczos(
     >>> [round(bound.item(), 2) for bound in (negative.lower, negative.upper)]  # 100 of 301
     [0.3, 0.37]
     """
-    require(probes >= 1, "probes", probes, "must be at least 1")
+    require(random_vectors >= 1, "random_vectors", random_vectors, "must be at least 1")
     require(steps >= 1, "steps", steps, "must be at least 1")
     deflation = Deflation(operator, deflate)
     left = int(deflation.dimension.min())
     require(left >= 1, "deflate", f"{operator.N - left} eigenpairs", "leaves nothing to explore")
     samples = HutchinsonSamples(deflation, parts or {})
     recursions = []
-    for chunk in chunks(operator, probes, vectors=4, memory=memory):
+    for chunk in chunks(operator, random_vectors, vectors=4, memory=memory):
         q = unit_vectors(operator, chunk, deflation, seed)
         recursions.append(_recursion(operator, q, min(steps, left), deflation, samples))
     alpha, beta = (torch.cat(groups, dim=1) for groups in zip(*recursions, strict=True))
@@ -86,7 +88,7 @@ def _recursion(
     deflation: Deflation,
     samples: HutchinsonSamples,
 ) -> tuple[Tensor, Tensor]:
-    """Lanczos coefficients alpha and beta, each (R, probes, steps), from unit vectors ``q``."""
+    """Lanczos coefficients alpha and beta, each (R, n, steps), from unit vectors ``q``."""
     previous = torch.zeros_like(q)
     alpha = torch.zeros(*q.shape[:2], steps, dtype=torch.float64)
     beta = torch.zeros_like(alpha)

@@ -1,4 +1,4 @@
-"""One look at a spectrum: both ends, density, traces and index, exact or estimated."""
+"""The summary of a spectrum: both ends, density, traces and index, exact or estimated."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Budget:
 
     Args:
         k: eigenvalues at each end.
-        probes: random vectors of the density and the traces; they set the standard errors.
+        random_vectors: how many for the density and the traces; they set the standard errors.
         steps: Lanczos steps for each; they set the resolution.
         max_products: budget of the eigenvalues at the ends, in matrix-vector products.
         dense_up_to: the size N up to which all eigenvalues are computed.
@@ -54,7 +54,7 @@ class Budget:
     """
 
     k: int = 10
-    probes: int = 10
+    random_vectors: int = 10
     steps: int = 50
     max_products: int = 300
     dense_up_to: int = 1000
@@ -64,7 +64,8 @@ class Budget:
     def __post_init__(self) -> None:
         for name in ("k", "steps"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "must be at least 1")
-        require(self.probes >= 2, "probes", self.probes, "must be at least 2, for error bars")
+        several = "must be at least 2, for error bars"
+        require(self.random_vectors >= 2, "random_vectors", self.random_vectors, several)
         least = f"must be at least 2 k = {2 * self.k}"
         require(self.max_products >= 2 * self.k, "max_products", self.max_products, least)
         require(self.dense_up_to >= 0, "dense_up_to", self.dense_up_to, "must be at least 0")
@@ -72,12 +73,12 @@ class Budget:
     @property
     def estimate(self) -> int:
         """The most products that the estimates take, per replica."""
-        return self.max_products + self.probes * self.steps
+        return self.max_products + self.random_vectors * self.steps
 
     @property
     def by_pyhessian(self) -> int:
         """The most products that `summary_by_pyhessian` takes for one replica."""
-        return self.estimate + self.probes + self.k
+        return self.estimate + self.random_vectors + self.k
 
     def computes_all(self, N: int) -> bool:
         """Whether all N eigenvalues are computed."""
@@ -104,10 +105,11 @@ def spectrum_summary(
     ``trace_of_square``, (R,), and ``part_trace``, (R, parts), with ``_error``. ``negative``, (R,):
     the fraction of eigenvalues below ``zero`` = -1e-4 of the largest modulus, between
     ``negative_lower`` and ``negative_upper``. ``fraction`` of the eigenvalues in the bins between
-    ``edges``, (R, B), with ``fraction_error`` and ``resolution``: linear bins on the sphere,
-    logarithmic ones on both sides of zero otherwise. ``eigenvalues``, (R, N), where all are
-    computed. ``highest_vector`` and ``lowest_vector``, (R, k, N), where the budget includes them:
-    unit eigenvectors in the coordinates of the configuration, their signs arbitrary. ``products``
+    ``edges``, (R, B), with ``fraction_scatter`` over the random vectors and ``resolution``, see
+    `Density`: linear bins on the sphere, logarithmic ones on both sides of zero otherwise.
+    ``eigenvalues``, (R, N), where all are computed. ``highest_vector`` and ``lowest_vector``,
+    (R, k, N), where the budget includes them: unit eigenvectors in the coordinates of the
+    configuration, their signs arbitrary. ``products``
     spent.
 
     What is exact has the error 0; residuals of exact eigenvalues bound their rounding errors.
@@ -164,9 +166,10 @@ def _exact(
         "edges": edges,
         "fraction": counts / values.shape[1],
     }
-    for name in ("trace", "trace_of_square", "part_trace", "fraction"):
+    for name in ("trace", "trace_of_square", "part_trace"):
         row[f"{name}_error"] = torch.zeros_like(row[name])
-    row["resolution"] = torch.zeros_like(row["fraction"])
+    for name in ("fraction_scatter", "resolution"):
+        row[name] = torch.zeros_like(row["fraction"])
     for name in ("highest", "lowest"):
         row[f"{name}_residual"] = full.error[:, None].expand_as(row[name]).clone()
         row[f"{name}_converged"] = row[name].isfinite()
@@ -189,13 +192,18 @@ def _estimated(
     products = max(budget.max_products, 2 * k)
     pairs = lanczos(operator, k, "both", block=_BLOCK, max_products=products, seed=budget.seed)
     quadrature = stochastic_lanczos(
-        operator, budget.probes, budget.steps, deflate=pairs, parts=parts, seed=budget.seed + 1
+        operator,
+        budget.random_vectors,
+        budget.steps,
+        deflate=pairs,
+        parts=parts,
+        seed=budget.seed + 1,
     )
     return replace(pairs, separated=pairs.separated & ~_missed(pairs, quadrature)), quadrature
 
 
 def _missed(pairs: Eigenpairs, quadrature: SpectralQuadrature) -> Tensor:
-    """Whether the probes, which see what was not taken out, met an eigenvalue further out, (R,).
+    """Whether the random vectors, which see what was left in, met an eigenvalue further out, (R,).
 
     A node lies between eigenvalues, so one beyond those found proves that another is there.
     """

@@ -1,4 +1,4 @@
-"""Traces and the diagonal from random probes (Hutchinson), with standard errors."""
+"""Traces and the diagonal from random vectors (Hutchinson), with standard errors."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ __all__ = ["HutchinsonSamples", "hutchinson"]
 
 def hutchinson(
     operator: CurvatureOperator,
-    probes: int = 100,
+    random_vectors: int = 100,
     *,
     deflate: Eigenpairs | None = None,
     parts: Mapping[str, slice] | None = None,
     memory: int = 2**30,
     seed: int = 0,
 ) -> Traces:
-    r"""Return tr H, tr H^2, the diagonal and the traces of diagonal blocks from one set of probes.
+    r"""Return tr H, tr H^2, the diagonal and traces of diagonal blocks from the same vectors.
 
     :math:`\mathrm{tr} H = E[v \cdot Hv]`, :math:`\mathrm{tr} H^2 = E|Hv|^2`,
-    :math:`H_{ii} = E[v_i (Hv)_i]` for random signs v. One probe of the trace has the variance
+    :math:`H_{ii} = E[v_i (Hv)_i]` for random signs v. One sample of the trace has the variance
     :math:`2 \sum_{i \ne j} H_{ij}^2`: small beside (tr H)^2 for a trained network, not where
-    positive and negative eigenvalues cancel. The number of probes is fixed beforehand, because
-    a rule that watches the running mean stops on coincidences.
+    positive and negative eigenvalues cancel. The number of vectors is fixed beforehand, because a
+    rule that watches the running mean stops on coincidences.
 
     Args:
         operator: R symmetric matrices of size N.
-        probes: number of random vectors.
+        random_vectors: number of random vectors.
         deflate: eigenpairs to be treated exactly (those converged), without variance.
         parts: named ranges of coordinates, for example layers.
         memory: cap on the vectors in flight, in bytes.
-        seed: of the probes.
+        seed: of the random vectors.
 
-    Cost: one product per probe.
+    Cost: one product per random vector.
 
     Raises:
-        UsageError: fewer than 2 probes, which would leave no standard error.
+        UsageError: fewer than 2 random vectors, which would leave no standard error.
 
     Source: M. Hutchinson, Commun. Stat. Simul. Comput. 18, 1059 (1989); the diagonal: C. Bekas,
     E. Kokiopoulou and Y. Saad, Appl. Numer. Math. 57, 1214 (2007).
@@ -56,19 +56,20 @@ def hutchinson(
     >>> hutchinson(DenseOperator(torch.arange(10.0).diag())).trace.value
     tensor([45.], dtype=torch.float64)
     """
-    require(probes >= 2, "probes", probes, "must be at least 2, or there is no standard error")
+    several = "must be at least 2, or there is no standard error"
+    require(random_vectors >= 2, "random_vectors", random_vectors, several)
     deflation = Deflation(operator, deflate)
     samples = HutchinsonSamples(deflation, parts or {})
-    for chunk in chunks(operator, probes, vectors=3, memory=memory):
+    for chunk in chunks(operator, random_vectors, vectors=3, memory=memory):
         q = unit_vectors(operator, chunk, deflation, seed)
         samples.add(q, operator.matmat(q))
     return samples.result()
 
 
 class HutchinsonSamples:
-    """Quadratic forms of unit probes q in the complement, of dimension D, of what is deflated.
+    """Quadratic forms of random unit vectors q in the complement, of dimension D, of the deflated.
 
-    D q.Hq is one sample of the trace in the complement. Normalising the projected probe leaves
+    D q.Hq is one sample of the trace in the complement. Normalising the projected vector leaves
     the mean as it is (to order 1/N^2) and takes the fluctuation of its length out.
 
     Args:
@@ -83,7 +84,7 @@ class HutchinsonSamples:
         self._count = 0
 
     def add(self, q: Tensor, w: Tensor) -> None:
-        """Take in the unit probes ``q`` and their products ``w`` = Hq, both (R, k, N)."""
+        """Take in the random unit vectors ``q`` and their products ``w`` = Hq, both (R, k, N)."""
         self._append("trace", dots(q, w))
         self._append("square", norms(w).square())
         for name, part in self.parts.items():
@@ -103,7 +104,7 @@ class HutchinsonSamples:
         self._squares = self._squares.addcmul(deviation, sample - self._mean)
 
     def result(self) -> Traces:
-        """Return the estimates from the probes so far."""
+        """Return the estimates from the vectors so far."""
         known = self.deflation
         shares = known.vectors.double().square() * known.values[..., None].to(self._mean.device)
         squares = known.values.square() + known.residuals.square()  # |Hy|^2

@@ -19,11 +19,11 @@ __all__ = ["xtrace"]
 
 
 def xtrace(operator: CurvatureOperator, products: int = 100, *, seed: int = 0) -> Estimate:
-    r"""Return tr H, with less variance than plain probes where few eigenvalues dominate.
+    r"""Return tr H, with less variance than plain random vectors where few eigenvalues dominate.
 
     Half of the products build :math:`Q = \mathrm{orth}(H\Omega)`, the other half is HQ. With the
-    basis :math:`Q_{(i)}` that would have been built without probe i, and the part
-    :math:`\mu_i` of that probe orthogonal to it,
+    basis :math:`Q_{(i)}` that would have been built without vector i, and the
+    part :math:`\mu_i` of that vector orthogonal to it,
 
     .. math:: t_i = \mathrm{tr}\, Q_{(i)}^T H Q_{(i)}
               + \frac{N - m + 1}{|\mu_i|^2} \mu_i^T H \mu_i,
@@ -33,8 +33,8 @@ def xtrace(operator: CurvatureOperator, products: int = 100, *, seed: int = 0) -
 
     Args:
         operator: R symmetric matrices of size N.
-        products: to spend, even; m = products / 2 probes.
-        seed: of the probes.
+        products: to spend, even; m = products / 2 random vectors.
+        seed: of the random vectors.
 
     Cost: the products, and memory for 3 m vectors.
 
@@ -53,16 +53,16 @@ def xtrace(operator: CurvatureOperator, products: int = 100, *, seed: int = 0) -
     N, m = operator.N, products // 2
     right = products % 2 == 0 and 2 <= m <= N
     require(right, "products", products, f"must be even, at least 4 and at most 2 N = {2 * N}")
-    probes = signs(operator, range(m), seed)
-    images = operator.matmat(probes)
+    omega = signs(operator, range(m), seed)
+    images = operator.matmat(omega)
     Q, C = torch.linalg.qr(images.mT)  # (R, N, m), (R, m, m)
     projected = (operator.matmat(Q.mT.contiguous()) @ Q).double().cpu()  # Q^T H Q
-    overlaps = (Q.mT @ probes.mT).double().cpu()  # Q^T Omega
+    overlaps = (Q.mT @ omega.mT).double().cpu()  # Q^T Omega
     C = C.double().cpu()
     left_out = _directions_left_out(C)
     a = overlaps - left_out * _columns_dot(left_out, overlaps)[:, None]
     length = N - _columns_dot(a, a)  # |mu|^2, where |omega|^2 = N
-    form = dots(probes, images) - 2 * _columns_dot(a, C) + _columns_dot(a, projected @ a)
+    form = dots(omega, images) - 2 * _columns_dot(a, C) + _columns_dot(a, projected @ a)
     low_rank = projected.diagonal(dim1=1, dim2=2).sum(1, keepdim=True)
     low_rank = low_rank - _columns_dot(left_out, projected @ left_out)
     rest = torch.where(length > 1e-6 * N, (N - m + 1) * form / length, 0.0)

@@ -46,7 +46,7 @@ def density(dataset: Dataset, axes: Axes) -> None:
     bins = last["edges"].to_numpy()
     width = np.diff(bins)
     mean = last["fraction"].mean("replica").to_numpy()
-    error = _total_error(last["fraction"], last["fraction_error"])
+    error = _total_error(last["fraction"], last["fraction_scatter"])
     resolved = (last["resolution"].median("replica").to_numpy() <= width) & (mean > 0)
     shown = np.where(mean > 0, mean / width, np.nan)
     axes.stairs(np.nan_to_num(shown), bins, color="tab:blue", label="measured")
@@ -54,6 +54,8 @@ def density(dataset: Dataset, axes: Axes) -> None:
         np.where(resolved, shown, 0), bins, color="tab:blue", alpha=0.2, fill=True, label="resolved"
     )
     centres = (bins[1:] + bins[:-1]) / 2
+    # the scatter of the random vectors knows nothing of bins that are not resolved
+    error = np.where(resolved, error, np.nan)
     below = np.minimum(error / width, 0.9 * shown)  # a log axis has no zero
     axes.errorbar(centres, shown, [below, error / width], fmt="none", color="tab:blue")
     if "density_exact" in last:

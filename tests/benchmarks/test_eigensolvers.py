@@ -219,11 +219,11 @@ def test_ten_eigenvalues_of_a_convolutional_net(compare, conv, name, peer, setti
     compare(what, ours(conv), peer, against=name, at_least=2, rounds=1)
 
 
-# density: of 10 probes of 100 steps two are timed
+# density: of 10 random vectors of 100 steps two are timed
 
 
 def density(case):
-    return lambda: stochastic_lanczos(case.hessian(), probes=2, steps=100)
+    return lambda: stochastic_lanczos(case.hessian(), random_vectors=2, steps=100)
 
 
 def test_density_against_pyhessian(compare, mlp, monkeypatch):

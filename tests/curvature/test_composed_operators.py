@@ -215,12 +215,16 @@ def test_the_defect_shows_a_matrix_that_is_not_symmetric():
         (lambda A: ScipyOperator(torch.ones(3, 2).numpy()), "linear.shape"),
         (lambda A: ScipyOperator(torch.ones(2, 2).long().numpy()), "float32 or float64"),
         (lambda A: as_scipy(A, 3), "replica = 3: there are 3"),
-        (lambda A: MeanOverRanks(A), "must be initialized"),
     ],
 )
 def test_misuse_is_refused_with_a_sentence(make, sentence):
     with pytest.raises(UsageError, match=sentence):
         make(DenseOperator(matrices()))
+
+
+def test_the_mean_over_one_process_is_the_operator_itself():
+    A = DenseOperator(matrices())
+    assert MeanOverRanks(A, samples=3).dense().equal(A.dense())
 
 
 def _rank(rank, folder, results):

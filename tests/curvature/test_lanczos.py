@@ -291,3 +291,16 @@ def test_agrees_with_pyhessian_where_that_is_right(trained):
     trained.net.zero_grad(set_to_none=True)
     ours = lanczos(trained.operator(), 3).eigenvalues[0]
     torch.testing.assert_close(ours, torch.tensor(values).double(), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize(("which", "block"), [("highest", 1), ("highest", 2), ("both", 2)])
+def test_a_multiple_eigenvalue_is_no_obstacle_at_small_tolerance(which, block):
+    """100 zero modes of 120: with one Gram-Schmidt pass orthogonality is lost at the 25th vector."""
+    values = torch.cat([torch.zeros(100), torch.linspace(1, 2, 20, dtype=torch.float64)])
+    Q = torch.linalg.qr(torch.randn(120, 120, dtype=torch.float64)).Q
+    pairs = lanczos(DenseOperator((Q * values) @ Q.mT), 4, which, tolerance=1e-10, block=block)
+    exact = values.flip(0)[:4] if which == "highest" else values.flip(0)[[0, 1, 2, 3, *[-1] * 4]]
+    assert pairs.converged.all() and pairs.separated.all()
+    assert pairs.orthogonality < 1e-13
+    assert pairs.products < 60
+    torch.testing.assert_close(pairs.eigenvalues[0], exact, atol=1e-12, rtol=0)

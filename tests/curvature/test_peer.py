@@ -19,7 +19,7 @@ def outliers(with_spectrum):
 
 
 def test_what_it_finds_is_sorted_by_ends_and_certified_by_residuals(outliers):
-    budget = Budget(k=4, probes=5, steps=15, max_products=200, eigenvectors=True)
+    budget = Budget(k=4, random_vectors=5, steps=15, max_products=200, eigenvectors=True)
     found = summary_by_pyhessian(DenseOperator(outliers), budget)
     for replica in range(2):
         # the stopping rule of power iteration leaves a few per mille
@@ -45,7 +45,7 @@ def test_what_it_finds_is_sorted_by_ends_and_certified_by_residuals(outliers):
 
 def test_the_numbers_are_those_of_pyhessian_itself(trained):
     """On the module directly, from the same random numbers; float32 products differ by rounding."""
-    budget = Budget(k=3, probes=3, steps=10, max_products=150)
+    budget = Budget(k=3, random_vectors=3, steps=10, max_products=150)
     found = summary_by_pyhessian(trained.operator(), budget)
     loss = torch.nn.functional.cross_entropy
     data = (trained.x, trained.y)
@@ -76,7 +76,7 @@ def test_the_numbers_are_those_of_pyhessian_itself(trained):
 def test_the_sphere_is_seen_in_its_tangent_space(goe):
     H, x = goe(30), torch.ones(1, 30, dtype=torch.float64)
     on_sphere = TangentOperator(DenseOperator(H), x, (H @ x[..., None])[..., 0])
-    budget = Budget(k=2, probes=4, steps=29, max_products=2000, eigenvectors=True)
+    budget = Budget(k=2, random_vectors=4, steps=29, max_products=2000, eigenvectors=True)
     theirs, ours = summary_by_pyhessian(on_sphere, budget), spectrum_summary(on_sphere, budget)
     assert set(theirs) == set(ours) - {"eigenvalues"}
     assert theirs["edges"].diff().std() < 1e-12

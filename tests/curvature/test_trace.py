@@ -21,7 +21,7 @@ def copies(H, R=COPIES, dtype=torch.float32):
     return DenseOperator(H.to(dtype).expand(R, -1, -1))
 
 
-def assert_calibrated(estimate, truth, probes):
+def assert_calibrated(estimate, truth, vectors):
     """The mean is right, and the errors are the scatter, each to 4 standard errors."""
     R = len(estimate.value)
     scatter = estimate.value.std()
@@ -29,7 +29,7 @@ def assert_calibrated(estimate, truth, probes):
     claimed = estimate.error.square().mean().sqrt()
     assert (claimed / scatter - 1).abs() < 4 / (2 * R) ** 0.5
     within = ((estimate.value - truth).abs() <= estimate.error).double().mean()
-    student = stats.t.cdf(1, probes - 1) - stats.t.cdf(-1, probes - 1)
+    student = stats.t.cdf(1, vectors - 1) - stats.t.cdf(-1, vectors - 1)
     assert (within - student).abs() < 4 * (student * (1 - student) / R) ** 0.5
 
 
@@ -43,7 +43,7 @@ def matrix(request, goe):
 def test_traces_are_unbiased_and_their_errors_calibrated(matrix):
     H = matrix
     half = slice(0, len(H) // 2)
-    traces = hutchinson(copies(H), probes=16, parts={"half": half})
+    traces = hutchinson(copies(H), random_vectors=16, parts={"half": half})
     assert_calibrated(traces.trace, H.trace(), 16)
     assert_calibrated(traces.trace_of_square, H.square().sum(), 16)
     assert_calibrated(traces.parts["half"], H[half, half].trace(), 16)
@@ -81,7 +81,7 @@ def test_deflation_is_exact_where_the_variance_was(trained):
     )
 
 
-def test_pairs_that_have_not_converged_are_left_to_the_probes(goe):
+def test_pairs_that_have_not_converged_are_left_to_the_random_vectors(goe):
     H = goe(100)[0]
     operator = copies(H, R=3, dtype=torch.float64)
     rough = lanczos(operator, 20, "highest", max_products=25)
@@ -112,7 +112,7 @@ def test_any_orthonormal_vectors_may_be_deflated_without_bias(goe):
 
 def test_a_diagonal_matrix_has_no_variance():
     values = torch.linspace(-1, 2, 50, dtype=torch.float64)
-    traces = hutchinson(DenseOperator(values.diag()), probes=2)
+    traces = hutchinson(DenseOperator(values.diag()), random_vectors=2)
     for estimate, exact in [
         (traces.trace, values.sum()),
         (traces.trace_of_square, values.square().sum()),
@@ -122,7 +122,7 @@ def test_a_diagonal_matrix_has_no_variance():
         assert estimate.error.max() < 1e-12
 
 
-def test_probes_in_groups_are_the_same_probes(goe):
+def test_vectors_in_groups_are_the_same_vectors(goe):
     operator = DenseOperator(goe(60, replicas=2))
     together = hutchinson(operator, 12)
     grouped = hutchinson(operator, 12, memory=5 * 3 * 2 * 60 * 8)
@@ -132,21 +132,21 @@ def test_probes_in_groups_are_the_same_probes(goe):
             torch.testing.assert_close(a, b, atol=1e-10, rtol=0)
 
 
-@pytest.mark.parametrize("probes", [0, 1])
-def test_one_probe_has_no_error_and_is_refused(probes, goe):
-    with pytest.raises(UsageError, match=f"probes = {probes}: must be at least 2"):
-        hutchinson(DenseOperator(goe(10)), probes)
+@pytest.mark.parametrize("vectors", [0, 1])
+def test_one_vector_has_no_error_and_is_refused(vectors, goe):
+    with pytest.raises(UsageError, match=f"random_vectors = {vectors}: must be at least 2"):
+        hutchinson(DenseOperator(goe(10)), vectors)
 
 
 # XTrace
 
 
 def test_xtrace_is_the_mean_of_its_leave_one_out_estimates(goe):
-    """Against the definition: one QR for each probe left out, one matrix at a time."""
+    """Against the definition: one QR for each vector left out, one matrix at a time."""
     operator, m, N = DenseOperator(goe(30, replicas=2)), 6, 30
-    probes, estimate = signs(operator, range(m), seed=0), xtrace(operator, 2 * m)
+    vectors, estimate = signs(operator, range(m), seed=0), xtrace(operator, 2 * m)
     for H, omega, value, error in zip(
-        operator.matrices, probes, estimate.value, estimate.error, strict=True
+        operator.matrices, vectors, estimate.value, estimate.error, strict=True
     ):
         values = []
         for i in range(m):
@@ -159,7 +159,7 @@ def test_xtrace_is_the_mean_of_its_leave_one_out_estimates(goe):
         torch.testing.assert_close(error, values.std() / m**0.5, atol=1e-10, rtol=0)
 
 
-def test_xtrace_beats_plain_probes_where_few_eigenvalues_dominate(with_spectrum):
+def test_xtrace_beats_plain_vectors_where_few_eigenvalues_dominate(with_spectrum):
     H = with_spectrum(1 / torch.arange(1, 301).double() ** 2)
     operator = copies(H)
     exchangeable, plain = xtrace(operator, 60), hutchinson(operator, 60).trace
@@ -176,7 +176,7 @@ def test_xtrace_is_unbiased_on_networks_and_its_error_close(network):
     assert (claimed / scatter - 1).abs() < 4 / 200**0.5
 
 
-def test_xtrace_is_exact_for_a_matrix_of_lower_rank_than_its_probes(with_spectrum):
+def test_xtrace_is_exact_for_a_matrix_of_lower_rank_than_its_vectors(with_spectrum):
     H = with_spectrum([5.0, 3.0, -2.0, 1.0] + [0.0] * 46)
     estimate = xtrace(DenseOperator(H), 20)
     torch.testing.assert_close(estimate.value[0], H.trace(), atol=1e-6, rtol=0)

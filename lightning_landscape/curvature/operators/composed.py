@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lightning_landscape import parallel
 from lightning_landscape.curvature.operators.base import (
     ComposedOperator,
     CurvatureOperator,
@@ -100,27 +101,18 @@ class MeanOverRanks(ComposedOperator):
     """The mean of the operators of all processes, weighted by their numbers of samples.
 
     Every process must multiply the same vectors in the same order, as solvers with one seed do.
-    A product sends the vectors (R, k, N) through one all-reduce.
+    A product sends the vectors (R, k, N) through one reduction. With one process it is A.
 
     Args:
         A: the operator of this process; those of the others have the same shape.
         samples: the number of samples behind it.
-
-    Raises:
-        UsageError: there is no process group.
     """
 
     def __init__(self, A: CurvatureOperator, samples: int = 1) -> None:
-        distributed = torch.distributed
-        ready = distributed.is_available() and distributed.is_initialized()
-        require(ready, "process group", None, "must be initialized", "with one process use A")
         super().__init__(A)
-        total = torch.tensor(float(samples), dtype=torch.float64, device=A.device)
-        distributed.all_reduce(total)
-        self._share = samples / total.item()
+        own = torch.tensor(float(samples), dtype=torch.float64, device=A.device)
+        self._share = samples / parallel.sum(own).item()
 
     def multiply(self, V: Tensor) -> Tensor:
         """Return the mean of A V over the processes."""
-        out = self.A.matmat(V).mul(self._share)
-        torch.distributed.all_reduce(out)
-        return out
+        return parallel.sum(self.A.matmat(V).mul(self._share))

@@ -25,7 +25,7 @@ __all__ = ["hessian"]
 Batch = tuple[Tensor, Tensor]
 Vectors = list[list[Tensor]]
 
-_PROBES_AT_ONCE = 10
+_VECTORS_AT_ONCE = 10
 
 
 class hessian:
@@ -122,9 +122,9 @@ class hessian:
             with self._peer() as peer:
                 return [float(sample) for sample in peer.trace(maxIter=maxIter, tol=tol)]
         samples = torch.empty(0, dtype=torch.float64)
-        for first in range(0, maxIter, _PROBES_AT_ONCE):
-            probes = range(first, min(first + _PROBES_AT_ONCE, maxIter))
-            v = signs(self.operator, probes, self.seed)
+        for first in range(0, maxIter, _VECTORS_AT_ONCE):
+            some = range(first, min(first + _VECTORS_AT_ONCE, maxIter))
+            v = signs(self.operator, some, self.seed)
             samples = torch.cat([samples, dots(v, self.operator.matmat(v))[0]])
             mean, error = samples.mean().abs(), samples.std() / len(samples) ** 0.5
             if len(samples) > 1 and error <= tol * mean:

@@ -41,7 +41,8 @@ def summary_by_pyhessian(operator: CurvatureOperator, budget: Budget) -> dict[st
     Args:
         operator: R symmetric matrices of size N.
         budget: PyHessian takes k as ``top_n``, max_products / k as ``maxIter`` of each eigenvalue,
-            ``probes`` as ``maxIter`` of the trace and ``n_v`` of the density, and ``steps``.
+            ``random_vectors`` as ``maxIter`` of the trace and ``n_v`` of the density, and
+            ``steps``.
 
     Cost: R times `Budget.by_pyhessian` products at most: the replicas go one by one.
 
@@ -60,8 +61,8 @@ def summary_by_pyhessian(operator: CurvatureOperator, budget: Budget) -> dict[st
         H.eigenvalues(max(1, budget.max_products // k), _TOLERANCE, k)
         assert H.pairs is not None
         pairs.append(_by_ends(H.pairs, budget.k))
-        traces.append(torch.tensor(H.trace(budget.probes), dtype=torch.float64))
-        measures.append(H.density(min(budget.steps, operator.N), budget.probes))
+        traces.append(torch.tensor(H.trace(budget.random_vectors), dtype=torch.float64))
+        measures.append(H.density(min(budget.steps, operator.N), budget.random_vectors))
     spent = operator.products - before
     found = _together(pairs, spent)
     quadrature = _quadrature(operator, measures, traces)

@@ -35,7 +35,7 @@ def alignment(
     A: CurvatureOperator,
     B: CurvatureOperator,
     leading: Tensor,
-    probes: int = 10,
+    random_vectors: int = 10,
     *,
     memory: int = 2**30,
     seed: int = 0,
@@ -49,22 +49,22 @@ def alignment(
 
     and tr(A^2), tr(B^2) likewise, from the same products. The variance is that of the complement
     only (Meyer, Musco, Musco and Woodruff, Hutch++, arXiv:2010.09649). Errors are those of a
-    jackknife over the probes, which the ratio of correlated means needs. Where Q and the probes
-    would span the space, all unit vectors are taken instead and the result is exact.
+    jackknife over the random vectors, which the ratio of correlated means needs. Where Q and these
+    vectors would span the space, all unit vectors are taken instead and the result is exact.
 
     Args:
         A: R symmetric matrices of size N.
         B: R others.
         leading: vectors that hold the large eigenvalues of both, shape (R, k, N); they need be
             neither orthogonal nor exact, which costs accuracy but no bias.
-        probes: number of random vectors, at least 2.
+        random_vectors: number of random vectors, at least 2.
         memory: cap on the vectors in flight, in bytes.
         seed: of the random vectors.
 
-    Cost: min(k + probes, N) products with each matrix.
+    Cost: min(k + random_vectors, N) products with each matrix.
 
     Raises:
-        UsageError: the matrices differ in size, or there are fewer than 2 probes.
+        UsageError: the matrices differ in size, or there are fewer than 2 random vectors.
 
     >>> from lightning_landscape.curvature import DenseOperator
     >>> A, B = (DenseOperator(torch.tensor(d).diag()) for d in ([1.0, 0.0], [1.0, 1.0]))
@@ -73,23 +73,24 @@ def alignment(
     """
     sizes = [(op.replicas, op.N) for op in (A, B)]
     require(sizes[0] == sizes[1], "B", sizes[1], f"must have (R, N) = {sizes[0]}, as A")
-    require(probes >= 2, "probes", probes, "must be at least 2, for a standard error")
-    if leading.shape[1] + probes >= A.N:
+    several = "must be at least 2, for a standard error"
+    require(random_vectors >= 2, "random_vectors", random_vectors, several)
+    if leading.shape[1] + random_vectors >= A.N:
         exact = _forms(A, B, torch.eye(A.N, dtype=A.dtype, device=A.device), memory).sum(-1)
         zero = torch.zeros(A.replicas, dtype=torch.float64)
         return Alignment(exact[0], zero, _cosine(exact), zero)
     Q = torch.linalg.qr(leading.to(A.dtype).mT).Q.mT
-    V = signs(A, range(probes), seed)
+    V = signs(A, range(random_vectors), seed)
     V = V - (V @ Q.mT) @ Q
     inside, outside = _forms(A, B, Q, memory).sum(-1), _forms(A, B, V, memory)
     values = inside + outside.mean(-1)
-    left_out = (outside.sum(-1, keepdim=True) - outside) / (probes - 1) + inside[..., None]
+    left_out = (outside.sum(-1, keepdim=True) - outside) / (random_vectors - 1) + inside[..., None]
     cosines = _cosine(left_out)
     return Alignment(
         values[0],
-        outside[0].std(-1) / probes**0.5,
+        outside[0].std(-1) / random_vectors**0.5,
         _cosine(values),
-        cosines.std(-1, correction=0) * (probes - 1) ** 0.5,
+        cosines.std(-1, correction=0) * (random_vectors - 1) ** 0.5,
     )
 
 

@@ -30,7 +30,7 @@ def exact(A, B):
 def test_estimates_are_unbiased_and_their_errors_calibrated():
     """300 copies are 300 estimates: mean and claimed error, each within 4 standard errors."""
     A, B, leading = pair(copies=300)
-    found = alignment(DenseOperator(A), DenseOperator(B), leading, probes=12)
+    found = alignment(DenseOperator(A), DenseOperator(B), leading, random_vectors=12)
     trace, cosine = (value[0] for value in exact(A, B))
     for value, error, truth in (
         (found.trace, found.trace_error, trace),
@@ -44,7 +44,7 @@ def test_estimates_are_unbiased_and_their_errors_calibrated():
 
 def test_it_is_exact_where_the_probes_would_span_the_space():
     A, B, leading = pair()
-    found = alignment(DenseOperator(A), DenseOperator(B), leading, probes=57)
+    found = alignment(DenseOperator(A), DenseOperator(B), leading, random_vectors=57)
     trace, cosine = exact(A, B)
     torch.testing.assert_close(found.trace, trace, rtol=1e-12, atol=0)
     torch.testing.assert_close(found.cosine, cosine, rtol=1e-12, atol=0)
@@ -58,7 +58,7 @@ def test_noise_and_curvature_of_a_network():
     C, H = gradients_of(energy).covariance(), hessian_of(energy)
     dense = C.dense(), H.dense()
     leading = torch.linalg.eigh(dense[0]).eigenvectors[..., -5:].mT
-    found = alignment(C, H, leading, probes=20)
+    found = alignment(C, H, leading, random_vectors=20)
     trace, cosine = exact(*dense)
     assert (cosine > 0.1).all()
     assert ((found.trace - trace).abs() < 4 * found.trace_error).all()
@@ -82,7 +82,7 @@ def test_overlap_of_subspaces():
 
 def test_impossible_requests_are_refused():
     A, B, leading = pair()
-    with pytest.raises(UsageError, match="probes = 1"):
-        alignment(DenseOperator(A), DenseOperator(B), leading, probes=1)
+    with pytest.raises(UsageError, match="random_vectors = 1"):
+        alignment(DenseOperator(A), DenseOperator(B), leading, random_vectors=1)
     with pytest.raises(UsageError, match="B = "):
         alignment(DenseOperator(A), DenseOperator(B[:, :5, :5]), leading)

@@ -10,7 +10,7 @@ from lightning_landscape.curvature import (
 from lightning_landscape.curvature.summary import Budget, spectrum_summary
 from lightning_landscape.errors import UsageError
 
-ESTIMATE = Budget(k=3, probes=10, steps=30, max_products=200, dense_up_to=0)
+ESTIMATE = Budget(k=3, random_vectors=10, steps=30, max_products=200, dense_up_to=0)
 
 
 class Products(CurvatureOperator):
@@ -25,7 +25,7 @@ class Products(CurvatureOperator):
 
 
 def test_estimates_of_several_replicas_agree_with_the_matrices(goe):
-    """Traces within 4.5 standard errors of 10 probes, the index within its bounds."""
+    """Traces within 4.5 standard errors of 10 random vectors, the index within its bounds."""
     H = goe(600, replicas=4)
     exact = torch.linalg.eigvalsh(H)
     found = spectrum_summary(Products(H), ESTIMATE)
@@ -48,7 +48,7 @@ def test_estimates_of_several_replicas_agree_with_the_matrices(goe):
 def test_a_double_eigenvalue_is_found_and_a_third_copy_is_missed_and_said_to_be(
     copies, with_spectrum
 ):
-    """Every residual is small; only the probes, orthogonal to what was found, can know."""
+    """Every residual is small; only random vectors, orthogonal to what was found, can know."""
     values = [*[3.0] * copies, 2.5, 2.0, *torch.linspace(-1, 1, 200).tolist(), -2.0, -2.5, -3.0]
     H = with_spectrum(values)[None]
     found = spectrum_summary(Products(H), Budget(3, 5, 20, 100, dense_up_to=0))
@@ -73,7 +73,7 @@ def test_what_is_cheap_is_exact_and_only_then(goe):
 
 def test_between_the_two_both_are_there(goe):
     H = goe(600)
-    found = spectrum_summary(Products(H), Budget(k=3, probes=4, steps=20, max_products=150))
+    found = spectrum_summary(Products(H), Budget(k=3, random_vectors=4, steps=20, max_products=150))
     assert found["products"] == 600  # the estimates work on the matrix, once it is there
     assert found["eigenvalues"][0].numpy() == pytest.approx(torch.linalg.eigvalsh(H[0]).numpy())
     assert found["trace_error"] > 0
@@ -110,7 +110,9 @@ def test_a_scipy_matrix_with_parts(with_spectrum):
     )
 
 
-@pytest.mark.parametrize(("argument", "value"), [("k", 0), ("probes", 1), ("dense_up_to", -1)])
+@pytest.mark.parametrize(
+    ("argument", "value"), [("k", 0), ("random_vectors", 1), ("dense_up_to", -1)]
+)
 def test_arguments_out_of_range_are_refused(argument, value):
     with pytest.raises(UsageError, match=f"{argument} = {value}"):
         Budget(**{argument: value})
