@@ -15,6 +15,7 @@ VERBS = {
     "validate": ("lightning_landscape.cli.fit", "evaluate a checkpoint on held-out data"),
     "test": ("lightning_landscape.cli.fit", "evaluate a checkpoint on held-out data, as a table"),
     "spectrum": ("lightning_landscape.cli.spectrum", "measure the Hessian of a finished run"),
+    "study": ("lightning_landscape.cli.study", "compute a set of points and seeds, resumably"),
     "jamming": ("lightning_landscape.cli.jamming", "find when networks no longer fit their data"),
     "report": ("lightning_landscape.cli.report", "compare runs in one HTML page"),
 }

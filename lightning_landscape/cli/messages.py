@@ -15,7 +15,8 @@ from lightning_landscape.data.labelled_data import LabelledData
 from lightning_landscape.energies.energy import Energy
 from lightning_landscape.energies.networks.architectures import Architecture
 from lightning_landscape.errors import nearest
-from lightning_landscape.studies.jamming import DataPerturbation, Family, Study
+from lightning_landscape.studies import Study
+from lightning_landscape.studies.jamming import DataPerturbation, Family, Plan
 
 __all__ = ["one_sentence"]
 
@@ -26,7 +27,7 @@ _WRAPPER = (
 )
 
 # Whose sections are found in a configuration that was given to another verb.
-_VERBS = {"jamming": "jamming", "model": "fit", "trainer": "fit"}
+_VERBS = {"jamming": "jamming", "study": "study", "model": "fit", "trainer": "fit"}
 
 
 def one_sentence(message: str, options: Iterable[str] = ()) -> str:
@@ -172,6 +173,7 @@ def _class_names() -> Iterator[str]:
         Architecture,
         LabelledData,
         Study,
+        Plan,
         Family,
         DataPerturbation,
     ]

@@ -19,8 +19,8 @@ from lightning_landscape.results.summary import rows
 SMALL = {
     "experiment": "small",
     "jamming": {
-        "study": {
-            "class_path": "Transition",
+        "plan": {
+            "class_path": "CriticalLoad",
             "init_args": {
                 "families": [
                     {
@@ -64,12 +64,12 @@ def test_it_prints_its_table_and_leaves_record_and_figure(config, capsys):
 
 
 def test_a_scan_has_its_own_table(config, capsys):
-    scan = {"class_path": "Scan", "init_args": SMALL["jamming"]["study"]["init_args"].copy()}
+    scan = {"class_path": "Scan", "init_args": SMALL["jamming"]["plan"]["init_args"].copy()}
     for name in ("rounds", "error"):
         scan["init_args"].pop(name)
     scan["init_args"]["samples"] = [40, 80]
-    changes = {"optimizer": SMALL["jamming"]["optimizer"], "steps": 20, "times": 2}
-    changed = SMALL | {"jamming": SMALL["jamming"] | {"study": scan, "changes": changes}}
+    perturbation = {"optimizer": SMALL["jamming"]["optimizer"], "steps": 20, "times": 2}
+    changed = SMALL | {"jamming": SMALL["jamming"] | {"plan": scan, "perturbation": perturbation}}
     Path("scan.yaml").write_text(yaml.safe_dump(changed | {"experiment": "scan"}))
     assert main(["jamming", "--config", "scan.yaml", "--jamming.test_error=true"]) == 0
     out = capsys.readouterr().out
@@ -78,11 +78,11 @@ def test_a_scan_has_its_own_table(config, capsys):
 
 
 def test_the_transition_in_width_has_its_own_table_and_figure(config, capsys):
-    study = SMALL["jamming"]["study"]["init_args"]
+    study = SMALL["jamming"]["plan"]["init_args"]
     family = study["families"][0] | {"widths": [2, 9]}
     options = {"families": [family], "samples": [40, 60], "seeds": 3, "rounds": 1}
     in_width = {"class_path": "CriticalWidth", "init_args": options}
-    changed = SMALL | {"jamming": SMALL["jamming"] | {"study": in_width}}
+    changed = SMALL | {"jamming": SMALL["jamming"] | {"plan": in_width}}
     Path("width.yaml").write_text(yaml.safe_dump(changed | {"experiment": "width"}))
     assert main(["jamming", "--config", "width.yaml"]) == 0
     out = capsys.readouterr().out
@@ -116,7 +116,7 @@ def test_the_line_has_the_exponent_that_it_was_made_with(varied):
 
 
 def test_killed_at_any_moment_the_same_command_ends_with_the_same_record(config):
-    more = ["--jamming.study.rounds=6"]
+    more = ["--jamming.plan.rounds=6"]
     main(["jamming", "--config", config, *more, "--save_dir=whole"])
     command = [sys.executable, "-m", "lightning_landscape", "jamming", "--config", config, *more]
     run = Path("logs/small/version_0")
@@ -139,8 +139,8 @@ def test_killed_at_any_moment_the_same_command_ends_with_the_same_record(config)
     ("arguments", "sentence"),
     [
         ("--jamming.steps=0", "steps = 0"),
-        ("--jamming.study.seeds=0", "seeds = 0"),
-        ("--jamming.study=Transitoin", "there is no class Transitoin"),
+        ("--jamming.plan.seeds=0", "seeds = 0"),
+        ("--jamming.plan=CriticalLaod", "there is no class CriticalLaod"),
         ("--jamming.optimizer.lr=0", "lr = 0"),
         ("--jamming.step=5", "jamming.step: there is no such option (did you mean jamming.steps?)"),
     ],

@@ -10,7 +10,7 @@ from lightning_landscape.__main__ import main
 
 GOOD = yaml.safe_load("""
 jamming:
-  study:
+  plan:
     class_path: Scan
     init_args:
       families:
@@ -21,8 +21,8 @@ jamming:
   optimizer: {class_path: DecayingAdam, init_args: {lr: 0.01}}
   steps: 5
 """)
-STUDY = ("jamming", "study", "init_args")
-FAMILY = (*STUDY, "families", 0)
+PLAN = ("jamming", "plan", "init_args")
+FAMILY = (*PLAN, "families", 0)
 WRONG_OPTIMIZER = {"class_path": "FIRE", "init_args": {"lrr": 0.1}}
 DATA, OPTIMIZER = (*FAMILY, "data"), ("jamming", "optimizer")
 
@@ -42,38 +42,38 @@ def changed(place, key, value=None, old=None):
     [
         (changed((), "experimnt", "a"), "experimnt: there is no such option (did you mean experi"),
         (changed((), "jaming", old="jamming"), ": there is no such option (did you mean jamming."),
-        (changed(("jamming",), "studdy", old="study"), "studdy: there is no such option (did you "),
+        (changed(("jamming",), "pln", old="plan"), "pln: there is no such option (did you "),
         (
-            changed(STUDY, "sample", old="samples"),
-            "jamming.study: Scan has no argument sample (di",
+            changed(PLAN, "sample", old="samples"),
+            "jamming.plan: Scan has no argument sample (di",
         ),
         (
             changed(FAMILY, "width", old="widths"),
-            "jamming.study.families: Family has no argument",
+            "jamming.plan.families: Family has no argument",
         ),
         (
             changed((*DATA, "init_args"), "dimensions", old="dimension"),
-            "jamming.study.families.data: RandomData has no argument dimensions (did you mean dim",
+            "jamming.plan.families.data: RandomData has no argument dimensions (did you mean dim",
         ),
         (
             changed((*OPTIMIZER, "init_args"), "evry", 3),
             "jamming.optimizer: DecayingAdam has no argument evry (did you mean every?)",
         ),
         (
-            changed(STUDY[:-1], "init_arg", old="init_args"),
-            "jamming.study: must be a Study, named by class_path, with its init_args",
+            changed(PLAN[:-1], "init_arg", old="init_args"),
+            "jamming.plan: must be a Plan, named by class_path, with its init_args",
         ),
         (
-            changed(STUDY[:-1], "classpath", old="class_path"),
-            "jamming.study: must be a Study, named by class_path, with its init_args",
+            changed(PLAN[:-1], "classpath", old="class_path"),
+            "jamming.plan: must be a Plan, named by class_path, with its init_args",
         ),
         (
-            changed(STUDY[:-1], "class_path", "Scann"),
-            "study: there is no class Scann (did you mean",
+            changed(PLAN[:-1], "class_path", "Scann"),
+            "plan: there is no class Scann (did you mean",
         ),
         (
             changed(DATA, "class_path", "RandomDat"),
-            "jamming.study.families.data: there is no class RandomDat (did you mean RandomData?)",
+            "jamming.plan.families.data: there is no class RandomDat (did you mean RandomData?)",
         ),
         (
             changed(OPTIMIZER, "class_path", "Digits"),
@@ -81,33 +81,33 @@ def changed(place, key, value=None, old=None):
         ),
         (
             changed(DATA, "class_path", "torch.optim.SGD"),
-            "jamming.study.families.data: Import path torch.optim.SGD does not correspond to a",
+            "jamming.plan.families.data: Import path torch.optim.SGD does not correspond to a",
         ),
         (
-            changed(("jamming",), "changes", {"class_path": "Changes"}),
-            "jamming.changes.optimizer is missing",
+            changed(("jamming",), "perturbation", {"class_path": "Perturbation"}),
+            "jamming.perturbation.optimizer is missing",
         ),
         (
-            changed(("jamming",), "changes", {"optimizer": WRONG_OPTIMIZER}),
-            "jamming.changes.optimizer: FIRE has no argument lrr",
+            changed(("jamming",), "perturbation", {"optimizer": WRONG_OPTIMIZER}),
+            "jamming.perturbation.optimizer: FIRE has no argument lrr",
         ),
         (
-            changed(("jamming",), "changes", 5),
-            "jamming.changes: must be a DataPerturbation, named by class_p",
+            changed(("jamming",), "perturbation", 5),
+            "jamming.perturbation: must be a DataPerturbation, named by class_p",
         ),
-        (changed(STUDY, "samples", 20), "jamming.study.samples = 20: must be a list, as in [1, 2]"),
-        (changed(FAMILY, "widths", ["a"]), "jamming.study.families.widths = a: must be a number"),
+        (changed(PLAN, "samples", 20), "jamming.plan.samples = 20: must be a list, as in [1, 2]"),
+        (changed(FAMILY, "widths", ["a"]), "jamming.plan.families.widths = a: must be a number"),
         (
             changed((*OPTIMIZER, "init_args"), "lr", "fast"),
             "jamming.optimizer.lr = fast: must be a number",
         ),
         (
             changed(FAMILY, "activation", "rleu"),
-            "jamming.study.families.activation = rleu: must be one of relu, tanh, erf, gelu, linear"
+            "jamming.plan.families.activation = rleu: must be one of relu, tanh, erf, gelu, linear"
             " (did you mean relu?)",
         ),
-        ({"jamming": {"steps": 3}}, "jamming.study is missing; give it in a configuration"),
-        (changed(FAMILY, "data", None), "jamming.study.families.data"),
+        ({"jamming": {"steps": 3}}, "jamming.plan is missing; give it in a configuration"),
+        (changed(FAMILY, "data", None), "jamming.plan.families.data"),
         (
             changed((), "trainer", {"max_steps": 3}),
             "trainer.max_steps: there is no such option; it belongs to the verb fit",
@@ -126,7 +126,7 @@ def test_the_key_the_value_and_the_remedy(config, sentence, capsys, tmp_path, mo
     assert not Path("logs").exists()
 
 
-@pytest.mark.parametrize("argument", ["--jamming.study.seeds=0", "--jamming.processes=0"])
+@pytest.mark.parametrize("argument", ["--jamming.plan.seeds=0", "--processes=0"])
 def test_a_number_out_of_range_leaves_no_run_folder(argument, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("good.yaml").write_text(yaml.safe_dump(GOOD))

@@ -11,12 +11,12 @@ from typing import Any
 from lightning_landscape.errors import require
 from lightning_landscape.observables.threshold import Threshold
 from lightning_landscape.studies.jamming.family import Family
-from lightning_landscape.studies.jamming.studies import Point, Round, Study
+from lightning_landscape.studies.jamming.plan import NetworkRound, Plan, Point
 
 __all__ = ["CriticalLoad", "CriticalWidth"]
 
 
-class CriticalLoad(Study):
+class CriticalLoad(Plan):
     """The transition P* of each family and width: the P at which half of the networks jam.
 
     Every round trains fresh networks on fresh patterns where they tell most about P*, and P* with
@@ -35,7 +35,7 @@ class CriticalLoad(Study):
         UsageError: a number is out of range.
     """
 
-    varied, asks_by = "P", "ratios"
+    varied, limited_by = "P", "ratios"
 
     def __init__(
         self,
@@ -67,12 +67,12 @@ class CriticalLoad(Study):
         """Return the N and the P that a point has where P/N is ``ratio``."""
         return point.N, ratio * point.N
 
-    def most(self) -> Iterator[tuple[Family, int]]:
+    def largest(self) -> Iterator[tuple[Family, int]]:
         """Yield the families with the largest P of each point."""
         for point, (_, high) in zip(self.points, self.ratios, strict=True):
             yield point.family, self._round(point, high, self.seed).samples
 
-    def next(self, runs: Sequence[dict[str, Any]]) -> Round | None:
+    def next(self, runs: Sequence[dict[str, Any]]) -> NetworkRound | None:
         """Return a round at the point that is known least."""
         done = Counter(run["point"] for run in runs)
         errors = {
@@ -87,9 +87,9 @@ class CriticalLoad(Study):
         ratio = self.threshold(point, runs).next_place(self.seeds)
         return self._round(point, ratio, self.seed + done[worst] // self.seeds)
 
-    def _round(self, point: Point, ratio: float, seed: int) -> Round:
+    def _round(self, point: Point, ratio: float, seed: int) -> NetworkRound:
         # the next even number, so that the labels are balanced
-        return Round(point, max(2, 2 * math.floor(ratio * point.N / 2 + 0.5)), seed)
+        return NetworkRound(point, max(2, 2 * math.floor(ratio * point.N / 2 + 0.5)), seed)
 
 
 class CriticalWidth(CriticalLoad):
@@ -113,7 +113,7 @@ class CriticalWidth(CriticalLoad):
     Source: Geiger et al. 2019, arXiv:1809.09349.
     """
 
-    varied, asks_by = "h", "samples"
+    varied, limited_by = "h", "samples"
 
     def __init__(
         self,
@@ -144,6 +144,6 @@ class CriticalWidth(CriticalLoad):
         P = self.samples[point.index]
         return P / ratio, P
 
-    def _round(self, point: Point, ratio: float, seed: int) -> Round:
+    def _round(self, point: Point, ratio: float, seed: int) -> NetworkRound:
         N, P = self.place(point, ratio)
-        return Round(replace(point, width=point.family.width_of(N)), round(P), seed)
+        return NetworkRound(replace(point, width=point.family.width_of(N)), round(P), seed)

@@ -14,7 +14,7 @@ from lightning_landscape.energies.networks import losses
 from lightning_landscape.energies.networks.network import NetworkEnergy
 from lightning_landscape.errors import require
 from lightning_landscape.observables.gaps import SATISFIED_BELOW, hinge_loss, satisfied
-from lightning_landscape.studies.jamming.checkpoint import RoundCheckpoint
+from lightning_landscape.studies.checkpoint import RoundCheckpoint
 
 __all__ = ["DataPerturbation", "gaps_of", "unsatisfied_patterns"]
 
@@ -91,7 +91,7 @@ class DataPerturbation:
             orders: patterns of each, shape (R, `patterns`).
             samples: P, how many of them it was trained on.
             most: the N_Delta above which it is jammed.
-            checkpoint: in which the networks are kept between changes.
+            checkpoint: in which the networks are kept, in a descent and after each.
 
         Returns:
             Of shape (R, K + 1), the control first: ``change_P``, ``change_loss``,
@@ -99,18 +99,18 @@ class DataPerturbation:
             was jammed, ``gap``, shape (R, P), nan beyond its patterns and where it never jammed.
         """
         seen = _Seen.of(energy, orders, samples)
-        if (state := checkpoint.load("changes")) is not None:
-            energy.load_configuration(state.pop("configuration"))
-            seen = _Seen(**state)
+        if (state := checkpoint.load("perturbation")) is not None:
+            energy.load_configuration(state["configuration"])
+            seen = _Seen(**state["seen"])
         while (k := len(seen.rows)) <= self.times:
             removed, added = (self.removed, self.added) if k else (0, 0)
             seen.first, seen.end = seen.first + removed, seen.end + added
             batch = orders[:, seen.first : seen.end]
-            minimize(energy, self.optimizer, self.steps, SATISFIED_BELOW, batch)
+            descent = checkpoint.stage("descent")
+            minimize(energy, self.optimizer, self.steps, SATISFIED_BELOW, batch, checkpoint=descent)
             seen.look(gaps_of(energy, batch), removed, added, most)
-            checkpoint.save(
-                "changes", lambda: vars(seen) | {"configuration": energy.configuration()}
-            )
+            state = {"configuration": energy.configuration().clone(), "seen": dict(vars(seen))}
+            checkpoint.end("perturbation", state, supersedes="descent")
         table = {name: torch.stack([row[name] for row in seen.rows], 1) for name in seen.rows[0]}
         return table | {"gap": seen.last}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -17,13 +16,14 @@ from lightning_landscape.energies.networks.losses import loss_named
 from lightning_landscape.energies.networks.network import NetworkEnergy
 from lightning_landscape.errors import UsageError, require
 from lightning_landscape.observables.gaps import JAMMED_ABOVE, SATISFIED_BELOW
-from lightning_landscape.studies.jamming.checkpoint import RoundCheckpoint
+from lightning_landscape.studies.checkpoint import RoundCheckpoint, Stage
 from lightning_landscape.studies.jamming.perturbation import (
     DataPerturbation,
     gaps_of,
     unsatisfied_patterns,
 )
-from lightning_landscape.studies.jamming.studies import Round
+from lightning_landscape.studies.jamming.plan import NetworkRound
+from lightning_landscape.studies.study import Result
 
 __all__ = ["Protocol", "train"]
 
@@ -36,7 +36,7 @@ class Protocol(NamedTuple):
         steps: the most steps.
         margin: kappa of the quadratic hinge.
         test_error: whether the test error is measured, at the end and on the way.
-        changes: of the data afterwards, if any.
+        perturbation: of the data afterwards, if any.
         device: where the networks are.
 
     Raises:
@@ -47,7 +47,7 @@ class Protocol(NamedTuple):
     steps: int
     margin: float = 1.0
     test_error: bool = False
-    changes: DataPerturbation | None = None
+    perturbation: DataPerturbation | None = None
     device: str = "cpu"
 
     def check(self) -> None:
@@ -57,38 +57,48 @@ class Protocol(NamedTuple):
 
 
 def train(
-    each: Round,
-    replicas: int,
     protocol: Protocol,
-    record: Path | None = None,
-    part: Tensor | None = None,
-) -> list[dict[str, Any]]:
-    """Train the networks of a round, or those whose indices are in ``part``; return their records.
+    seeds: int,
+    each: NetworkRound,
+    share: list[int] | None = None,
+    checkpoint: RoundCheckpoint | None = None,
+) -> list[Result]:
+    """Train networks of a round together, and return what is recorded of each.
 
     ``loss`` is the loss at the end, ``unsatisfied`` the number N_Delta of gaps above 1e-6, and 0
     where the network ``fits``: where its loss is below 1e-10. It is ``jammed`` if N_Delta > 0.1 N,
     as in the source: a small ReLU network may lose a pattern or two for good, when no neuron of a
-    layer responds to it, far below the transition. ``test_error`` is the share of wrong answers on
-    the held-out data at the end, and ``early_test_error`` the smallest on the way. What follows
-    `DataPerturbation` of the data comes after.
+    layer responds to it, far below the transition. ``test_error`` is the fraction of wrong answers
+    on the held-out data at the end, and ``early_test_error`` the smallest on the way. What follows
+    a `DataPerturbation` comes after.
 
-    What is trained together changes a network by rounding only. Once a minute the state is written
-    beside ``record``, if that is given, from which a round that was killed is continued.
+    Networks that are trained together influence each other by rounding only.
+
+    Args:
+        protocol: how they are trained.
+        seeds: R, the number of networks of a round.
+        each: the round.
+        share: the indices of those to train, 0 … R - 1; None trains all.
+        checkpoint: from which training is continued, and in which it is kept.
 
     Source: Geiger et al. 2019, arXiv:1809.09349.
     """
-    part = torch.arange(replicas) if part is None else part
-    point, changes, P = each.point, protocol.changes, each.samples
-    all_of_them = point.family.networks(point.width, replicas, each.seed, protocol.margin)
+    share = list(range(seeds)) if share is None else share
+    checkpoint = RoundCheckpoint(None, ()) if checkpoint is None else checkpoint
+    part, point, perturbation, P = (
+        torch.tensor(share),
+        each.point,
+        protocol.perturbation,
+        each.samples,
+    )
+    all_of_them = point.family.networks(point.width, seeds, each.seed, protocol.margin)
     energy = cast(NetworkEnergy, all_of_them.only(part)).to(protocol.device)
-    longest = changes.patterns(P) if changes else P
-    orders = point.family.patterns(longest, replicas, each.seed)[part].to(protocol.device)
-    key = (point.index, point.width, P, each.seed, part.tolist())
-    path = None if record is None else record.with_suffix(f".{int(part[0])}.round")
-    checkpoint = RoundCheckpoint(path, key)
-    columns = _trained(energy, orders[:, :P], protocol, JAMMED_ABOVE * point.N, checkpoint)
-    if changes is not None:
-        columns |= changes.follow(energy, orders, P, JAMMED_ABOVE * point.N, checkpoint)
+    longest = perturbation.patterns(P) if perturbation else P
+    orders = point.family.patterns(longest, seeds, each.seed)[part].to(protocol.device)
+    most = JAMMED_ABOVE * point.N
+    columns = _trained(energy, orders[:, :P], protocol, most, checkpoint)
+    if perturbation is not None:
+        columns |= perturbation.follow(energy, orders, P, most, checkpoint)
     place = {
         "point": point.index,
         "depth": point.family.depth,
@@ -100,7 +110,7 @@ def train(
     table = {name: values.tolist() for name, values in columns.items()}
     return [
         place | {"replica": r} | {name: table[name][k] for name in table}
-        for k, r in enumerate(part.tolist())
+        for k, r in enumerate(share)
     ]
 
 
@@ -126,7 +136,7 @@ def _trained(
         SATISFIED_BELOW,
         batch,
         watch,
-        _TrainingCheckpoint(checkpoint, watch),
+        _TrainingStage(checkpoint.stage("training"), watch),
     )
     rose = end.energies > start
     if rose.any():
@@ -145,7 +155,8 @@ def _trained(
     if watch is not None:
         last = 1 - energy.evaluate("test")["accuracy"].cpu()
         columns |= {"test_error": last, "early_test_error": torch.minimum(watch.best, last)}
-    checkpoint.end("trained", {"configuration": energy.configuration(), "columns": columns})
+    result = {"configuration": energy.configuration().clone(), "columns": columns}
+    checkpoint.end("trained", result, supersedes="training")
     return columns
 
 
@@ -163,18 +174,18 @@ class _EarlyStopping:
             self.best[rows] = torch.minimum(self.best[rows], error)
 
 
-class _TrainingCheckpoint:
-    """The checkpoint of the descent, with the smallest test errors so far."""
+class _TrainingStage:
+    """The state of the training, with the smallest test errors so far."""
 
-    def __init__(self, round_: RoundCheckpoint, watch: _EarlyStopping | None) -> None:
-        self._round, self._watch = round_, watch
+    def __init__(self, stage: Stage, watch: _EarlyStopping | None) -> None:
+        self._stage, self._watch = stage, watch
 
     def load(self) -> dict[str, Any] | None:
-        state: dict[str, Any] | None = self._round.load("training")
+        state = self._stage.load()
         if state is not None and self._watch is not None:
             self._watch.best = state["best"]
         return state
 
     def save(self, state: Callable[[], dict[str, Any]]) -> None:
         best = None if self._watch is None else self._watch.best
-        self._round.save("training", lambda: state() | {"best": best})
+        self._stage.save(lambda: state() | {"best": best})

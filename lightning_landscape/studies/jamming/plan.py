@@ -11,7 +11,7 @@ from typing import Any
 from lightning_landscape.errors import require
 from lightning_landscape.studies.jamming.family import Family
 
-__all__ = ["Point", "Round", "Scan", "Study"]
+__all__ = ["NetworkRound", "Plan", "Point", "Scan"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Round:
+class NetworkRound:
     """R networks to train together.
 
     Attributes:
@@ -48,9 +48,14 @@ class Round:
     samples: int
     seed: int
 
+    @property
+    def key(self) -> tuple[int, float, int, int]:
+        """What tells it from the other rounds of a study."""
+        return self.point.index, self.point.width, self.samples, self.seed
 
-class Study(ABC):
-    """Which rounds to do, as a function of the rounds that have been done: so it can be resumed.
+
+class Plan(ABC):
+    """Which networks to train next, as a function of those that have been trained.
 
     Args:
         families: the networks; each width of each family is a point.
@@ -64,14 +69,14 @@ class Study(ABC):
         self.points = [Point(k, family, width) for k, (family, width) in enumerate(pairs)]
         self.seeds = seeds
 
-    asks_by = "samples"  # what to lower where the data have not enough patterns
+    limited_by = "samples"  # what to lower where the data have not enough patterns
 
     @abstractmethod
-    def most(self) -> Iterator[tuple[Family, int]]:
+    def largest(self) -> Iterator[tuple[Family, int]]:
         """Yield families with the numbers of patterns that they may be asked for."""
 
     @abstractmethod
-    def next(self, runs: Sequence[dict[str, Any]]) -> Round | None:
+    def next(self, runs: Sequence[dict[str, Any]]) -> NetworkRound | None:
         """Return what to train after ``runs``, or None if they suffice.
 
         Args:
@@ -79,7 +84,7 @@ class Study(ABC):
         """
 
 
-class Scan(Study):
+class Scan(Plan):
     """All families and widths at all numbers of patterns.
 
     Network r has the same order of patterns and, at one width, the same initial weights at every
@@ -108,18 +113,18 @@ class Scan(Study):
         valid = len(samples) > 0 and all(map(math.isfinite, samples))
         require(valid, "samples", samples, "must hold at least one number, and finite ones")
         self.rounds = [
-            Round(point, round(P * point.N if per_weight else P), seed)
+            NetworkRound(point, round(P * point.N if per_weight else P), seed)
             for point in self.points
             for P in samples
         ]
         fewest = min(each.samples for each in self.rounds)
         require(fewest >= 2, "samples", samples, "must be at least 2 patterns")
 
-    def most(self) -> Iterator[tuple[Family, int]]:
+    def largest(self) -> Iterator[tuple[Family, int]]:
         """Yield the family and P of every round."""
         return ((each.point.family, each.samples) for each in self.rounds)
 
-    def next(self, runs: Sequence[dict[str, Any]]) -> Round | None:
+    def next(self, runs: Sequence[dict[str, Any]]) -> NetworkRound | None:
         """Return the first round of the grid that is missing."""
         done = len(runs) // self.seeds
         return self.rounds[done] if done < len(self.rounds) else None

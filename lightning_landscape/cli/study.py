@@ -1,0 +1,71 @@
+"""The verb study: a set of points and seeds computed round after round, from a configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+# imported so that their classes answer to their short names in a configuration
+import lightning_landscape.data
+import lightning_landscape.dynamics
+import lightning_landscape.energies
+import lightning_landscape.studies.finite_size
+import lightning_landscape.studies.jamming  # noqa: F401
+from lightning_landscape.cli.fit import LandscapeParser, quiet, with_packaged_config
+from lightning_landscape.cli.runs import claim
+from lightning_landscape.results import summary as results
+from lightning_landscape.studies import Experiment, Processes, Study
+
+__all__ = ["main", "run", "study_parser"]
+
+
+def main(args: list[str]) -> int:
+    """Carry out any study, or continue it, in a run folder; print its table."""
+    parser = study_parser("study", __doc__)
+    parser.add_argument("--study", type=Study, required=True, help="What to compute.")
+    return run(parser, "study", args[1:])
+
+
+def study_parser(verb: str, description: str | None) -> LandscapeParser:
+    """Return a parser with what every study has beside its own options."""
+    parser = LandscapeParser(
+        prog=f"python -m lightning_landscape {verb}", description=description, allow_abbrev=False
+    )
+    parser.add_argument("--config", action="config", help="A file with these options.")
+    parser.add_argument("--save_dir", type=str, default="logs", help="Where runs go.")
+    parser.add_argument(
+        "--experiment", type=str, default=verb, help="Folder of the run under save_dir."
+    )
+    parser.add_argument(
+        "--processes",
+        type=int | None,
+        default=None,
+        help="Among how many processes a round is shared out; one per core where not given.",
+    )
+    return parser
+
+
+def run(parser: LandscapeParser, key: str, args: list[str]) -> int:
+    """Carry out the study that is the option ``key``, in a run folder, and print its table."""
+    quiet()
+    config = parser.parse_args(with_packaged_config(args))
+    study: Study = parser.instantiate_classes(config)[key]
+    processes = study.default_processes if config.processes is None else config.processes
+    experiment = Experiment(study, Processes(processes))
+    folder = claim(Path(config.save_dir) / config.experiment, _resolved(parser, config))
+    record = folder.path / "probes" / f"{study.name}.nc"
+    text = (folder.path / "config.yaml").read_text()
+    experiment.run(record, {"config": text}, tell=lambda line: print(line, flush=True))
+    table = results.summarize(folder.path)
+    print(f"\n{table}\n")
+    folder.finish(table)
+    return 0
+
+
+def _resolved(parser: LandscapeParser, config: Any) -> str:
+    """Return the configuration as YAML, without the file it came from."""
+    resolved = yaml.safe_load(parser.dump(config))
+    resolved.pop("config", None)
+    return yaml.safe_dump(resolved, sort_keys=False)
