@@ -86,9 +86,9 @@ class CIFAR10(LabelledData):
     training samples mean 0 and variance 1, so that |x|^2 is about 3072.
 
     The folder holds the unpacked Python version: ``data_batch_1`` … ``data_batch_5`` and
-    ``test_batch``; torchvision keeps them in ``cifar-10-batches-py``. They are pickles, read without
-    executing any code in them. If the folder has none of them, the data are
-    downloaded from openml.org, once; see `MNIST`.
+    ``test_batch``; torchvision keeps them in ``cifar-10-batches-py``. They are pickles, read
+    without executing any code. If the folder has none of them, the data are downloaded once from
+    openml.org; see `MNIST`.
 
     Source: Krizhevsky 2009, "Learning multiple layers of features from tiny images".
 

@@ -1,1 +1,1 @@
-"""What is known exactly about glasses and random matrices: no simulation, no network."""
+"""Exact results for glasses, random matrices, jamming and thermal fluctuations."""

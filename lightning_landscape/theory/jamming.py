@@ -1,4 +1,4 @@
-"""Jamming where it is soluble: linear classifiers and the spherical perceptron; known exponents."""
+"""Solvable jamming: linear classifiers and the spherical perceptron; published exponents."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ __all__ = [
 
 
 class Exponents(NamedTuple):
-    """P(Delta) ~ Delta^theta above and |Delta|^-gamma below 0, at the transition.
+    """P(Delta) ~ Delta^theta for Delta > 0 and |Delta|^-gamma for Delta < 0, at the transition.
 
-    In the class of spheres they are tied together: gamma = 1 / (2 + theta).
+    In the universality class of spheres gamma = 1 / (2 + theta).
     """
 
     theta: float
@@ -46,7 +46,7 @@ NETWORKS = Exponents(0.3, 0.2, "Geiger 2019, N ~ 8000")
 
 
 def log_cover_probability(P: int, N: int) -> float:
-    """Return the logarithm of `cover_probability`, finite where that underflows.
+    """Return the logarithm of `cover_probability`, also where the latter underflows.
 
     >>> round(log_cover_probability(5000, 20), 6)
     -3342.590198
@@ -61,12 +61,13 @@ def log_cover_probability(P: int, N: int) -> float:
 
 
 def cover_probability(P: int, N: int) -> float:
-    """Return the probability that P random patterns in N dimensions can be fitted linearly.
+    """Return the probability that P random patterns in N dimensions are linearly separable.
 
-    2^(1-P) sum_{k<N} C(P-1, k), for patterns in general position with independent fair labels, or
-    with any labels where the law of the patterns is symmetric; the classifier is the sign of
-    w . x. It is 1/2 at P = 2 N and falls there from 1 to 0, over a range of P of order sqrt(N):
-    r_c = P/N = 2. For fair labels a bias counts as one more dimension.
+    2^(1-P) sum_{k<N} C(P-1, k), for patterns in general position with independent, equally likely
+    labels, or with any labels if the distribution of the patterns is symmetric; the classifier is
+    the sign of w . x. The probability falls from 1 to 0 around P = 2 N, where it is 1/2, over a
+    range of P of order sqrt(N): r_c = P/N = 2. For equally likely labels a bias counts as one more
+    dimension.
 
     Source: Cover 1965, IEEE Trans. Electron. Comput. EC-14, 326.
 
@@ -77,28 +78,28 @@ def cover_probability(P: int, N: int) -> float:
 
 
 def perceptron_capacity(margin: float) -> float:
-    """Return alpha_c = P/N up to which a spherical perceptron fits with the margin kappa >= 0.
+    """Return alpha_c = P/N, the capacity of a spherical perceptron with margin kappa >= 0.
 
     1/alpha_c = int_{-kappa}^inf Dt (t + kappa)^2 = (1 + kappa^2) Phi(kappa) + kappa phi(kappa),
-    for patterns y x . w / sqrt(N) >= kappa with normal x and |w|^2 = N; N to infinity. The problem
-    is convex, and the replica-symmetric result exact.
+    for patterns y x . w / sqrt(N) >= kappa with normal x and |w|^2 = N, for N to infinity. The
+    problem is convex, and the replica-symmetric result is exact.
 
     Raises:
-        UsageError: the margin is negative: there the problem is not convex and the formula only
-            a bound from above.
+        UsageError: the margin is negative, where the problem is not convex and the formula is
+            only an upper bound.
 
     Source: Gardner 1988, J. Phys. A 21, 257.
 
     >>> perceptron_capacity(0.0), round(perceptron_capacity(1.0), 6)
     (2.0, 0.519572)
     """
-    remedy = "the replica-symmetric formula is exact where the problem is convex only"
+    remedy = "the replica-symmetric formula is exact only where the problem is convex"
     require(0 <= margin < math.inf, "margin", margin, "must be finite and at least 0", remedy)
     return 1 / ((1 + margin**2) * float(ndtr(margin)) + margin * _normal_density(margin))
 
 
 def perceptron_margin(load: float) -> float:
-    """Return the largest margin with which a spherical perceptron fits P = load N patterns.
+    """Return the largest margin at which a spherical perceptron can fit P = load N patterns.
 
     The inverse of `perceptron_capacity`, for 0 < load <= 2.
 
@@ -111,9 +112,10 @@ def perceptron_margin(load: float) -> float:
 
 
 def perceptron_contacts(margin: float) -> float:
-    """Return how many patterns lie on the margin at capacity, per dimension: alpha_c Phi(kappa).
+    """Return the number of patterns on the margin at capacity, divided by N: alpha_c Phi(kappa).
 
-    1 without a margin (isostatic), less with one: the number of support vectors over N.
+    It is 1 for margin 0 (isostatic) and smaller for kappa > 0: the number of support vectors
+    over N.
 
     >>> perceptron_contacts(0.0), round(perceptron_contacts(1.0), 6)
     (1.0, 0.437139)
@@ -123,7 +125,7 @@ def perceptron_contacts(margin: float) -> float:
 
 @dataclass(frozen=True)
 class JammedPerceptron:
-    """The ground state of the spherical perceptron above its capacity; N to infinity.
+    """The ground state of the spherical perceptron above its capacity, for N to infinity.
 
     Attributes:
         load: alpha = P/N.
@@ -142,8 +144,9 @@ class JammedPerceptron:
     def gap_density(self, gap: ArrayLike) -> NDArray[np.float64]:
         """Return the density of the gaps Delta of all patterns, on both sides of 0.
 
-        The fields z are normal without the perceptron; it leaves what is satisfied where it is
-        and draws in the others, Delta = (1 - s) (kappa - z) for z < kappa.
+        For random weights the fields z are normal. In the ground state the satisfied fields are
+        unchanged, and the others are pulled towards the margin: Delta = (1 - s) (kappa - z) for
+        z < kappa.
         """
         gap = np.asarray(gap, dtype=float)
         scale = np.where(gap > 0, 1 - self.stiffness, 1.0)
@@ -154,17 +157,17 @@ def perceptron_jammed(load: float, margin: float) -> JammedPerceptron:
     """Return the ground state of E = sum max(0, kappa - z)^2 / 2 above capacity.
 
     With the response chi of a field, (chi / (1 + chi))^2 = alpha_c / alpha, and a field z < kappa
-    moves to (z + chi kappa) / (1 + chi). It is replica symmetric, and exact, as long as longer
-    weights would do better, int_{-inf}^kappa Dz (kappa - z)(z + chi kappa) >= 0: then the minimum
-    over the ball is on the sphere, and the problem convex.
+    moves to (z + chi kappa) / (1 + chi). The solution is replica symmetric and exact as long as
+    larger |w| would lower the energy, int_{-inf}^kappa Dz (kappa - z)(z + chi kappa) >= 0: then the
+    minimum over the ball |w|^2 <= N lies on the sphere, and the problem is convex.
 
     Args:
         load: alpha, above the capacity alpha_c(kappa).
         margin: kappa > 0.
 
     Raises:
-        UsageError: the load is not above the capacity, or so far above that the minimum on the
-            sphere is no longer that of a convex problem.
+        UsageError: the load is not above the capacity, or so far above it that the problem is no
+            longer convex.
 
     Source: derived here, as a continuation of Gardner 1988; compare Griniasty, Gutfreund 1991,
     J. Phys. A 24, 715.

@@ -1,4 +1,4 @@
-"""Spectra of random matrices of infinite and of finite size, and what they count."""
+"""Spectra of random matrices of infinite and finite size, and counts of stationary points."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TRACY_WIDOM_MEAN = -1.2065335745820  # of the GOE; Bornemann, 0804.2543, table 
 
 
 def semicircle_density(x: ArrayLike, radius: float, centre: float = 0.0) -> Array:
-    """Return the density 2 sqrt(r^2 - (x - c)^2) / (pi r^2), 0 outside; N to infinity.
+    """Return the density 2 sqrt(r^2 - (x - c)^2) / (pi r^2), 0 outside, for N to infinity.
 
     The Hessian of a spherical p-spin glass at a point with multiplier mu has r = 2 sqrt(f''(1)) and
     c = mu. A symmetric Gaussian matrix with off-diagonal variance v has r = 2 sqrt(v N).
@@ -48,7 +48,7 @@ def marchenko_pastur_density(x: ArrayLike, ratio: float, variance: float = 1.0) 
     """Return the density of the eigenvalues of X^T X / n for X of shape (n, d), ratio = d/n.
 
     sqrt((b - x)(x - a)) / (2 pi v ratio x) between the edges a and b, for entries of variance v.
-    For ratio > 1 it has mass 1/ratio; the rest are zero modes.
+    For ratio > 1 its integral is 1/ratio; the remaining eigenvalues are zero modes.
     """
     low, high = marchenko_pastur_edges(ratio, variance)
     x = np.asarray(x, dtype=float)
@@ -59,7 +59,8 @@ def marchenko_pastur_density(x: ArrayLike, ratio: float, variance: float = 1.0) 
 def goe_largest_eigenvalue(N: int, radius: float) -> float:
     """Return the mean largest eigenvalue r [1 - 1.2065/(2 N^(2/3))] of an N x N GOE matrix.
 
-    Two terms in N: the edge of the semicircle and the mean of the Tracy-Widom law.
+    The two leading terms in N: the edge of the semicircle and the mean of the Tracy-Widom
+    distribution.
 
     >>> round(goe_largest_eigenvalue(128, radius=12**0.5), 3)
     3.382
@@ -70,8 +71,8 @@ def goe_largest_eigenvalue(N: int, radius: float) -> float:
 def goe_density(x: ArrayLike, N: int, radius: float) -> Array:
     """Return the exact mean density of the eigenvalues of an N x N GOE matrix.
 
-    ``radius`` = sqrt(2 N) d, for variances d^2 on and d^2/2 off the diagonal, is that of the
-    semicircle that the density becomes for large N. Cost: O(N) per point.
+    ``radius`` = sqrt(2 N) d, for variances d^2 on and d^2/2 off the diagonal, is the radius of the
+    semicircle that the density approaches for large N. Cost: O(N) per point.
 
     Source: Mehta, Random Matrices, 3rd edition, eq. (7.2.32).
     """
@@ -81,7 +82,7 @@ def goe_density(x: ArrayLike, N: int, radius: float) -> Array:
 
 
 def _one_point(x: Array, N: int) -> Array:
-    """Return the density of N eigenvalues with the weight exp(-x^2/2): a sum of oscillators."""
+    """Return the density of N eigenvalues with weight exp(-x^2/2), from oscillator functions."""
     phi = [math.pi**-0.25 * np.exp(-(x**2) / 2)]
     phi.append(math.sqrt(2) * x * phi[0])
     # int sign(x - t) phi_j(t) dt / 2 and int phi_j(t) dt follow from the recursion of phi_j'
@@ -97,7 +98,7 @@ def _one_point(x: Array, N: int) -> Array:
 
 
 def mean_stationary_points(p: int, N: int) -> float:
-    """Return the mean number of stationary points of the pure spherical p-spin of N spins.
+    """Return the mean number of stationary points of the pure spherical p-spin glass of N spins.
 
     2 sqrt(2/p) (p-1)^(N/2) sum_k E exp(-(p-2) x_k^2 / (2 p)) over the N eigenvalues x_k of the GOE
     with the weight exp(-x^2/2): the Kac-Rice formula, for isotropic Gaussian couplings.

@@ -29,7 +29,7 @@ def test_cover_is_exact_to_thousands_of_patterns(P, N):
     assert cover_probability(P, N) == pytest.approx(float(exact), rel=1e-11)
 
 
-def test_half_of_the_problems_are_soluble_at_two_patterns_a_dimension():
+def test_half_of_the_problems_are_solvable_at_two_patterns_per_dimension():
     for N in (1, 5, 100, 3000):
         assert cover_probability(2 * N, N) == pytest.approx(0.5, abs=1e-9)
         assert cover_probability(N, N) == 1.0
@@ -43,7 +43,7 @@ def is_linearly_separable(z):
 
 
 @pytest.mark.parametrize("P, probability", [(36, 0.750), (40, 0.500), (44, 0.271)])
-def test_cover_counts_what_linear_programs_find(P, probability):
+def test_cover_agrees_with_linear_programs(P, probability):
     """Of 400 simulated classifiers in 20 dimensions, to 4 binomial standard errors."""
     rng, samples = np.random.default_rng(P), 400
     y = np.where(np.arange(P) % 2, 1, -1)[:, None]
@@ -64,7 +64,7 @@ def test_capacity_is_gardners_integral(margin):
 
 
 def largest_margin(z):
-    """The margin of the best w with |w|^2 = N, and how many patterns lie on it.
+    """The largest margin over |w|^2 = N, and the number of patterns on it.
 
     The shortest w with z w >= 1 by its dual, a non-negative least squares problem (Lawson and
     Hanson's least distance programming): the margin is sqrt(N) / |w| per unit of the patterns.
@@ -99,7 +99,7 @@ def test_capacity_and_contacts_of_the_perceptron(margin):
 
 
 @pytest.mark.parametrize("margin, factor", [(0.3, 1.05), (1.0, 1.5), (1.0, 4.0)])
-def test_the_gaps_of_the_jammed_perceptron_are_distributed_as_its_numbers_say(margin, factor):
+def test_moments_of_the_gap_density_of_the_jammed_perceptron(margin, factor):
     """The density of gaps is normalized, and has the energy and N_Delta as its moments."""
     state = perceptron_jammed(factor * perceptron_capacity(margin), margin)
     density = state.gap_density
@@ -110,7 +110,7 @@ def test_the_gaps_of_the_jammed_perceptron_are_distributed_as_its_numbers_say(ma
     assert state.load * energy == pytest.approx(state.energy, rel=1e-6)
 
 
-def test_the_jammed_perceptron_joins_on_to_the_capacity():
+def test_the_jammed_perceptron_is_continuous_at_capacity():
     capacity = perceptron_capacity(0.8)
     state = perceptron_jammed(capacity * (1 + 1e-9), 0.8)
     assert state.unsatisfied == pytest.approx(perceptron_contacts(0.8), rel=1e-6)
@@ -128,7 +128,7 @@ def test_a_negative_margin_is_refused_as_not_convex():
         perceptron_margin(2.1)
 
 
-def test_the_exponents_of_spheres_are_tied_together():
+def test_the_exponents_of_spheres_obey_their_relation():
     """By the stability of isostatic packings, gamma = 1 / (2 + theta); not so in networks."""
     assert 1 / (2 + SPHERES.theta) == pytest.approx(SPHERES.gamma, abs=1e-5)
     assert abs(1 / (2 + NETWORKS.theta) - NETWORKS.gamma) > 0.1

@@ -10,8 +10,8 @@ R(t+, t) = C(t, t) = 1,
     E(t)        = -int_0^t f'(C) R ds - beta_0 f(C(t,0))
 
 Sources: Cugliandolo and Kurchan, cond-mat/9303036; Barrat, Burioni and Mezard, cond-mat/9509142
-(equilibrium start). The integration in log(t) at fixed t'/t is ours; keeping two-time functions
-at fixed ratios is due to Lang, Sachdev and Diehl, 2504.06849.
+(equilibrium start). The integration in log(t) at fixed t'/t is our own; storing two-time
+functions at fixed ratios is due to Lang, Sachdev and Diehl, 2504.06849.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ def solve(
 
     Returns:
         The finer of the first two resolutions whose errors are within ``tolerance``. The error
-        estimate is a quarter of their difference: at order four, a step 1.5 times smaller leaves
-        a fifth of the error.
+        estimate is a quarter of their difference: at fourth order, a step 1.5 times smaller
+        reduces the error to a fifth.
 
     Raises:
-        UsageError: an argument outside its range.
+        UsageError: an argument is outside its range.
         ArithmeticError: the tolerance cannot be met.
 
-    Cost: 0.1 s to t = 40 and 5 s to t = 10^5 for 1e-4, once 2 s of compilation; 10 to 100 MB.
+    Cost: 0.1 s to t = 40 and 5 s to t = 10^5 for 1e-4, plus 2 s of compilation, once; 10 to 100 MB.
 
     >>> solution = solve({3: 0.5}, temperature=0.0, t_max=10.0)
     >>> round(float(solution.energy(10.0)), 4), solution.error < 1e-4
@@ -70,11 +70,11 @@ def solve(
     require(tolerance >= 1e-7, "tolerance", tolerance, "must be at least 1e-7")
     quench, coarse = Quench.of(mixture, temperature, start_temperature), None
     longest = _LONGEST / quench.rate
-    require(t_max <= longest, "t_max", t_max, f"must be at most {longest:.3g}, for lack of digits")
+    require(t_max <= longest, "t_max", t_max, f"must be at most {longest:.3g} (rounding)")
     for spacing, step in _LEVELS:
         try:
             slices = integrate(quench, t_max, spacing, step)
-        except ArithmeticError:  # too coarse for so long a time
+        except ArithmeticError:  # too coarse for this t_max
             continue
         fine = Solution(quench, slices)
         if coarse is not None:
@@ -83,7 +83,7 @@ def solve(
                 return fine
         coarse = fine
     raise ArithmeticError(
-        f"tolerance = {tolerance} at t_max = {t_max:g} is out of reach; ask for less of either"
+        f"tolerance = {tolerance} at t_max = {t_max:g} cannot be reached; raise it or lower t_max"
     )
 
 
@@ -144,7 +144,7 @@ class Solution:
         return base.astype(np.int64), lagrange(position - base, np.arange(POINTS, dtype=float))
 
     def _from_zero(self, value: Array, zero: float, t: Array) -> Array:
-        """Replace values before the first slice, where all functions are linear in the times."""
+        """Replace values before the first slice, where all functions are linear in time."""
         return value + (zero - value) * np.maximum(0.0, 1 - t / self._slices.times[1])
 
     def _one_time(self, values: Array, t: ArrayLike) -> Array:
@@ -163,7 +163,7 @@ class Solution:
 
 
 def _difference(coarse: Solution, fine: Solution) -> float:
-    """Return how far two solutions are apart on the nodes of the first."""
+    """Return the largest difference of two solutions on the nodes of the first."""
     slices, f = coarse._slices, coarse._quench.f
     t = slices.times
     C = fine.correlation(t[:, None], t[:, None] * slices.grid.theta)

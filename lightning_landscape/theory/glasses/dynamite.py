@@ -1,6 +1,6 @@
-"""Reads what DYNAMITE wrote (github.com/DMFT-evolution/DYNAMITE) and converts it to our units.
+"""Reads output of DYNAMITE (github.com/DMFT-evolution/DYNAMITE) and converts it to our units.
 
-A run leaves in its directory, among others, ``params.txt`` (``key = value``), ``correlation.txt``
+The directory of a run contains, among others, ``params.txt`` (``key = value``), ``correlation.txt``
 (t, E, C(t, 0)) and, when it ends, ``QK_compressed``, ``QR_compressed`` (two 64-bit sizes, then C
 and R as doubles, row by row) with ``t1_compressed.txt`` (the times of the rows).
 """
@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class DynamiteModel:
-    """What was solved: arguments of `cugliandolo_kurchan.solve`, in our units."""
+    """The model that was solved: arguments of `cugliandolo_kurchan.solve`, in our units."""
 
     mixture: Mixture
     temperature: float
@@ -56,8 +56,8 @@ class DynamiteSurface:
 def read_series(directory: str | Path) -> DynamiteSeries:
     """Read the energy and C(t, 0) of a run.
 
-    For a finite start temperature T_0 DYNAMITE (2025) writes -f'(C(t,0))/T_0 for the energy of the
-    start instead of -f(C(t,0))/T_0; this is put right here.
+    For a finite start temperature T_0 DYNAMITE (2025) writes -f'(C(t,0))/T_0 instead of
+    -f(C(t,0))/T_0 for the contribution of the start to the energy; this is corrected here.
 
     Raises:
         UsageError: a file is missing.
@@ -88,7 +88,7 @@ def _model(directory: str | Path) -> DynamiteModel:
     return DynamiteModel(
         DYNAMITE.mixture({p: a for p, a in shares.items() if a > 0}),
         DYNAMITE.energy(float(found["Gamma"])),
-        DYNAMITE.energy(start) if start < 1e49 else math.inf,  # it writes 1e50 for infinity
+        DYNAMITE.energy(start) if start < 1e49 else math.inf,  # 1e50 stands for infinity
     )
 
 
@@ -99,5 +99,5 @@ def _matrix(path: Path) -> Array:
 
 def _file(directory: str | Path, name: str) -> Path:
     path = Path(directory) / name
-    require(path.is_file(), "directory", directory, f"has no {name}", "give a run of DYNAMITE")
+    require(path.is_file(), "directory", directory, f"has no {name}", "give a DYNAMITE run")
     return path

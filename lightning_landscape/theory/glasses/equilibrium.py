@@ -1,4 +1,4 @@
-"""The equilibrium dynamics of a spherical glass: one function of one time (mode coupling)."""
+"""Equilibrium dynamics of a spherical glass: the mode-coupling equation for C(t)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def equilibrium_correlation(
     """Return C(t) = C(t' + t, t') in equilibrium at T >= T_K.
 
     dC/dt = -T C - (1/T) int_0^t f'(C(t - s)) C'(s) ds with C(0) = 1. The response is
-    R(t) = -C'(t)/T. For T_K <= T < T_d the correlation ends on a plateau.
+    R(t) = -C'(t)/T. For T_K <= T < T_d the correlation does not decay below a plateau.
 
     Args:
         mixture: {p: a_p}.
@@ -33,7 +33,7 @@ def equilibrium_correlation(
     Returns:
         C at ``times``, same shape, to about 1e-6.
 
-    Cost: O(n) per step, n^2/2 in all with n = 100 to 200 x the last time: 1 s to t = 100.
+    Cost: O(n) per step, n^2/2 in total, with n = 100 to 200 times the last time: 1 s to t = 100.
 
     Raises:
         UsageError: T < T_K, or a negative time.

@@ -1,14 +1,15 @@
 """Integration of the Cugliandolo-Kurchan equations in the logarithm of time.
 
-At fixed theta = t'/t everything varies on the scale of log(t), even where C and R at fixed t' vary
-in microscopic times. With lambda = log(t),
+At fixed theta = t'/t all functions vary on the scale of log(t), even where C and R at fixed t' vary
+on microscopic times. With lambda = log(t),
 
     dC/dlambda - theta dC/dtheta = t (memory - mu C),
 
-and likewise R: an advection from the diagonal theta = 1, solved implicitly, fourth order in
-lambda and spectrally in theta, by one Newton iteration for all of a slice, mu included. A decade
-of time costs a fixed number of slices, where a uniform grid needs ten times the steps. The aging
-state is marginal: an error delta of the memory acts as t delta, so late times need finer ratios.
+and likewise for R. This is an advection from the diagonal theta = 1; it is solved implicitly, to
+fourth order in lambda and spectrally in theta, with one Newton iteration for a whole slice,
+including mu. Every decade of time costs the same number of slices, whereas on a uniform grid it
+costs ten times as many steps as the decade before. The aging state is marginal: an error delta of
+the memory acts as t delta, so that late times need finer ratios.
 """
 
 from __future__ import annotations
@@ -50,10 +51,10 @@ class Slices:
 def integrate(quench: Quench, t_max: float, spacing: float, step: float) -> Slices:
     """Integrate to ``t_max``; ``spacing`` (of the ratios' nodes) and ``step`` set the accuracy.
 
-    Cost: O(L^3) per slice; there are log(t_max)/step slices of L = O(log(t_max)/spacing) nodes.
+    Cost: O(L^3) per slice, for log(t_max)/step slices of L = O(log(t_max)/spacing) nodes.
 
     Raises:
-        ArithmeticError: the ratios are too coarse for so long a time.
+        ArithmeticError: the ratios are too coarse for this t_max.
     """
     first = min(5e-3 / quench.rate, t_max)  # short_times has a relative error of 1e-7 there
     steps = math.ceil(math.log(t_max / first) / step)
@@ -71,7 +72,7 @@ def integrate(quench: Quench, t_max: float, spacing: float, step: float) -> Slic
 
 
 class _Implicit:
-    """Newton's method for one slice after the other."""
+    """Newton's method, slice by slice."""
 
     def __init__(self, quench: Quench, slices: Slices) -> None:
         self.quench, self.slices = quench, slices
@@ -81,7 +82,7 @@ class _Implicit:
         self.transport -= slices.grid.theta[:, None] * slices.grid.derivative
 
     def advance(self, n: int) -> None:
-        """Solve slice n, in place, from the slices before."""
+        """Solve slice n, in place, from the previous slices."""
         inner = len(self.slices.grid.theta) - 1  # all nodes but the diagonal, where C = R = 1
         for values in (self.slices.C, self.slices.R):
             values[n, :inner] = (_FORWARD @ values[n - 5 : n][::-1])[:inner]
@@ -96,7 +97,7 @@ class _Implicit:
             # the next change is of the order of t times the square of this one
             if (1 + t * self.quench.rate) * np.abs(change).max() ** 2 < 1e-12:
                 return
-        raise ArithmeticError(f"no solution at t = {t:.6g}: the spacing of ratios is too coarse")
+        raise ArithmeticError(f"no solution at t = {t:.6g}: the ratios are too coarse")
 
     def _system(self, n: int) -> tuple[Array, Array]:
         """Return the residual (2 L) of slice n and its derivative (2 L, 2 L)."""

@@ -1,8 +1,8 @@
-"""The memory integrals of the Cugliandolo-Kurchan equations on slices of geometric times.
+"""The memory integrals of the Cugliandolo-Kurchan equations on geometrically spaced time slices.
 
 A slice n holds C(t_n, theta_j t_n) and R(t_n, theta_j t_n) on the nodes of a `RatioGrid`; t_n grows
-by the factor e^step from slice to slice, except that slice 0 is t = 0. Every stencil depends on
-ratios of times only, so one set serves all slices.
+by the factor e^step from slice to slice, except that slice 0 is t = 0. Every stencil depends only
+on ratios of times, so that one set serves all slices.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def gather(
 
 
 class Operators(NamedTuple):
-    """Matrices (L, L) on one slice; a kernel is the vector of its values on the nodes.
+    """Matrices (L, L) on one slice; a kernel is represented by its values on the nodes.
 
     With Sigma = f''(C) R and D = f'(C) on the slice t the integrals at the nodes are
 
@@ -94,7 +94,7 @@ class Memory:
         self._time_between = time_stencil(late, step)
         self._offset, self._time_weights = time_stencil(grid.theta, step)
         self._before_weights, self._between_weights = theta * grid.weights, rest * grid.weights
-        # the weight of slice n itself, of which these values of the past are a function
+        # the weight of slice n itself in these interpolated past values
         self.own = np.where(self._offset == 1 - POINTS, self._time_weights[:, -1], 0.0)
         offset, weights = self._time_between
         self._own_between = np.where(offset == 1 - POINTS, weights[..., -1], 0.0)
@@ -110,11 +110,11 @@ class Memory:
     def operators(
         self, t: float, n: int, C: Array, R: Array, sigma: Array, noise: Array
     ) -> Operators:
-        """Return the operators of slice n, of which the rows n of ``C`` and ``R`` are the guess.
+        """Return the operators of slice n; rows n of ``C`` and ``R`` hold the current guess.
 
         Args:
             t: the time of the slice.
-            n: its number.
+            n: the index of the slice.
             C: all slices of the correlation, shape (n + 1 or more, L).
             R: all slices of the response.
             sigma: f''(C) R on slice n, shape (L,).

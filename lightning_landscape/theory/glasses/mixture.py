@@ -1,4 +1,4 @@
-"""The covariance of a spherical glass, f(q) = sum_p a_p q^p: the one place that evaluates it."""
+"""The covariance of a spherical glass, f(q) = sum_p a_p q^p, and its derivatives."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Mixture(Mapping[int, float]):
     """The covariance f(q) = sum_p a_p q^p of a spherical glass, as a function and as {p: a_p}.
 
     Args:
-        coefficients: the a_p > 0 by p >= 2; {3: 0.5} is the pure 3-spin.
+        coefficients: {p: a_p} with integers p >= 2 and a_p > 0; {3: 0.5} is the pure 3-spin.
 
     Raises:
-        UsageError: no term, a p that is not an integer >= 2, or an a_p that is not > 0.
+        UsageError: there is no term, a p is not an integer >= 2, or an a_p is not positive.
 
     >>> f = Mixture({3: 0.5})
     >>> [float(f(1.0, derivative=k)) for k in range(3)]
@@ -59,8 +59,8 @@ class Mixture(Mapping[int, float]):
 
     @property
     def p(self) -> int:
-        """The p of a pure model; a mixture has none and raises `UsageError`."""
-        require(len(self) == 1, "mixture", self, "this is known for pure models only")
+        """The p of a pure model; raises `UsageError` for a mixture of several."""
+        require(len(self) == 1, "mixture", self, "this is known only for pure models")
         return next(iter(self))
 
     def __getitem__(self, p: int) -> float:
@@ -77,7 +77,7 @@ class Mixture(Mapping[int, float]):
 
 
 def mixture_to_json(mixture: Mapping[int, float]) -> str:
-    """Return {p: a_p} as JSON, for attributes of files.
+    """Return {p: a_p} as JSON, for file attributes.
 
     >>> mixture_to_json({3: 0.5})
     '{"3": 0.5}'
@@ -86,7 +86,7 @@ def mixture_to_json(mixture: Mapping[int, float]) -> str:
 
 
 def mixture_from_json(text: str) -> Mixture:
-    """Read what `mixture_to_json` wrote.
+    """Return the mixture that `mixture_to_json` encoded.
 
     >>> mixture_from_json('{"3": 0.5}')
     Mixture({3: 0.5})

@@ -1,4 +1,4 @@
-"""The spherical p-spin glass: its covariance f and everything that is known in closed form.
+"""The spherical p-spin glass: its covariance f and its closed-form results.
 
 Conventions: |s|^2 = N, <H(s) H(s')> = N f(q) with q = s.s'/N and f(q) = sum_p a_p q^p; the pure
 model is f(q) = q^p / 2. Energies are per spin, J = k_B = 1, ds/dt = -dH/ds - mu s + noise.
@@ -40,7 +40,7 @@ __all__ = [
 
 
 class Transition(NamedTuple):
-    """A temperature and the overlap q of two equilibrium configurations of one state there."""
+    """A transition temperature and the overlap q of two equilibrium configurations in one state."""
 
     temperature: float
     overlap: float
@@ -58,8 +58,8 @@ class AgingState(NamedTuple):
 def dynamical_transition(mixture: Mapping[int, float]) -> Transition:
     """Return T_d (mode coupling), below which a quench never equilibrates, and the plateau q_d.
 
-    T_d^2 = max_q f'(q)(1-q)/q; for a pure model q_d = (p-2)/(p-1). A mixture whose 2-spin part
-    makes the transition continuous has q_d = 0.
+    T_d^2 = max_q f'(q)(1-q)/q; for a pure model q_d = (p-2)/(p-1). For a mixture whose 2-spin
+    part makes the transition continuous, q_d = 0.
 
     >>> round(dynamical_transition({3: 0.5}).temperature, 6)
     0.612372
@@ -72,10 +72,10 @@ def dynamical_transition(mixture: Mapping[int, float]) -> Transition:
 
 
 def static_transition(mixture: Mapping[int, float]) -> Transition:
-    """Return T_K, below which the paramagnet f(1)/T is not the equilibrium, and q_K.
+    """Return T_K, below which the paramagnet is no longer the equilibrium state, and q_K.
 
-    T_K^2 = max_q f(q) / [-ln(1-q) - q]; there the complexity of the equilibrium states vanishes,
-    or, with a strong 2-spin part, q_K = 0 and the transition is continuous.
+    T_K^2 = max_q f(q) / [-ln(1-q) - q]. At T_K the complexity of the equilibrium states vanishes;
+    with a strong 2-spin part the transition is continuous instead, and q_K = 0.
 
     >>> round(static_transition({3: 0.5}).temperature, 6)
     0.586054
@@ -101,10 +101,10 @@ def equilibrium_energy(mixture: Mapping[int, float], temperature: float) -> floa
 
 
 def threshold_energy(mixture: Mapping[int, float]) -> float:
-    """Return E_th, where minima become marginal and where a quench from high T to 0 ends.
+    """Return E_th, where minima become marginal and where a quench from infinite T to 0 ends.
 
-    E_th = [f'(f - f') - f''f] / (f' sqrt(f'')) at q = 1; pure: -sqrt(2(p-1)/p). A quench of a
-    mixture ends slightly elsewhere (1903.01421).
+    E_th = [f'(f - f') - f''f] / (f' sqrt(f'')) at q = 1; pure: -sqrt(2(p-1)/p). In a mixture
+    a quench ends at a slightly different energy (1903.01421).
 
     >>> round(threshold_energy({3: 0.5}), 6)
     -1.154701
@@ -114,21 +114,21 @@ def threshold_energy(mixture: Mapping[int, float]) -> float:
 
 
 def threshold_multiplier(mixture: Mapping[int, float]) -> float:
-    """Return mu_th = 2 sqrt(f''(1)), the multiplier at which the Hessian's lower edge is 0."""
+    """Return mu_th = 2 sqrt(f''(1)), the multiplier at which the lower edge of the Hessian is 0."""
     return 2 * math.sqrt(Mixture(mixture)(1.0, 2))
 
 
 def hessian_edges(mixture: Mapping[int, float], multiplier: float) -> tuple[float, float]:
     """Return the edges of the Hessian's semicircle at a point with the multiplier mu.
 
-    mu -+ 2 sqrt(f''(1)); at a stationary point of a pure model mu = -p e, at random points 0.
+    mu -+ 2 sqrt(f''(1)); mu = -p e at a stationary point of a pure model, 0 at a random point.
     """
     radius = threshold_multiplier(mixture)
     return multiplier - radius, multiplier + radius
 
 
 def ground_state_energy(mixture: Mapping[int, float]) -> float:
-    """Return E_gs with one step of replica symmetry breaking (exact for pure models).
+    """Return E_gs with one-step replica symmetry breaking (exact for pure models).
 
     -2 E_gs = min over c, y of c f'(1) + y f(1) + ln(1 + y/c)/y. With z = y/c this is
     f/f' = [(1+z) ln(1+z) - z]/z^2 and c = 1/sqrt(f'(1+z)).
@@ -171,7 +171,7 @@ def aging_state(mixture: Mapping[int, float], temperature: float) -> AgingState:
 
     f''(q)(1-q)^2 = T^2 (largest root), X = [q f''(q)/f'(q) - 1](1-q)/q and
     E = -[f(1) - f(q) + X f(q)]/T; for a pure model X = (p-2)(1-q)/q. At T = 0 the limits: q = 1,
-    X = 0 and E = E_th. Mixtures: if the aging has one time sector, as in the pure model.
+    X = 0 and E = E_th. For a mixture this assumes a single aging time sector, as in the pure model.
 
     Raises:
         UsageError: T < 0, T >= T_d, or a continuous transition (a strong 2-spin part).

@@ -1,4 +1,4 @@
-"""A quench of a spherical glass: the model, its two temperatures and what follows from C and R."""
+"""A quench of a spherical glass: the model, its two temperatures, and functionals of C and R."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Quench:
     """Covariance f, temperature T after t = 0 and inverse temperature beta of the start.
 
     Below, C and R are rows (..., L) at one time t and L waiting times, the first of which is 0,
-    and ``weights`` (L,) are those of the integral over the waiting times.
+    and ``weights`` (L,) are the quadrature weights of the integral over the waiting times.
 
     Attributes:
         f: the covariance.
@@ -49,7 +49,7 @@ class Quench:
 
     @property
     def rate(self) -> float:
-        """The microscopic rate: mu at t = 0 and mu in the aging state, added."""
+        """The microscopic rate: mu at t = 0 plus mu in the aging state."""
         f1, f2 = float(self.f(1.0, 1)), float(self.f(1.0, 2))
         return self.temperature + self.beta * f1 + 2 * math.sqrt(f2)
 

@@ -1,8 +1,8 @@
-"""The ratios theta = t'/t at which two-time functions are kept: dense at both ends of [0, 1].
+"""The ratios theta = t'/t at which two-time functions are stored: dense at both ends of [0, 1].
 
-At a late time t a glass has structure at every scale of t - t' and of t', from the microscopic time
-to t itself. With theta = (tanh x + tanh X) / (2 tanh X) the nodes are, in between, uniform in
-log(theta) and in log(1 - theta), and uniform in theta and in 1 - theta at the very ends.
+At a late time t a glass has structure at every scale of t - t' and of t', from the microscopic
+time to t itself. Nodes uniform in x, with theta = (tanh x + tanh X) / (2 tanh X), are uniform in
+log(theta) and log(1 - theta), except close to the ends, where they are uniform in theta.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Integers = NDArray[np.int64]
 
 
 def lagrange(position: Array, nodes: Array) -> Array:
-    """Return the values at ``position`` (...) of the polynomials of the ``nodes`` (k): (..., k).
+    """Return the Lagrange polynomials of the ``nodes`` (k,) at ``position`` (...): shape (..., k).
 
     >>> lagrange(np.array(0.5), np.array([0.0, 1.0]))
     array([0.5, 0.5])
@@ -35,11 +35,11 @@ def lagrange(position: Array, nodes: Array) -> Array:
 
 
 class Stencil(NamedTuple):
-    """Interpolation from the L nodes to any set of points: consecutive nodes and their weights.
+    """Interpolation from the L nodes to a set of points: consecutive nodes and their weights.
 
     Attributes:
         first: the first node of each point, shape (J, Q).
-        weights: the weights of it and of its followers, shape (J, Q, k).
+        weights: the weights of this node and the following ones, shape (J, Q, k).
     """
 
     first: Integers
@@ -77,14 +77,14 @@ def _scatter(factors: Array, first: Integers, weights: Array, size: int) -> Arra
 class RatioGrid:
     """Nodes in panels of equal width in x, each with the Radau points of a polynomial in x.
 
-    Information flows from the diagonal theta = 1 to smaller theta. The panels collocate as the
-    Radau IIA methods do, which makes the derivative below stable at any order: all eigenvalues
-    of its block without the node theta = 1 have a negative real part.
+    Information flows from the diagonal theta = 1 to smaller theta. The panels use the collocation
+    points of the Radau IIA methods, which makes the derivative below stable at any order: all
+    eigenvalues of its block without the node theta = 1 have a negative real part.
 
     Args:
         smallest: the distance from both ends below which functions are smooth in theta.
         spacing: the mean distance of nodes in x; two units are a factor e^2 in theta or 1 - theta.
-        degree: the nodes of a panel, one less than the points of its polynomial.
+        degree: nodes per panel, one less than the number of points of its polynomial.
 
     Attributes:
         theta: the nodes, increasing from 0 to 1, shape (L,).
@@ -99,7 +99,7 @@ class RatioGrid:
         panels = math.ceil(2 * self._X / (degree * spacing))
         self._width = 2 * self._X / panels
         self._gap = 2 / (math.exp(2 * self._X) + 1)  # 1 - tanh X
-        # the flow enters a panel at +1 and leaves it at -1, the end that belongs to its nodes
+        # the flow enters a panel at +1 and leaves it at -1, which is one of its nodes
         self._points = np.concatenate([[-1.0], roots_jacobi(degree - 1, 0, 1)[0], [1.0]])
         starts = -self._X + self._width * np.arange(panels)
         inner = starts[:, None] + self._width * (self._points[:-1] + 1) / 2

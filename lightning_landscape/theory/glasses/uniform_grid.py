@@ -1,8 +1,8 @@
-"""The Cugliandolo-Kurchan equations on a uniform grid: slow, simple, and the reference of `solve`.
+"""The Cugliandolo-Kurchan equations on a uniform grid: slow and simple, a reference for `solve`.
 
-A uniform grid is wrong in a systematic way: with ten steps per unit of time the energy of the
-3-spin at t = 60 is off by 4e-3 (and below the threshold with another rule of the same order).
-Only the Richardson limit of three grids is returned, of the two-time functions too.
+A uniform grid has a systematic error: with ten steps per unit of time the energy of the 3-spin at
+t = 60 is off by 4e-3 (and below the threshold with another rule of the same order). Only the
+Richardson extrapolation from three grids is returned, also for the two-time functions.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class UniformSolution:
         multiplier: mu(t_i).
         correlation: C(t_i, t_j), shape (n, n), symmetric.
         response: R(t_i, t_j), 0 above the diagonal.
-        error: the largest last correction of the extrapolation in C and E.
+        error: the largest correction, in C and E, of the last extrapolation step.
     """
 
     times: Array
@@ -58,12 +58,12 @@ def solve_uniform(
         temperature: T >= 0 after t = 0.
         t_max: the last time.
         start_temperature: T_0 of an equilibrium start; infinity for a random one.
-        steps: of the coarsest grid, on which the result is given.
+        steps: number of steps of the coarsest grid, on which the result is returned.
 
     Cost: 150 x steps^3 multiplications and additions, 256 x steps^2 bytes; 2 s for 300 steps.
 
     Raises:
-        UsageError: an argument outside its range.
+        UsageError: an argument is outside its range.
 
     >>> round(float(solve_uniform({3: 0.5}, 0.0, t_max=2.0, steps=20).energy[-1]), 4)
     -0.9262
@@ -79,7 +79,7 @@ def solve_uniform(
 
 
 def _extrapolate(coarse: list[Array], fine: list[Array], order: int) -> list[Array]:
-    """Remove the error of ``order`` from results with steps of ratio 2."""
+    """Remove the leading error, of this order, from results whose steps differ by a factor 2."""
     return [b + (b - a) / (2**order - 1) for a, b in zip(coarse, fine, strict=True)]
 
 
@@ -117,7 +117,7 @@ class _March:
         sigma, noise = f(c, 2) * r, f(c, 1)
         memory = C @ (weights * sigma) + R @ (weights * noise) + beta * noise[0] * C[:, 0]
         response = (weights * sigma) @ R
-        # the integrals end on the diagonal of R, where they have half a step
+        # the integrals end on the diagonal of R, which has half the weight
         memory[:-1] -= self.h / 2 * noise[:-1]
         response[1:] -= self.h / 2 * sigma[1:]
         return np.stack([memory - mu * c, response - mu * r])

@@ -1,8 +1,9 @@
-"""The units of other codes: one number, the covariance of their energy in units of ours.
+"""Conversion from the units of other codes, given the covariance of their energy in our units.
 
-Ours is <H(s) H(s')> = N f(q) with f(1) = 1/2 for a pure model, |s|^2 = N and ds/dt = -dH/ds + ….
-A code whose covariance is k times that has energies, temperatures and multipliers sqrt(k) times
-ours and times 1/sqrt(k) times ours; C and R are the same functions at corresponding times.
+Our convention is <H(s) H(s')> = N f(q) with f(1) = 1/2 for a pure model, |s|^2 = N and
+ds/dt = -dH/ds + ….
+In a code with k times this covariance, energies, temperatures and multipliers are larger by
+sqrt(k) and times are smaller by sqrt(k); C and R are the same functions at corresponding times.
 
 | code                         | convention                              | k     |
 |------------------------------|-----------------------------------------|-------|
@@ -11,7 +12,7 @@ ours and times 1/sqrt(k) times ours; C and R are the same functions at correspon
 | its example                  | the same with Var J = p!                | 2     |
 | Kim-Latz                     | H in units of T, times in units of 1/T  | 1/T^2 |
 
-Sums over distinct indices (pele) have this covariance up to corrections of order 1/N.
+For sums over distinct indices (pele) the covariance is correct up to terms of order 1/N.
 
 >>> round(DYNAMITE.energy(-1.632993), 4)  # its threshold energy for p = 3
 -1.1547
@@ -36,7 +37,7 @@ Number = TypeVar("Number", float, NDArray[np.float64])
 
 @dataclass(frozen=True)
 class Units:
-    """Converts another code's numbers, given as arguments, to ours.
+    """Converts the numbers of another code to our units.
 
     Attributes:
         covariance: k, the covariance of its energy in units of ours.

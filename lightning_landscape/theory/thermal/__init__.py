@@ -1,1 +1,1 @@
-"""Valleys at temperature T: harmonic, quadratic, and between exponential walls."""
+"""Energy fluctuations at temperature T in quadratic valleys and between exponential walls."""

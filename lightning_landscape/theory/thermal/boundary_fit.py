@@ -1,4 +1,4 @@
-"""The boundary model that goes through measured fluctuations: how many walls, and how far."""
+"""Fit of the exponential-wall model to measured energy fluctuations."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def fit_walls(
     r"""Return the `ExponentialWalls` closest to 2 <U>/T and 2 Var U/T^2 at K temperatures.
 
     Least squares, weighted by the errors, in ln M and ln u, where u = eps e^(-kappa L) is the
-    lowest energy of a wall: U at one temperature knows no other combination of L and eps, which
-    are returned with eps = 1. Both sets are 2 M a(u/T) up to terms of order z: M and u are told
-    apart by how slowly they fall with T, so that at least a decade of temperatures is needed.
-    Where the numbers rise with T, or fall like a power of it, no walls are closest: the fit runs
-    off to the limits of what is searched, and None is returned.
+    lowest energy of a wall. L and eps enter only through u, and are returned with eps = 1. Both
+    data sets are 2 M a(u/T) up to terms of order z = u/T: M and u can be distinguished only by how
+    slowly the data fall with T, which takes at least a decade of temperatures. If the data rise
+    with T, or fall as a power of T, walls do not describe them: the fit ends at the boundary of
+    the search region, and None is returned.
 
     Args:
         temperature: T > 0, shape (K,), K >= 2.

@@ -1,8 +1,8 @@
 r"""Overdamped Langevin steps in a quadratic valley: exact at any step size.
 
 Along an eigenvector of curvature lambda a step of Euler and Maruyama is the autoregression
-x <- (1 - lr lambda) x + sqrt(2 lr T) xi. Its stationary law is Gaussian, so everything about the
-energy U = sum_i lambda_i x_i^2/2 is known, with the error that the step size makes.
+x <- (1 - lr lambda) x + sqrt(2 lr T) xi. Its stationary distribution is Gaussian, so that the
+statistics of the energy U = sum_i lambda_i x_i^2/2 are known, including the error of the step size.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def variance(curvature: ArrayLike, temperature: float, lr: float) -> Array:
         lr: the step size.
 
     Raises:
-        UsageError: the steps are unstable, or the direction is flat and never stationary.
+        UsageError: the step is unstable, or the direction is flat and has no stationary state.
 
     >>> float(variance(2.0, temperature=0.1, lr=0.3))  # T / lambda = 0.05 in continuous time
     0.0714285...
@@ -48,7 +48,7 @@ def variance(curvature: ArrayLike, temperature: float, lr: float) -> Array:
 def energy_cumulant(order: int, curvature: ArrayLike, temperature: float, lr: float) -> float:
     r"""Return the cumulant of U, :math:`\frac{(k-1)!}{2} \sum_i (\lambda_i Var x_i)^k`.
 
-    For lr -> 0 that of a Gamma law, (n/2) (k - 1)! T^k. Arguments as for `variance`.
+    For lr -> 0 it is that of a Gamma distribution, (n/2) (k - 1)! T^k. Arguments as for `variance`.
 
     >>> energy_cumulant(1, [1.0, 1.0], temperature=1.0, lr=0.5)
     1.33333...
@@ -60,7 +60,7 @@ def energy_cumulant(order: int, curvature: ArrayLike, temperature: float, lr: fl
 def energy_spectrum(
     frequencies: ArrayLike, curvature: ArrayLike, temperature: float, lr: float
 ) -> Array:
-    r"""Return the one-sided power spectral density of U at ``frequencies`` (cycles a time unit).
+    r"""Return the one-sided power spectral density of U at ``frequencies`` (cycles per time unit).
 
     The covariance of U is :math:`\frac12 \sum_i (\lambda_i Var x_i)^2 (1-lr\lambda_i)^{2n}` after
     n steps: a sum of the spectra of autoregressions, Lorentzians of width 2 lambda_i for lr -> 0.
@@ -80,7 +80,7 @@ def energy_spectrum(
 def mean_square_displacement(
     times: ArrayLike, curvature: float, temperature: float, lr: float
 ) -> Array:
-    """Return <[x(t) - x(0)]^2> in the stationary state, or on a flat direction.
+    """Return <[x(t) - x(0)]^2> in the stationary state, or along a flat direction.
 
     2 Var x [1 - (1 - lr lambda)^(t/lr)], which saturates at 2 T/lambda for small lr; 2 T t where
     lambda = 0.

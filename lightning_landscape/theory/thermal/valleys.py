@@ -1,11 +1,11 @@
-r"""The energy of simple valleys at temperature T: laws of U that are exact and can be added.
+r"""Exact distributions of the energy U of simple valleys at temperature T.
 
-A `ThermalLaw` is the law of U in the Boltzmann state exp(-U/T): its cumulants, its density and its
-mean curvature. Independent parts of a landscape add: ``QuadraticValley(10) + ExponentialWalls(40)``
+A `ThermalLaw` is the distribution of U in the Boltzmann state exp(-U/T): its cumulants and its
+density. Independent parts of a landscape add: ``QuadraticValley(10) + ExponentialWalls(40)``
 has the sum of their cumulants and the convolution of their densities.
 
-`unconfined_wall` is the wall without a far side, where there is no stationary state and U falls in
-time. What the discretisation of time does to a quadratic valley is in `harmonic`.
+`unconfined_wall` is a single wall with nothing on its far side, where there is no stationary state
+and U decreases with time. The effect of a finite time step on a quadratic valley is in `harmonic`.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ Complex = NDArray[np.complex128]
 
 
 class ThermalLaw(ABC):
-    """The law of the energy U of a part of the landscape in the state exp(-U/T)."""
+    """The distribution of the energy U of a part of the landscape in the state exp(-U/T)."""
 
     @abstractmethod
     def cumulant(self, order: int, temperature: ArrayLike) -> Array:
-        """Return the cumulant of U of this order, in units of U to that order."""
+        """Return the cumulant of U of this order k, in units of U^k."""
 
     @abstractmethod
     def least(self, temperature: float) -> float:
-        """Return the lowest U/T."""
+        """Return the smallest possible U/T."""
 
     @abstractmethod
     def log_transform(self, s: Complex, temperature: float) -> Complex:
@@ -56,10 +56,10 @@ class ThermalLaw(ABC):
         return self.cumulant(2, temperature)
 
     def dimensions(self, temperature: ArrayLike) -> tuple[Array, Array, Array]:
-        r"""Return 2 <U>/T, 2 Var U/T^2 and 2 d<U>/dT, which all count the stiff directions.
+        r"""Return 2 <U>/T, 2 Var U/T^2 and 2 d<U>/dT; each counts the stiff directions.
 
-        The last two are equal in any Boltzmann state, since d<U>/dT = Var U/T^2, if the lowest U
-        does not depend on T.
+        The last two are equal in any Boltzmann state whose landscape does not depend on T, since
+        then d<U>/dT = Var U/T^2.
         """
         T = np.asarray(temperature, float)
         from_variance = 2 * self.variance(T) / T**2
@@ -68,8 +68,8 @@ class ThermalLaw(ABC):
     def density(self, energies: ArrayLike, temperature: float) -> Array:
         r"""Return the probability density of U at ``energies``, shape (n,).
 
-        The Laplace transform of the law is inverted on a contour of Talbot, for all parts at once:
-        7 digits or better, also far in the tail, because exp(-U/T) is taken out before.
+        The Laplace transform is inverted on Talbot's contour, for all parts at once. The result has
+        7 digits or more, also far in the tail, because exp(-U/T) is factored out first.
 
         Source: Abate, Whitt 2006, INFORMS J. Comput. 18, 408 (the fixed Talbot method).
         """
@@ -77,7 +77,7 @@ class ThermalLaw(ABC):
         require(T > 0, "temperature", temperature, "must be greater than 0")
         x = np.atleast_1d(np.asarray(energies, float)) / T - self.least(T)
         inside = x > 0
-        # at the saddle point of the transform the terms of the sum do not cancel
+        # the contour passes the saddle point of the transform, so that the terms do not cancel
         nodes = 32 + math.ceil(2.5 * (float(self.mean(T)) / T - self.least(T)))
         theta = np.arange(1, nodes) * np.pi / nodes
         cot = 1 / np.tan(theta)
@@ -85,7 +85,7 @@ class ThermalLaw(ABC):
         weight = np.append(0.5, 1 + 1j * (theta + (theta * cot - 1) * cot))
         scale = 0.4 * nodes
         s: Complex = (scale * contour / x[inside, None]).astype(complex)
-        # together, because each of the three alone overflows where there are many directions
+        # in one exponent, because each of the three overflows if there are many directions
         exponent = scale * contour + self.log_transform(s, T) - x[inside, None]
         value = np.zeros_like(x)
         value[inside] = 0.4 / x[inside] * (np.exp(exponent) * weight).real.sum(1) / T
@@ -106,11 +106,11 @@ class SumOfLaws(ThermalLaw):
         return np.sum([part.cumulant(order, temperature) for part in self.parts], axis=0)
 
     def least(self, temperature: float) -> float:
-        """Return the sum of the lowest energies, over T."""
+        """Return the sum of the lowest energies divided by T."""
         return sum(part.least(temperature) for part in self.parts)
 
     def log_transform(self, s: Complex, temperature: float) -> Complex:
-        """Return the sum of those of the parts."""
+        """Return the sum over the parts."""
         total = np.zeros_like(s)
         for part in self.parts:
             total = total + part.log_transform(s, temperature)
@@ -119,13 +119,13 @@ class SumOfLaws(ThermalLaw):
 
 @dataclass(frozen=True)
 class QuadraticValley(ThermalLaw):
-    r"""U = sum_i lambda_i x_i^2/2 over n stiff directions: U/T has the Gamma law of shape n/2.
+    r"""U = sum_i lambda_i x_i^2/2 over n stiff directions: U/T is Gamma distributed with shape n/2.
 
-    :math:`\kappa_k = (n/2)(k-1)!\,T^k`: <U> = nT/2, Var U = nT^2/2. Flat directions count nothing,
-    and the curvature sum_i lambda_i does not depend on T.
+    :math:`\kappa_k = (n/2)(k-1)!\,T^k`: <U> = nT/2, Var U = nT^2/2. Flat directions do not
+    contribute, and the curvature sum_i lambda_i does not depend on T.
 
     Args:
-        directions: n > 0, of any curvature > 0.
+        directions: n > 0, the number of directions with any curvature > 0.
 
     Raises:
         UsageError: n is not positive.
@@ -166,12 +166,12 @@ class ExponentialWalls(ThermalLaw):
         <U>/T = a,   Var U/T^2 = a (1 + z) - a^2,   <U''> = kappa^2 <U>,
         p(U) = e^(-U/T) / (U E_1(z)) for U >= u,
 
-    and moments <U^k>/T^k = a (k - 1)! sum_{j<k} z^j/j!. For z -> 0, a -> 1/(ln(1/z) - 0.5772): the
-    law of a quadratic valley of 2 a directions in the limit of small shapes, with a that hardly
-    depends on T, while the curvature is proportional to T.
+    and moments <U^k>/T^k = a (k - 1)! sum_{j<k} z^j/j!. For z -> 0, a -> 1/(ln(1/z) - 0.5772): each
+    wall then acts as a quadratic valley with 2 a directions, a << 1, where a hardly depends on T,
+    while the curvature is proportional to T.
 
     Args:
-        number: M, how many independent constraints; any number > 0 for the cumulants.
+        number: M, the number of independent constraints; any number > 0 for the cumulants.
         length: L, in units of x.
         steepness: kappa.
         height: eps, in units of U.
@@ -179,7 +179,7 @@ class ExponentialWalls(ThermalLaw):
     Raises:
         UsageError: an argument is not positive (L may have any sign).
 
-    Source: the soluble model behind Jules et al. 2023, arXiv:2304.01335, as derived anew.
+    Source: the solvable model of Jules et al. 2023, arXiv:2304.01335; formulas rederived here.
 
     >>> wall = ExponentialWalls(length=20)
     >>> [round(float(wall.mean(T) / T), 5) for T in (1e-4, 1e-3, 1e-2, 1e-1)]
@@ -243,23 +243,23 @@ def _scaled_exp1(z: ArrayLike) -> Complex:
 def unconfined_wall(
     times: ArrayLike, temperature: float, steepness: float = 1.0
 ) -> tuple[Array, Array]:
-    r"""Return <U> and Var U of one exponential wall without a far side, exactly, at ``times``.
+    r"""Return the exact <U> and Var U at ``times`` of one exponential wall on an unbounded line.
 
     With r = U/T and :math:`\tau = \kappa^2 T t` the overdamped motion in U = eps e^(-kappa x) is
-    dr = (r - r^2) dtau + sqrt(2) r dW, whatever eps is; from high up, U_0 >> T,
+    dr = (r - r^2) dtau + sqrt(2) r dW for every eps; from a high start, U_0 >> T,
 
         <r> = 1/tau + 4 int_0^inf y e^(-y^2 tau) / (e^(2 pi y) - 1) dy,   <r^2> = <r> - d<r>/dtau.
 
-    The descent 1/tau ends in diffusion along the flat side, <r> -> 1/sqrt(pi tau): U falls as the
-    inverse of the distance, for ever, with Var U = T <U>. From a lower U_0 the law is the same
-    once tau U_0/T >> 1.
+    The descent 1/tau crosses over to diffusion along the flat side, <r> -> 1/sqrt(pi tau): U keeps
+    falling as the inverse of the distance, with Var U = T <U>. From a lower U_0 the same holds once
+    tau U_0/T >> 1.
 
     Args:
         times: t > 0, any shape.
         temperature: T > 0.
         steepness: kappa.
 
-    Source: derived here from the law of int e^(sqrt(2) W) at an exponential time in Yor 1992,
+    Source: derived here from the law of int e^(sqrt(2) W) at an exponential time, Yor 1992,
     Adv. Appl. Probab. 24, 509.
 
     >>> mean, variance = unconfined_wall([1.0, 1e4], temperature=1.0)
@@ -268,9 +268,9 @@ def unconfined_wall(
     """
     tau = steepness**2 * temperature * np.asarray(times, float)
     positive = bool((tau > 0).all())
-    require(positive, "times", times, "must be greater than 0, as temperature and steepness")
+    require(positive, "times", times, "must be > 0, like temperature and steepness")
 
-    # trapezoids in log y: the integrand is smooth and vanishes at both ends
+    # trapezoidal rule in log y: the integrand is smooth and vanishes at both ends
     y = np.exp(np.arange(-36.0, 2.2, 0.05))
     weight = 0.05 * y**2 / np.expm1(2 * np.pi * y) * np.exp(-(y**2) * tau[..., None])
     first, third = weight.sum(-1), (y**2 * weight).sum(-1)

@@ -79,7 +79,7 @@ def test_approach_to_the_threshold_is_a_power_near_two_thirds():
 
 
 @pytest.mark.parametrize("tolerance", [1e-3, 1e-4, 1e-5])
-def test_exact_2_spin_solution_is_met_within_the_estimated_error(tolerance):
+def test_exact_2_spin_solution_agrees_within_the_estimated_error(tolerance):
     solution, exact = solve({2: 0.5}, 0.0, 1000.0, tolerance=tolerance), TwoSpin()
     t = np.geomspace(1e-3, 1000, 60)[:, None]
     tw = t * np.array([0.0, 1e-4, 1e-3, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 1 - 1e-5, 1.0])
@@ -108,7 +108,7 @@ def test_exact_2_spin_integrated_response():
         ({2: 0.2, 4: 0.3}, 0.0, math.inf, 10.0),
     ],
 )
-def test_both_solvers_agree_in_everything(mixture, temperature, start, t_max):
+def test_both_solvers_agree_in_all_functions(mixture, temperature, start, t_max):
     uniform = solve_uniform(mixture, temperature, t_max, start, steps=150)
     solution = solve(mixture, temperature, t_max, start, tolerance=1e-5)
     t = uniform.times
@@ -173,7 +173,7 @@ def test_energy_of_a_planted_start_and_its_first_descent():
     assert float(descent) == pytest.approx(-1.75 * (1 - 0.2 / 0.7), rel=2e-3)
 
 
-def test_low_temperature_aging_ends_where_theory_says():
+def test_low_temperature_aging_approaches_the_asymptotic_energy():
     """Within 1e-3 of the published run at 1e2, 1e3, 1e4, and on a power law to the limit."""
     solution = solve(PURE, 0.3, 1e4, tolerance=1e-4)
     early, late = solution.energy([2, 4, 8, 16, 40]), solution.energy([1e2, 1e3, 1e4])
@@ -250,8 +250,8 @@ def test_misuse_is_one_sentence(arguments, message):
         solve(**{"mixture": PURE, "temperature": 0.0, "t_max": 1.0, **arguments})
 
 
-def test_a_grid_too_coarse_for_its_time_says_so():
-    with pytest.raises(ArithmeticError, match="spacing of ratios is too coarse"):
+def test_a_grid_too_coarse_for_t_max_is_an_error():
+    with pytest.raises(ArithmeticError, match="the ratios are too coarse"):
         integrate(Quench.of(PURE, 0.0, math.inf), 1e5, spacing=0.4, step=0.2)
 
 

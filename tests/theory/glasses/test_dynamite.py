@@ -80,5 +80,5 @@ def test_a_pure_model_has_one_term(tmp_path):
 
 
 def test_a_directory_without_a_run(tmp_path):
-    with pytest.raises(UsageError, match=r"has no params\.txt; give a run of DYNAMITE"):
+    with pytest.raises(UsageError, match=r"has no params\.txt; give a DYNAMITE run"):
         read_series(tmp_path)

@@ -108,7 +108,7 @@ def test_derivatives_of_the_covariance(derivative):
     assert np.allclose(f(q, derivative), lower, atol=1e-7)
 
 
-def test_mixture_is_a_mapping_and_survives_a_file():
+def test_mixture_is_a_mapping_and_round_trips_through_json():
     f = Mixture({4: 0.25, 3: 0.25})
     assert list(f) == [3, 4]
     assert Mixture(f) == f == {3: 0.25, 4: 0.25}
@@ -122,7 +122,7 @@ def test_mixture_is_a_mapping_and_survives_a_file():
         (lambda: Mixture({}), "mixture = {}"),
         (lambda: Mixture({1: 0.5}), "p = 1: must be an integer >= 2"),
         (lambda: Mixture({3: -0.5}), "a_3 = -0.5: must be a positive number"),
-        (lambda: pspin.complexity(MIXED, -1.2), "pure models only"),
+        (lambda: pspin.complexity(MIXED, -1.2), "only for pure models"),
         (lambda: pspin.complexity(PURE, -1.0), "energy = -1.0"),
         (lambda: pspin.aging_state(PURE, 0.7), "temperature = 0.7: ages in"),
         (lambda: pspin.equilibrium_energy(PURE, 0.0), "temperature = 0.0"),

@@ -63,7 +63,7 @@ def test_cumulants_of_a_wall_against_quadrature(wall):
     assert wall.curvature(T) == pytest.approx(wall.steepness**2 * expected[0], rel=1e-8)
 
 
-def test_the_table_of_reference_numbers():
+def test_reference_values():
     """Mean and variance at L = 20, kappa = eps = 1."""
     wall, temperatures = ExponentialWalls(length=20), np.array([1e-4, 1e-3, 1e-2, 1e-1])
     mean, variance = wall.mean(temperatures), wall.variance(temperatures)
@@ -105,7 +105,7 @@ def test_the_density_has_the_cumulants(law):
 
 
 @pytest.mark.parametrize("n", [1, 2, 25, 400, 4000])
-def test_the_density_of_a_valley_is_the_gamma_law_into_the_tail(n):
+def test_the_density_of_a_valley_is_the_gamma_density_into_the_tail(n):
     x = np.linspace(0.05, 4, 40) * n / 2 * T
     assert QuadraticValley(n).density(x, T) == pytest.approx(gamma(n / 2, scale=T).pdf(x), rel=1e-9)
 
@@ -119,7 +119,7 @@ def test_the_density_of_a_wall_is_its_formula_into_the_tail():
     assert wall.density([0.0, u / 2], T).tolist() == [0, 0]
 
 
-def test_the_law_of_a_sum_against_sampling():
+def test_the_distribution_of_a_sum_against_sampling():
     """Kolmogorov-Smirnov distance of a sum of walls and a valley, drawn part by part."""
     rng, n, number = np.random.default_rng(1), 20_000, 5
     wall = ExponentialWalls(length=5)
@@ -219,7 +219,7 @@ def test_walls_look_quadratic_but_their_curvature_does_not():
     assert from_heat == pytest.approx(from_variance)
 
 
-def test_senseless_arguments_are_refused():
+def test_invalid_arguments_are_refused():
     with pytest.raises(UsageError, match=r"directions = 0: must be greater than 0"):
         QuadraticValley(0)
     with pytest.raises(UsageError, match=r"steepness = -1: must be greater than 0"):
@@ -230,8 +230,8 @@ def test_senseless_arguments_are_refused():
         unconfined_wall([0.0], 1.0)
 
 
-def test_walls_are_found_where_there_are_any_and_only_there():
-    """Dimensions that rise with T are those of no walls."""
+def test_walls_are_fitted_only_where_they_describe_the_data():
+    """Dimensions that rise with T are not described by walls."""
     T = np.geomspace(1e-5, 1e-3, 5)
     mean, variance, _ = ExponentialWalls(number=25, length=14).dimensions(T)
     fitted = fit_walls(T, (mean, 0.05 * mean), (variance, 0.05 * variance), 4.0)
