@@ -5,19 +5,19 @@ from __future__ import annotations
 import argparse
 import base64
 import html
-import io
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from lightning_landscape import __version__, records
 from lightning_landscape.errors import UsageError, require
-from lightning_landscape.results import comparison, figures
+from lightning_landscape.results import comparison
+from lightning_landscape.results.figures import image, png
+from lightning_landscape.results.registry import guarded, kind_of
 from lightning_landscape.results.summary import rows
-from lightning_landscape.results.table import HEADER, Row
+from lightning_landscape.results.table import Row, cells
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from xarray import Dataset
 
 __all__ = ["main", "page"]
@@ -71,33 +71,57 @@ def find_runs(path: Path) -> list[Path]:
 
 
 def page(runs: list[Path]) -> str:
-    """Return the HTML page of ``runs``: one section a probe, in it the runs side by side."""
-    datasets = {run: _records(run) for run in runs}
-    probes = sorted({probe for found in datasets.values() for probe in found}, reverse=True)
+    """Return the HTML page of ``runs``: a section for each kind of record."""
+    found = {run: _records(run) for run in runs}
+    kinds = sorted({kind for of_run in found.values() for kind in of_run}, reverse=True)
     sections = [
-        _section(probe, {run: found[probe] for run, found in datasets.items() if probe in found})
-        for probe in probes
+        _section(kind, {run: of_run[kind] for run, of_run in found.items() if kind in of_run})
+        for kind in kinds
     ]
     return (
         f"<!doctype html><html lang='en'><head><meta charset='utf-8'>"
         f"<meta name='viewport' content='width=device-width'><title>Landscape report</title>"
         f"<style>{_STYLE}</style></head><body><h1>Landscape report: {len(runs)} runs</h1>"
-        f"{_note()}{_comparison(datasets)}{''.join(sections)}{_configurations(runs)}</body></html>"
+        f"{_note()}{_comparison(found)}{''.join(sections)}{_configurations(runs)}</body></html>"
     )
 
 
-def _comparison(datasets: dict[Path, dict[str, Dataset]]) -> str:
-    """The runs beside each other: a figure, and what at least two of them have measured."""
-    if len(datasets) < 2:
+class _Record(NamedTuple):
+    """A record, where it is, and its table."""
+
+    path: Path
+    dataset: Dataset
+    table: list[Row]
+
+
+def _records(run: Path) -> dict[str, _Record]:
+    """Return the records of a run by kind; those that name none under the name of their file."""
+    found = {}
+    for path in sorted((run / "probes").glob("*.nc")):
+        dataset = records.read(path)
+        table: list[Row] = []
+        with guarded(dataset, "rows"):
+            table += rows(dataset)
+        found[kind_of(dataset) or path.stem] = _Record(path, dataset, table)
+    return found
+
+
+def _comparison(found: dict[Path, dict[str, _Record]]) -> str:
+    """Return the runs side by side: a figure, and what at least two of them have measured."""
+    if len(found) < 2:
         return ""
-    named = dict(zip(_names(list(datasets)), datasets.values(), strict=True))
-    names = "".join(f"<th class='path'>{html.escape(name)}</th>" for name in named)
+    names = _names(list(found))
+    runs = [{kind: r.dataset for kind, r in of_run.items()} for of_run in found.values()]
+    tables = [[row for r in of_run.values() for row in r.table] for of_run in found.values()]
+    head = "".join(f"<th class='path'>{html.escape(name)}</th>" for name in names)
     lines = "".join(
-        f"<tr><td>{html.escape(quantity)}</td>{''.join(map(_compared, cells))}</tr>"
-        for quantity, cells in comparison.table(list(named.values()))
+        f"<tr><td>{html.escape(quantity)}</td>{''.join(map(_compared, shared))}</tr>"
+        for quantity, shared in comparison.table(tables)
     )
-    both = f"<table><tr><th>quantity</th>{names}</tr>{lines}</table>" if lines else ""
-    return f"<h2>Side by side</h2>{_picture(comparison.draw(named))}{both}"
+    both = f"<table><tr><th>quantity</th>{head}</tr>{lines}</table>" if lines else ""
+    figure = comparison.draw(dict(zip(names, runs, strict=True)))
+    picture = "" if figure is None else _picture(png(figure))
+    return f"<h2>Side by side</h2>{picture}{both}"
 
 
 def _names(runs: list[Path]) -> list[str]:
@@ -109,7 +133,7 @@ def _names(runs: list[Path]) -> list[str]:
 def _compared(row: Row | None) -> str:
     if row is None:
         return "<td></td>"
-    _, measured, exact, _ = row.cells()
+    _, measured, exact, *_ = cells([row])[1]
     known = f" <span class='note'>({html.escape(exact)})</span>" if exact else ""
     return f"<td>{html.escape(measured)}{known}</td>"
 
@@ -122,41 +146,41 @@ def _note() -> str:
     )
 
 
-def _records(run: Path) -> dict[str, Dataset]:
-    datasets = [records.read(path) for path in sorted((run / "probes").glob("*.nc"))]
-    return {dataset.attrs["probe"]: dataset for dataset in datasets}
-
-
-def _section(probe: str, found: dict[Path, Dataset]) -> str:
+def _section(kind: str, found: dict[Path, _Record]) -> str:
     columns = "".join(
-        f"<section><h3 class='path'>{html.escape(str(run))}</h3>{_picture(figures.draw(dataset))}"
-        f"{_table(list(rows(dataset)))}{_disorder_note(dataset)}</section>"
-        for run, dataset in found.items()
+        f"<section><h3 class='path'>{html.escape(str(run))}</h3>{_figure(record)}"
+        f"{_table(record.table)}{_disorder_note(record.dataset)}</section>"
+        for run, record in found.items()
     )
-    return f"<h2>{probe}</h2><div class='runs'>{columns}</div>"
+    return f"<h2>{html.escape(kind)}</h2><div class='runs'>{columns}</div>"
 
 
-def _picture(figure: Figure | None) -> str:
-    if figure is None:
-        return ""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130)
-    data = base64.b64encode(buffer.getvalue()).decode()
+def _figure(record: _Record) -> str:
+    with guarded(record.dataset, "figure"):
+        content = image(record.path, record.dataset)
+        return "" if content is None else _picture(content)
+    return ""
+
+
+def _picture(content: bytes) -> str:
+    data = base64.b64encode(content).decode()
     return f"<img alt='figure' src='data:image/png;base64,{data}'>"
 
 
 def _table(table: list[Row]) -> str:
+    header, *lines = cells(table)
     body = "".join(
-        "<tr>" + "".join(_cell(k, text, row) for k, text in enumerate(row.cells())) + "</tr>"
-        for row in table
+        f"<tr>{''.join(f'<td>{html.escape(text)}</td>' for text in line[:-1])}"
+        f"{_deviation(line[-1], row)}</tr>"
+        for line, row in zip(lines, table, strict=True)
     )
-    head = "".join(f"<th>{name}</th>" for name in HEADER)
+    head = "".join(f"<th>{name}</th>" for name in header)
     return f"<table><tr>{head}</tr>{body}</table>"
 
 
-def _cell(column: int, text: str, row: Row) -> str:
-    far = " class='far'" if column == 3 and abs(row.deviation) > 4 else ""
-    return f"<td{far}>{html.escape(text)}</td>"
+def _deviation(text: str, row: Row) -> str:
+    far = " class='far'" if abs(row.deviation) > 4 else ""
+    return f"<td{far}>{text}</td>"
 
 
 def _disorder_note(dataset: Dataset) -> str:
@@ -169,7 +193,7 @@ def _disorder_note(dataset: Dataset) -> str:
 
 def _configurations(runs: list[Path]) -> str:
     def text(run: Path) -> str:
-        path: Any = run / "config.yaml"
+        path = run / "config.yaml"
         return html.escape(path.read_text()) if path.is_file() else "not saved"
 
     details = "".join(

@@ -16,6 +16,7 @@ __all__ = [
     "configurational_temperature_ratio",
     "displacement_along",
     "gradient_of",
+    "is_off_equilibrium",
     "near_boundary",
     "orthogonal_directions",
 ]
@@ -66,6 +67,17 @@ def configurational_temperature_ratio(
 
     value, error = jackknife(ratio, both)
     return float(value), float(error)
+
+
+def is_off_equilibrium(ratio: float, error: float) -> bool:
+    """Return whether a configurational temperature ratio is off 1 by more than 10 % and 3 errors.
+
+    Or above 1.3: too large a step makes the gradient's tail so heavy that no error can be had.
+
+    >>> is_off_equilibrium(1.2, 0.05), is_off_equilibrium(1.2, 0.1)
+    (True, False)
+    """
+    return abs(ratio - 1) > max(0.1, 3 * error) or ratio > 1.3
 
 
 def orthogonal_directions(directions: Tensor, random: Tensor) -> Tensor:

@@ -5,138 +5,68 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from lightning_landscape.observables.statistics import mean_and_error
-from lightning_landscape.results import _aging_panels as aging
-from lightning_landscape.results import _ladder_panels as ladder
-from lightning_landscape.results import _response_panels as response
-from lightning_landscape.results.figures import title
-from lightning_landscape.results.summary import rows
+from lightning_landscape.results.figures import grid
+from lightning_landscape.results.registry import Panel, Records, guarded, kinds, look_up
+from lightning_landscape.results.system import title
 from lightning_landscape.results.table import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from xarray import DataArray, Dataset
+    from xarray import Dataset
 
 __all__ = ["draw", "table"]
 
-Records = dict[str, "Dataset"]
-"""The records of one run, by probe."""
-
 
 def draw(named: dict[str, Records]) -> Figure | None:
-    """Return the figure of runs and their names: a column a run, a row a quantity; None if empty.
+    """Return the figure of runs, by name, with a column for each; None if there is nothing to draw.
 
-    Energy against log t; the displacement for all tw; the displacement in units of what the noise
-    alone would do, on which free diffusion is the diagonal; the collapse; the response against
-    what has decayed, and the effective temperatures. A row that no run can fill is left out.
+    The rows are the named panels that the results of their records offer, see `Result.compared`.
+    Where two records of a run offer a panel of one name, the kind that was registered first
+    draws it. Each record is drawn as its run is: a run without a row's panel has an empty place.
     """
-    from matplotlib.figure import Figure
-
-    runs = list(named.values())
-    panels = [[make(run) for run in runs] for make in _ROWS]
-    panels = [of_runs for of_runs in panels if any(of_runs)]
-    if not panels:
+    columns = [_panels(run) for run in named.values()]
+    order = {kind: k for k, kind in enumerate(kinds())}
+    found = [(order[kind], name) for column in columns for name, (kind, _, _) in column.items()]
+    names = dict.fromkeys(name for _, name in sorted(found, key=lambda pair: pair[0]))
+    if not names:
         return None
-    shape = (len(panels), len(runs))
-    figure = Figure(figsize=(4.6 * shape[1], 3.4 * shape[0]), layout="constrained")
-    grid = figure.subplots(*shape, squeeze=False)
-    for axes, panel in zip(grid.flat, [p for of_runs in panels for p in of_runs], strict=True):
-        if panel is None:
-            axes.set_axis_off()
-        else:
-            panel(axes)
-            axes.grid(alpha=0.25, linewidth=0.5)
-    for axes, (name, run) in zip(grid[0], named.items(), strict=True):
+    panels = [_bound(column.get(name)) for name in names for column in columns]
+    figure = grid(panels, (len(names), len(columns)), (4.6, 3.4))
+    for axes, (name, run) in zip(figure.axes, named.items(), strict=False):
         system = title(next(iter(run.values())))
         axes.set_title(f"{name}\n{system}", fontsize="small")
     return figure
 
 
-def table(runs: list[Records]) -> list[tuple[str, list[Row | None]]]:
-    """Return the quantities that at least two of the runs have, with the row of each run."""
-    found = [
-        {row.quantity: row for dataset in run.values() for row in rows(dataset)} for run in runs
-    ]
+def _panels(run: Records) -> dict[str, tuple[str, Panel, Dataset]]:
+    """Return the panels of a run by name, each with the kind and the record that it is of."""
+    found: dict[str, tuple[str, Panel, Dataset]] = {}
+    results = {kind: look_up(kind) for kind in run}  # which registers the kinds from outside
+    for kind in kinds():
+        if kind not in run or run[kind].sizes.get("t") == 0:
+            continue
+        with guarded(run[kind], "comparison"):
+            for name, panel in results[kind].compared(run[kind], run).items():
+                found.setdefault(name, (kind, panel, run[kind]))
+    return found
+
+
+def _bound(found: tuple[str, Panel, Dataset] | None) -> Callable[[Axes], None] | None:
+    if found is None:
+        return None
+    _, panel, dataset = found
+
+    def draw_panel(axes: Axes) -> None:
+        with guarded(dataset, "comparison"):
+            panel(dataset, axes)
+
+    return draw_panel
+
+
+def table(tables: list[list[Row]]) -> list[tuple[str, list[Row | None]]]:
+    """Return the quantities that at least two of the tables have, with the row of each."""
+    found = [{row.quantity: row for row in of_run} for of_run in tables]
     quantities = dict.fromkeys(quantity for of_run in found for quantity in of_run)
     lines = [(quantity, [of_run.get(quantity) for of_run in found]) for quantity in quantities]
     return [(quantity, cells) for quantity, cells in lines if sum(c is not None for c in cells) > 1]
-
-
-Panel = Callable[["Axes"], None]
-
-
-def _energy(run: Records) -> Panel | None:
-    return _panel(run.get("EnergyRelaxation"), aging.relaxation, ladder.energy)
-
-
-def _displacement(run: Records) -> Panel | None:
-    return _panel(_two_times(run), aging.two_times("MSD", r"$\Delta(t_w, t_w + t)$", "log"))
-
-
-def _collapsed(run: Records) -> Panel | None:
-    return _panel(_two_times(run), aging.collapsed, ladder.collapse_exponent)
-
-
-def _response(run: Records) -> Panel | None:
-    return _panel(_responded(run), response.against_decay)
-
-
-def _temperatures(run: Records) -> Panel | None:
-    return _panel(_responded(run), response.temperatures)
-
-
-def _responded(run: Records) -> Dataset | None:
-    found = [run[name] for name in ("LinearResponse", "FieldResponse") if name in run]
-    return next((record for record in found if record["chi"].notnull().any()), None)
-
-
-def _in_units_of_the_noise(run: Records) -> Panel | None:
-    """Delta / (lr^2 D(tw)) against the number of steps."""
-    dataset = _two_times(run)
-    if dataset is None:
-        return None
-    strength = _noise_strength(run, dataset)
-    if strength is None:
-        return None
-
-    def panel(dataset: Dataset, axes: Axes) -> None:
-        lr = dataset.attrs["time_step"]
-        scaled = dataset.assign(MSD=dataset["MSD"] / (lr**2 * strength))
-        scaled = scaled.assign_coords(t=dataset["t"] / lr).drop_vars("MSD_exact", errors="ignore")
-        aging.two_times("MSD", r"$\Delta(t_w, t_w + t)\;/\;\eta^2 D(t_w)$", "log")(scaled, axes)
-        axes.plot(scaled["t"], scaled["t"], color="gray", linestyle="--", linewidth=1)
-        axes.set(xlabel="steps (dashed: free diffusion)")
-
-    return _panel(dataset, panel)
-
-
-def _noise_strength(run: Records, dataset: Dataset) -> DataArray | float | None:
-    """D at each tw: as measured for mini-batches, 2 T / lr for Langevin; None if there is none."""
-    if "GradientNoise" in run:
-        D, _ = mean_and_error(run["GradientNoise"]["D"])
-        D = D.sel(t=D["t"] > 0)
-        return dataset["tw"].copy(data=np.interp(dataset["tw"], D["t"], D)) if D.size else None
-    T = np.atleast_1d(dataset.attrs["temperature"])
-    return 2 * float(T[0]) / dataset.attrs["time_step"] if T[0] > 0 and np.ptp(T) == 0 else None
-
-
-_ROWS = [_energy, _displacement, _in_units_of_the_noise, _collapsed, _response, _temperatures]
-
-
-def _two_times(run: Records) -> Dataset | None:
-    names = ("AgingCorrelation", "LinearResponse", "FieldResponse")
-    return next((run[name] for name in names if name in run), None)
-
-
-def _panel(
-    dataset: Dataset | None,
-    one_temperature: Callable[[Dataset, Axes], None],
-    several: Callable[[Dataset, Axes], None] | None = None,
-) -> Panel | None:
-    if dataset is None:
-        return None
-    draw = several if np.ptp(dataset.attrs["temperature"]) > 0 else one_temperature
-    return None if draw is None else lambda axes: draw(dataset, axes)

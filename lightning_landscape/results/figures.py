@@ -1,122 +1,183 @@
-"""Figures of records: drawn from the dataset alone, so that a report draws what a run drew."""
+"""Figures of records, drawn from the record alone, once: for the loggers, as PNG, for a report."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import hashlib
+import io
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from lightning_landscape.results import _aging_panels as aging
-from lightning_landscape.results import _fluctuation_panels as fluctuation
-from lightning_landscape.results import _gap_panels as gaps
-from lightning_landscape.results import _jamming_panels as jamming
-from lightning_landscape.results import _ladder_panels as ladder
-from lightning_landscape.results import _noise_panels as noise
-from lightning_landscape.results import _parts_panels as parts
-from lightning_landscape.results import _response_panels as response
-from lightning_landscape.results import _sampling_panels as sampling
-from lightning_landscape.results import _spectrum_panels as spectrum
-from lightning_landscape.results import _stationarity_panels as stationarity
+from lightning_landscape import __version__, records
+from lightning_landscape.results.registry import kind_of, look_up
+from lightning_landscape.results.system import title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from xarray import Dataset
 
-__all__ = ["draw", "log"]
+__all__ = ["draw", "grid", "image", "png", "publish", "save_image"]
+
+Pixels = NDArray[np.uint8]
 
 _MOST_ACROSS = 4  # panels in a row
+_DPI = 130
+_KEY = "Record"  # of the text in a PNG that says which record it shows
+_STYLE = {
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "grid.linewidth": 0.5,
+    "legend.fontsize": "small",
+    "legend.frameon": False,
+    "lines.markersize": 3,
+}
 
 
 def draw(dataset: Dataset) -> Figure | None:
-    """Return the figure of a record, or None if no drawing is known for its probe.
+    """Return the figure of a record, or None if there is nothing to draw.
 
     Points are means over replicas with standard errors; lines are exact.
     """
-    from matplotlib.figure import Figure
-
-    panels = _panels(dataset)
+    if dataset.sizes.get("t") == 0:  # stopped before the first measurement
+        return None
+    panels = look_up(kind_of(dataset)).panels(dataset)
     if not panels:
         return None
     across = min(len(panels), _MOST_ACROSS)
-    down = -(-len(panels) // across)
-    figure = Figure(figsize=(5.2 * across, 3.9 * down), layout="constrained")
-    grid = figure.subplots(down, across, squeeze=False).flat
-    for empty in grid[len(panels) :]:
-        empty.remove()
-    for axes, panel in zip(grid[: len(panels)], panels, strict=True):
-        panel(dataset, axes)
-        axes.grid(alpha=0.25, linewidth=0.5)
+    shape = -(-len(panels) // across), across
+    missing = [None] * (shape[0] * shape[1] - len(panels))
+    drawn = [_bound(panel, dataset) for panel in panels]
+    figure = grid([*drawn, *missing], shape, (5.2, 3.9))
     exact = any(str(name).endswith("_exact") for name in dataset)
     legend = "\npoints: measured, lines: exact for N = ∞" if exact else ""
     figure.suptitle(title(dataset) + legend, fontsize="medium")
     return figure
 
 
-def log(dataset: Dataset, loggers: Iterable[Any], step: int) -> None:
-    """Add the figure of a record to every logger that takes figures."""
-    takers = [x.experiment for x in loggers if hasattr(x.experiment, "add_figure")]
+def _bound(panel: Callable[[Dataset, Axes], None], dataset: Dataset) -> Callable[[Axes], None]:
+    return lambda axes: panel(dataset, axes)
+
+
+def grid(
+    panels: Sequence[Callable[[Axes], None] | None],
+    shape: tuple[int, int],
+    size: tuple[float, float],
+) -> Figure:
+    """Return a figure of panels in rows and columns; None leaves a place empty.
+
+    Args:
+        panels: one for each place, row by row; each draws into its axes.
+        shape: rows and columns.
+        size: width and height of a panel in inches.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(_STYLE):
+        inches = (size[0] * shape[1], size[1] * shape[0])
+        figure = Figure(figsize=inches, dpi=_DPI, layout="constrained")
+        for axes, panel in zip(figure.subplots(*shape, squeeze=False).flat, panels, strict=True):
+            if panel is None:
+                axes.set_axis_off()
+            else:
+                panel(axes)
+    return figure
+
+
+def publish(
+    dataset: Dataset, record: Path, loggers: Iterable[Any], step: int, final: bool = False
+) -> None:
+    """Draw a record once and give the image to every logger that takes images.
+
+    The image of the final record also becomes ``figures/<name>.png`` of the run, from which
+    `image` reads it. Nothing is drawn where no logger takes images.
+    """
+    takers = [x.experiment for x in loggers if hasattr(x.experiment, "add_image")]
     figure = draw(dataset) if takers else None
-    if figure is not None:
-        for experiment in takers:
-            experiment.add_figure(dataset.attrs["probe"], figure, global_step=step)
+    if figure is None:
+        return
+    pixels = _pixels(figure)
+    for experiment in takers:
+        experiment.add_image(kind_of(dataset), pixels, step, dataformats="HWC")
+    if final:
+        _save(pixels, record)
 
 
-def title(dataset: Dataset) -> str:
-    """Return what the record is of, in a line."""
-    a = dataset.attrs
-    temperature = np.atleast_1d(a["temperature"])
-    T = f"{temperature[0]:g}" if np.ptp(temperature) == 0 else f"{temperature[0]:g}…"
-    T = f"T = {T}" if a.get("temperature_is_constant", True) else "T changes"
-    return f"{a.get('energy', 'network')}, N = {a['N']}, {a['replicas']} replicas, {T}"
+def image(record: Path, dataset: Dataset) -> bytes | None:
+    """Return the PNG of a record, or None if there is nothing to draw.
+
+    It is read from ``figures/<name>.png`` of the run if that shows this very record, and drawn
+    otherwise.
+
+    Args:
+        record: the file ``<run>/probes/<name>.nc``.
+        dataset: what it holds.
+    """
+    if _is_current(record):
+        return _path(record).read_bytes()
+    figure = draw(dataset)
+    return None if figure is None else png(figure)
 
 
-def _panels(dataset: Dataset) -> list[Callable[[Dataset, Axes], None]]:
-    nothing = "chi" in dataset and bool(dataset["chi"].isnull().all())
-    if dataset.sizes.get("t") == 0 or nothing:  # stopped before the first measurement
-        return []
-    if np.ptp(dataset.attrs.get("temperature", 0)) > 0:
-        by_temperature: dict[str, list[Callable[[Dataset, Axes], None]]] = {
-            "EnergyRelaxation": [ladder.energy],
-            "AgingCorrelation": [
-                ladder.correlation,
-                ladder.tau,
-                ladder.peak if dataset.sizes.get("tw", 0) < 2 else ladder.collapse_exponent,
-            ],
-        }
-        if (panels := by_temperature.get(dataset.attrs.get("probe", ""))) is not None:
-            return panels
-    last = spectrum.outliers if "classes" in dataset.attrs else spectrum.negative
-    of_avalanches = [gaps.avalanches, gaps.sizes] if "became_satisfied" in dataset else []
-    scale = "linear" if "theory" in dataset.attrs else "log"
-    of_response = [
-        aging.two_times("chi", r"$\chi(t_w + t, t_w)$", scale),
-        response.against_decay,
-        response.temperatures,
-    ]
-    measures_rates = any(str(name).endswith("_rate") for name in dataset)
-    of_rates = [sampling.rates] if measures_rates else []
-    known: dict[str, list[Callable[[Dataset, Axes], None]]] = {
-        "EnergyRelaxation": [aging.relaxation],
-        "AgingCorrelation": [
-            aging.two_times("C", r"$C(t_w + t, t_w)$", "linear"),
-            aging.two_times("MSD", r"$\Delta(t_w, t_w + t)$", "log"),
-            aging.collapsed,
-        ],
-        "GapDistribution": [gaps.unsatisfied, gaps.distribution, *of_avalanches],
-        "GradientNoise": [noise.strength, noise.kurtosis],
-        "JammingScan": jamming.scan(dataset) if "run" in dataset.dims else [],
-        "JammingTransition": [jamming.transition, jamming.line],
-        "HessianSpectrum": [spectrum.edges, spectrum.density, last],
-        "JammingHessian": [parts.branches, parts.curvature, parts.modes],
-        "LinearResponse": of_response,
-        "FieldResponse": of_response,
-        "DamageSpreading": [response.damage],
-        "TemperatureFluctuations": fluctuation.panels(dataset) if "rung" in dataset.dims else [],
-        "Equilibration": [sampling.starts, *of_rates],
-        "LearningCoefficient": [sampling.learning_coefficient],
-        "Stationarity": [stationarity.sides, stationarity.ratios],
-        "NoiseSpectrum": [noise.eigenvalues, noise.overlap, noise.cosine],
-    }
-    return known.get(dataset.attrs.get("probe", ""), [])
+def save_image(record: Path, dataset: Dataset) -> None:
+    """Draw a record into ``figures/<name>.png`` of its run, unless that shows it already."""
+    if not _is_current(record) and (figure := draw(dataset)) is not None:
+        _save(_pixels(figure), record)
+
+
+def png(figure: Figure) -> bytes:
+    """Return a figure as a PNG."""
+    return _encode(_pixels(figure), {})
+
+
+def _path(record: Path) -> Path:
+    return record.parents[1] / "figures" / f"{record.stem}.png"
+
+
+def _digest(record: Path) -> str:
+    return hashlib.sha256(record.read_bytes() + __version__.encode()).hexdigest()
+
+
+def _is_current(record: Path) -> bool:
+    path = _path(record)
+    return path.is_file() and _text(path).get(_KEY) == _digest(record)
+
+
+def _save(pixels: Pixels, record: Path) -> None:
+    content = _encode(pixels, {_KEY: _digest(record)})
+    records.write_atomically(_path(record), lambda path: path.write_bytes(content))
+
+
+def _pixels(figure: Figure) -> Pixels:
+    """Return the rendered figure, (height, width, 3)."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]
+
+
+def _encode(pixels: Pixels, text: dict[str, str]) -> bytes:
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    information, buffer = PngInfo(), io.BytesIO()
+    for key, value in text.items():
+        information.add_text(key, value)
+    Image.fromarray(pixels).save(buffer, format="png", pnginfo=information)
+    return buffer.getvalue()
+
+
+def _text(path: Path) -> dict[str, str]:
+    """Return the text in a PNG; empty if the file is none."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            return dict(getattr(picture, "text", {}))
+    except OSError:
+        return {}

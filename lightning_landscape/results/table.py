@@ -13,9 +13,25 @@ from lightning_landscape.observables.statistics import mean_and_error
 if TYPE_CHECKING:
     from xarray import DataArray
 
-__all__ = ["HEADER", "Row", "estimate", "markdown", "row", "spread", "with_error"]
+__all__ = ["Row", "Shift", "cells", "estimate", "markdown", "row", "spread", "with_error"]
 
-HEADER = ["quantity", "measured", "exact or published", "deviation / σ"]
+_HEADER = ["quantity", "measured", "exact or published", "deviation / σ"]
+_SHIFT = "finite N, dt"
+
+
+@dataclass(frozen=True)
+class Shift:
+    """What finite N and a finite step are expected to add to an exact value.
+
+    Attributes:
+        value: measured - exact, as expected.
+        error: its standard error.
+        source: where it is from, in a few words.
+    """
+
+    value: float
+    error: float
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -29,6 +45,9 @@ class Row:
         exact: the exact or the published value; nan where none is known.
         source: where a published value is from, in a few words; empty for an exact one.
         note: how this measurement was made: a window, the quality of a fit.
+        shift: what finite N and a finite step are expected to add to the exact value.
+        holds: whether the law whose parameter this is describes the data; if it does not, the
+            number has no deviation from anything.
     """
 
     quantity: str
@@ -37,14 +56,23 @@ class Row:
     exact: float = math.nan
     source: str = ""
     note: str = ""
+    shift: Shift | None = None
+    holds: bool = True
 
     @property
     def deviation(self) -> float:
-        """(measured - exact) / error."""
-        return (self.measured - self.exact) / self.error if self.error > 0 else math.nan
+        """(measured - shift - exact) / sqrt(error^2 + shift error^2); nan where not known.
 
-    def cells(self) -> list[str]:
-        """Return the four cells of a table."""
+        >>> Row("E", -1.0, 0.03, -1.25, shift=Shift(0.05, 0.04)).deviation
+        4.0
+        """
+        if not (self.holds and self.error > 0):
+            return math.nan
+        shift = self.shift or Shift(0.0, 0.0)
+        expected = self.exact + shift.value
+        return (self.measured - expected) / math.hypot(self.error, shift.error)
+
+    def _cells(self, shifts: bool) -> list[str]:
         exact = (
             ""
             if math.isnan(self.exact)
@@ -54,8 +82,33 @@ class Row:
         )
         exact += f" ({self.source})" if self.source and exact else ""
         deviation = "" if math.isnan(self.deviation) else f"{self.deviation:+.1f}"
-        quantity = f"{self.quantity}, {self.note}" if self.note else self.quantity
-        return [quantity, with_error(self.measured, self.error), exact, deviation]
+        details = [self.quantity, self.note, "" if self.holds else "the law does not hold"]
+        quantity = ", ".join(detail for detail in details if detail)
+        return [
+            quantity,
+            with_error(self.measured, self.error),
+            exact,
+            *([_shift_cell(self.shift)] if shifts else []),
+            deviation,
+        ]
+
+
+def cells(table: list[Row]) -> list[list[str]]:
+    """Return the header and the cells of a table, with a column of shifts if some row has one.
+
+    >>> cells([Row("E", 1.0, 0.1)])[1]
+    ['E', '1.00(10)', '', '']
+    """
+    shifts = any(row.shift is not None for row in table)
+    header = [*_HEADER[:3], _SHIFT, _HEADER[3]] if shifts else _HEADER
+    return [header, *(row._cells(shifts) for row in table)]
+
+
+def _shift_cell(shift: Shift | None) -> str:
+    if shift is None:
+        return ""
+    source = f" ({shift.source})" if shift.source else ""
+    return with_error(shift.value, shift.error) + source
 
 
 def with_error(value: float, error: float) -> str:
@@ -83,9 +136,10 @@ def with_error(value: float, error: float) -> str:
 def estimate(
     quantity: str, values: DataArray, errors: DataArray, exact: DataArray | None = None
 ) -> Row:
-    """Return the mean over replicas of numbers with errors of their own, beside what is exact.
+    """Return the mean over replicas of numbers with errors of their own, and what is exact.
 
-    Where each replica has its exact number, the replicas' scatter is no error of the mean.
+    The error is the larger one of their scatter and their own. Where each replica has an exact
+    number of its own, scatter is no error of the mean.
     """
     R = values.sizes["replica"]
     own = float((errors**2).sum("replica") ** 0.5 / R)
@@ -95,24 +149,38 @@ def estimate(
     return scattered if scattered.error > own else replace(scattered, error=own)
 
 
-def row(quantity: str, values: DataArray, exact: DataArray | None = None) -> Row:
-    """Return the mean over replicas with its standard error, beside what is exact."""
+def row(
+    quantity: str,
+    values: DataArray,
+    exact: DataArray | None = None,
+    shift: Shift | None = None,
+) -> Row:
+    """Return the mean over replicas with its standard error, and what is exact.
+
+    A shift belongs to an exact value, and is left out where there is none.
+    """
     mean, error = mean_and_error(values)
-    known = math.nan if exact is None else float(exact)
-    return Row(quantity, float(mean), float(error), known)
+    if exact is None:
+        return Row(quantity, float(mean), float(error))
+    return Row(quantity, float(mean), float(error), float(exact), shift=shift)
 
 
 def spread(size: int, most: int) -> list[int]:
-    """Return at most ``most`` indices of ``size``, evenly spread, the last one included."""
+    """Return at most ``most`` indices of ``size``, evenly spread, the last one included.
+
+    >>> spread(100, 4)
+    [0, 33, 66, 99]
+    """
     return sorted({round(k) for k in np.linspace(0, size - 1, min(size, most))}) if size else []
 
 
 def markdown(table: list[Row]) -> str:
     """Return the table in Markdown, with aligned columns."""
-    cells = [HEADER, *(row.cells() for row in table)]
-    widths = [max(len(line[k]) for line in cells) for k in range(4)]
-    lines = [
-        "| " + " | ".join(c.ljust(w) for c, w in zip(x, widths, strict=True)) + " |" for x in cells
+    lines = cells(table)
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    text = [
+        "| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |"
+        for line in lines
     ]
-    lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
-    return "\n".join(lines)
+    text.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
+    return "\n".join(text)

@@ -5,6 +5,7 @@ import xarray
 from lightning_landscape import records
 from lightning_landscape.cli import report
 from lightning_landscape.results import comparison
+from lightning_landscape.results.summary import rows
 
 
 def relaxation(level, **attributes):
@@ -68,7 +69,8 @@ def test_rows_that_no_run_can_fill_are_left_out_and_gaps_stay_empty():
 def test_the_table_has_what_two_runs_share():
     runs = [{"EnergyRelaxation": relaxation(level)} for level in (0.0, 1.0)]
     other = {"EnergyRelaxation": relaxation(0.0, extensive=1)}
-    table = dict(comparison.table([*runs, other]))
+    tables = [list(rows(run["EnergyRelaxation"])) for run in [*runs, other]]
+    table = dict(comparison.table(tables))
     assert list(table) == ["E(t = 1)", "E(t = 10)", "E(t = 100)"]
     first, second, third = table["E(t = 1)"]
     assert (first.measured, second.measured) == pytest.approx((0.05, 1.05))

@@ -16,13 +16,16 @@ from lightning_landscape.observables.dimension import (
     from_variance,
     participation_ratio,
 )
-from lightning_landscape.observables.fluctuations import configurational_temperature_ratio
+from lightning_landscape.observables.fluctuations import (
+    configurational_temperature_ratio,
+    is_off_equilibrium,
+)
 from lightning_landscape.observables.statistics import rungs
 
 if TYPE_CHECKING:
     from xarray import Dataset
 
-__all__ = ["fluctuation_record", "invalid_rungs", "is_invalid"]
+__all__ = ["fluctuation_record", "invalid_rungs"]
 
 Array = NDArray[np.float64]
 Variables = dict[str, Any]
@@ -200,7 +203,7 @@ def _densities(tables: dict[str, Tensor], groups: list[NDArray[np.intp]]) -> Var
 
 
 def invalid_rungs(record: Dataset) -> Iterator[tuple[float, float, float]]:
-    """Yield T, Ito ratio and its error where `is_invalid` says so."""
+    """Yield T, Ito ratio and its error where `is_off_equilibrium` says so."""
     if "temperature_ratio" not in record:
         return
     ratios, errors = (
@@ -208,13 +211,5 @@ def invalid_rungs(record: Dataset) -> Iterator[tuple[float, float, float]]:
         record["temperature_ratio_error"].to_numpy(),
     )
     for T, ratio, error in zip(record["T"].to_numpy(), ratios, errors, strict=True):
-        if is_invalid(ratio, error):
+        if is_off_equilibrium(ratio, error):
             yield float(T), float(ratio), float(error)
-
-
-def is_invalid(ratio: float, error: float) -> bool:
-    """Return whether an Ito ratio is off 1 by more than 10 % and three errors.
-
-    Or above 1.3: too large a step makes the gradient's tail so heavy that no error can be had.
-    """
-    return abs(ratio - 1) > max(0.1, 3 * error) or ratio > 1.3

@@ -11,10 +11,10 @@ from lightning_landscape.data import RandomData
 from lightning_landscape.dynamics import DecayingAdam, minimize
 from lightning_landscape.errors import UsageError
 from lightning_landscape.observables.gaps import hinge_loss
-from lightning_landscape.results._changes_record import (
+from lightning_landscape.results.quantities.jamming.perturbation import (
     avalanche_sizes,
+    exit_ratios,
     last_minima,
-    place_of_exit,
 )
 from lightning_landscape.results.summary import rows
 from lightning_landscape.studies.jamming import DataPerturbation, Experiment, Family, Scan
@@ -103,7 +103,7 @@ def test_the_record_knows_the_last_minima_and_where_they_were_left(tmp_path):
     assert not jammed[:, -1].any()  # the network of 78 weights fits 50 patterns
     first = jammed.argmin(1)
     exits = many["change_P"].to_numpy()[np.arange(4), first] / 78
-    assert place_of_exit(many).values == pytest.approx(exits)
+    assert exit_ratios(many).values == pytest.approx(exits)
     assert (avalanche_sizes(many).notnull().to_numpy() == jammed[:, :-1]).all()
     gaps, loss = last_minima(many)
     N_Delta, P = (gaps > 1e-6).sum(1), (~gaps.isnan()).sum(1)

@@ -1,1 +1,0 @@
-"""Records in, pictures and numbers out."""

@@ -1,0 +1,26 @@
+"""One file for each quantity: its rows, its panels and its exact curve.
+
+Importing this package registers all of them; their order is that of a comparison of runs.
+"""
+
+from lightning_landscape.results.quantities import energy  # noqa: I001  in the order of comparisons
+from lightning_landscape.results.quantities import aging, response, damage
+from lightning_landscape.results.quantities import spectrum, gradient_noise, noise_spectrum
+from lightning_landscape.results.quantities import stationarity, fluctuations
+from lightning_landscape.results.quantities import equilibration, learning_coefficient
+from lightning_landscape.results.quantities import jamming
+
+__all__ = [
+    "aging",
+    "damage",
+    "energy",
+    "equilibration",
+    "fluctuations",
+    "gradient_noise",
+    "jamming",
+    "learning_coefficient",
+    "noise_spectrum",
+    "response",
+    "spectrum",
+    "stationarity",
+]

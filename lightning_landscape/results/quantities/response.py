@@ -1,0 +1,172 @@
+"""The integrated response chi against the correlation, and the effective temperatures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lightning_landscape.observables.response import (
+    FAST,
+    SLOW,
+    effective_temperature,
+    ratio_temperature,
+)
+from lightning_landscape.observables.statistics import mean_and_error
+from lightning_landscape.results import pspin
+from lightning_landscape.results.axes import shades
+from lightning_landscape.results.finite_size import expected_shift
+from lightning_landscape.results.quantities.aging import Aging, two_times
+from lightning_landscape.results.registry import Panel, Records, register
+from lightning_landscape.results.system import bath_temperature, has_several_temperatures
+from lightning_landscape.results.table import Row, Shift, row, spread
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+    from xarray import Dataset
+
+__all__ = ["Response"]
+
+Window = tuple[float, float]
+
+
+@register("LinearResponse", "FieldResponse")
+class Response(Aging):
+    """chi(tw + t, tw) and T_eff, exact for the spherical p-spin glass at constant temperature.
+
+    The record holds C and Delta too, which are compared with those of other runs.
+    """
+
+    def rows(self, dataset: Dataset) -> Iterator[Row]:
+        """Yield the response at two times and three temperatures for each waiting time."""
+        for tw in dataset["tw"].to_numpy():
+            curve = dataset.sel(tw=tw).dropna("t", how="all", subset=["chi"])
+            for k in spread(curve.sizes["t"], 2):
+                at, t = curve.isel(t=k), float(curve["t"][k])
+                shift = expected_shift(dataset, "chi", tw=float(tw), t=t)
+                quantity = f"χ(tw = {tw:.4g}, t = {t:.4g})"
+                yield row(quantity, at["chi"], at.get("chi_exact"), shift)
+            if curve.sizes["t"]:
+                yield _shortest(curve)
+                yield _over_window(curve, FAST, "first quarter")
+                yield _over_window(curve, SLOW, "second half")
+
+    def panels(self, dataset: Dataset) -> list[Panel]:
+        """Return chi, chi against the decay, and T_eff; nothing before the first measurement."""
+        if not _has_responded(dataset):
+            return []
+        scale = "linear" if "theory" in dataset.attrs else "log"
+        return [
+            two_times("chi", r"$\chi(t_w + t, t_w)$", scale),
+            _against_decay,
+            _effective_temperatures,
+        ]
+
+    def exact(self, dataset: Dataset) -> Dataset:
+        """Add ``chi_exact`` beside ``C_exact`` and ``MSD_exact``."""
+        if not pspin.is_solved(dataset):
+            return dataset
+        tw, t = np.meshgrid(dataset["tw"], dataset["t"], indexing="ij")
+        chi = pspin.curve(dataset, (tw + t).max(), lambda s: s.integrated_response(tw + t, tw))
+        chi[dataset["chi"].isnull().all("replica").to_numpy()] = np.nan
+        dims = ("tw", "t", "replica")[: chi.ndim]
+        return super().exact(dataset).assign(chi_exact=(dims, chi))
+
+    def compared(self, dataset: Dataset, run: Records) -> dict[str, Panel]:
+        """Return what `Aging` compares, chi against the decay, and T_eff."""
+        panels = super().compared(dataset, run)
+        if has_several_temperatures(dataset) or not _has_responded(dataset):
+            return panels
+        own: dict[str, Panel] = {
+            "response": _against_decay,
+            "effective temperatures": _effective_temperatures,
+        }
+        return panels | own
+
+
+def _has_responded(dataset: Dataset) -> bool:
+    return bool(dataset["chi"].notnull().any())
+
+
+def _shortest(curve: Dataset) -> Row:
+    """Return (Delta/2)/chi at the shortest t, which is T in equilibrium."""
+    at = {"tw": float(curve["tw"]), "t": float(curve["t"][0])}
+    quantity = f"Δ/2χ(tw = {at['tw']:.4g}, t = {at['t']:.4g})"
+    return _temperature_row(quantity, curve, None, expected_shift(curve, "T_ratio", **at))
+
+
+def _over_window(curve: Dataset, window: Window, name: str) -> Row:
+    at = {"tw": float(curve["tw"]), "low": window[0], "high": window[1]}
+    quantity = f"T_eff(tw = {at['tw']:.4g}), {name} of the decay"
+    return _temperature_row(quantity, curve, window, expected_shift(curve, "T_eff", **at))
+
+
+def _temperature_row(
+    quantity: str, curve: Dataset, window: Window | None, shift: Shift | None
+) -> Row:
+    measured = _temperature(curve, "", window)
+    if "chi_exact" not in curve:
+        return Row(quantity, *measured)
+    return Row(quantity, *measured, _temperature(curve, "_exact", window)[0], shift=shift)
+
+
+def _temperature(curve: Dataset, suffix: str, window: Window | None) -> tuple[float, float]:
+    """Return T_eff and its error over a window of the decay, or at the shortest t."""
+    decayed, response = curve[f"MSD{suffix}"] / 2, curve[f"chi{suffix}"]
+    if window is None:
+        return ratio_temperature(decayed.isel(t=0), response.isel(t=0))
+    return effective_temperature(decayed, response, window)
+
+
+def _against_decay(dataset: Dataset, axes: Axes) -> None:
+    """The response against what has decayed: the fluctuation-dissipation plot."""
+    for curve, color in _curves(dataset):
+        (x, dx), (y, dy) = mean_and_error(curve["MSD"] / 2), mean_and_error(curve["chi"])
+        axes.errorbar(x, y, dy, dx, fmt="o", color=color)
+        if "chi_exact" in curve:
+            axes.plot(curve["MSD_exact"] / 2, curve["chi_exact"], color=color, linewidth=1)
+    if (T := bath_temperature(dataset)) is not None:
+        top = float(mean_and_error(dataset["chi"])[0].max())
+        label = r"equilibrium, slope $1/T$"
+        axes.plot([0, T * top], [0, top], color="gray", linestyle="--", label=label)
+        axes.legend()
+    on_sphere = "theory" in dataset.attrs
+    axes.set(xlabel=r"$1 - C$" if on_sphere else r"$\Delta/2$", ylabel=r"$\chi$")
+    if not on_sphere:
+        axes.set(xscale="log", yscale="log")
+
+
+def _effective_temperatures(dataset: Dataset, axes: Axes) -> None:
+    """T_eff for each waiting time: at the shortest t, of the fast and of the slow decay."""
+    curves = [curve for curve, _ in _curves(dataset)]
+    tw = [float(curve["tw"]) for curve in curves]
+    for window, name, marker in (
+        (None, "at the shortest t", "D"),
+        (FAST, "first quarter", "o"),
+        (SLOW, "second half", "s"),
+    ):
+        found = [_temperature(curve, "", window) for curve in curves]
+        value, error = np.array(found).reshape(-1, 2).T
+        bars = axes.errorbar(tw, value, error, fmt=marker, markersize=4, label=name)
+        if "chi_exact" in dataset:
+            exact = [_temperature(curve, "_exact", window)[0] for curve in curves]
+            axes.plot(tw, exact, marker="_", markersize=14, color=bars[0].get_color())
+    if (T := bath_temperature(dataset)) is not None:
+        axes.axhline(T, color="gray", linestyle="--", linewidth=1, label="T of the bath")
+    linear = dataset["tw"].min() == 0
+    axes.set(xscale="linear" if linear else "log", xlabel="$t_w$", ylabel=r"$T_{\rm eff}$")
+    axes.set_xticks(tw, [f"{time:g}" for time in tw])
+    axes.set_xticks([], minor=True)
+    if "theory" not in dataset.attrs:
+        axes.set_yscale("log")
+    axes.legend(title="of the decay")
+
+
+def _curves(dataset: Dataset) -> list[tuple[Dataset, NDArray[np.float64]]]:
+    """Return the curve of each waiting time that was reached, and its colour."""
+    reached = dataset.dropna("tw", how="all", subset=["chi"])
+    colors = shades(reached.sizes["tw"])
+    curves = (reached.sel(tw=tw).dropna("t", how="all", subset=["chi"]) for tw in reached["tw"])
+    return list(zip(curves, colors, strict=True))

@@ -1,0 +1,32 @@
+"""What a record tells of the system that was measured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from xarray import Dataset
+
+__all__ = ["bath_temperature", "has_several_temperatures", "title"]
+
+
+def has_several_temperatures(dataset: Dataset) -> bool:
+    """Return whether the replicas of a record differ in temperature."""
+    return bool(np.ptp(dataset.attrs.get("temperature", 0)) > 0)
+
+
+def bath_temperature(dataset: Dataset) -> float | None:
+    """Return the temperature T > 0 that all replicas share, or None."""
+    T = np.atleast_1d(dataset.attrs["temperature"])
+    return float(T[0]) if np.ptp(T) == 0 and T[0] > 0 else None
+
+
+def title(dataset: Dataset) -> str:
+    """Return energy, size, number of replicas and temperature in one line."""
+    a = dataset.attrs
+    temperature = np.atleast_1d(a["temperature"])
+    T = f"{temperature[0]:g}" if np.ptp(temperature) == 0 else f"{temperature[0]:g}…"
+    T = f"T = {T}" if a.get("temperature_is_constant", True) else "T changes"
+    return f"{a.get('energy', 'network')}, N = {a['N']}, {a['replicas']} replicas, {T}"
