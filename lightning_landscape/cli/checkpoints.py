@@ -1,4 +1,4 @@
-"""Checkpoints that a kill cannot break, often enough that little is computed twice."""
+"""Atomic checkpoints, frequent enough that little is computed twice after a kill."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ __all__ = ["AtomicCheckpointIO", "RunCheckpoint"]
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its final name and renames it when it is complete."""
+    """Writes a checkpoint to a temporary file and renames it when it is complete."""
 
     def save_checkpoint(self, checkpoint: Any, path: Any, storage_options: Any = None) -> None:
-        """Write ``checkpoint`` to ``path``; a kill leaves the previous file."""
+        """Write ``checkpoint`` to ``path``; a kill leaves the previous file intact."""
         write_atomically(Path(path), lambda temporary: torch.save(checkpoint, temporary))
 
 
 class RunCheckpoint(Checkpoint):
-    """Keep ``checkpoints/last.ckpt`` fresh, and write it once more at the end of the run.
+    """Update ``checkpoints/last.ckpt`` regularly, and once more at the end of the run.
 
     Args:
         seconds: wall-clock time between two checkpoints.
@@ -46,7 +46,7 @@ class RunCheckpoint(Checkpoint):
         self._saved_at = time.monotonic()
 
     def next_event(self, step: int) -> int | None:
-        """Return the next step at which a checkpoint is due, if that is counted in steps."""
+        """Return the next step at which a checkpoint is due, if they are counted in steps."""
         n = self.every_n_train_steps
         return None if n is None else (step // n + 1) * n
 

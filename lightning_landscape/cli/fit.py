@@ -1,4 +1,4 @@
-"""The verbs fit, validate and test: LightningCLI over LandscapeModule, in run folders."""
+"""The verbs fit, validate and test: LightningCLI for LandscapeModule, with run folders."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
-# imported so that their classes answer to their short names in a configuration
+# imported so that a configuration can use the short names of their classes
 import lightning_landscape.callbacks
 import lightning_landscape.data
 import lightning_landscape.dynamics
@@ -44,7 +44,7 @@ class LandscapeParser(LightningArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
         """Raise a `UsageError` with the sentence."""
-        if not self.exit_on_error:  # a nested attempt, whose failure the outer parser explains
+        if not self.exit_on_error:  # a nested attempt, whose failure the outer parser reports
             super().error(message, ex)
         raise UsageError(one_sentence(message, self._known_options()))
 
@@ -57,11 +57,11 @@ class LandscapeParser(LightningArgumentParser):
 
 
 class LandscapeCLI(LightningCLI):
-    """LightningCLI for landscapes: one folder a run, exact resume, a table of results at the end.
+    """LightningCLI for landscapes: one folder per run, exact resume, a table of results at the end.
 
     Args:
         args: the command line after the program's name, verb first.
-        run: whether to run the verb, or only to build ``model`` and ``trainer``.
+        run: whether to run the verb, or only build ``model`` and ``trainer``.
     """
 
     folder: RunFolder | None = None
@@ -86,20 +86,20 @@ class LandscapeCLI(LightningCLI):
         )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse the arguments given, whatever ``sys.argv`` says."""
+        """Parse the given arguments, not ``sys.argv``."""
         self.config = parser.parse_args(args)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add what a run has beside model and trainer."""
+        """Add the options of a run other than model and trainer."""
         parser.add_argument(
             "--experiment", type=str, default="run", help="Folder of the run under save_dir."
         )
         parser.add_lightning_class_args(RunCheckpoint, "checkpoint")
 
     def before_instantiate_classes(self) -> None:
-        """Find or make the run folder, before anything is allocated."""
+        """Find or create the run folder, before anything is allocated."""
         if self.subcommand in ("validate", "test", "predict"):
-            self.config[self.subcommand].trainer.logger = False  # the table is what they leave
+            self.config[self.subcommand].trainer.logger = False  # they only print a table
         if self.subcommand != "fit" or not self.config.fit.trainer.logger:
             return
         config = self.config.fit
@@ -112,10 +112,10 @@ class LandscapeCLI(LightningCLI):
             logger.init_args.version = self.folder.version
         if config.ckpt_path is None and self.folder.checkpoint is not None:
             config.ckpt_path = str(self.folder.checkpoint)
-            print(f"continuing {self.folder.path} from its last checkpoint")
+            print(f"resuming {self.folder.path} from its last checkpoint")
 
     def _resolved(self) -> str:
-        """Return the configuration as YAML, without what names this very run."""
+        """Return the configuration as YAML, without the entries that identify this run."""
         config = yaml.safe_load(self._parser("fit").dump(self.config.fit))
         for key in ("ckpt_path", "config"):
             config.pop(key, None)
@@ -129,13 +129,13 @@ class LandscapeCLI(LightningCLI):
         trainer = self._get(self.config_init, "trainer")
         trainer.callbacks = _as_list(trainer.callbacks)
         if trainer.enable_progress_bar is not False:
-            # first, so that at the end it has left the screen before the probes speak
+            # first, so that at the end it is closed before the probes print
             trainer.callbacks.insert(0, PhysicalProgressBar())
         trainer.plugins = [*_as_list(trainer.plugins), AtomicCheckpointIO()]
         return super().instantiate_trainer(**kwargs)
 
     def after_fit(self) -> None:
-        """Print the table of results and where everything is; mark the run as finished."""
+        """Print the table of results and the paths of all files; mark the run as finished."""
         if self.folder is None or not self.trainer.is_global_zero:
             return
         table = results.summarize(self.folder.path)
@@ -157,7 +157,7 @@ def main(args: list[str]) -> int:
 
 
 def quiet() -> None:
-    """Let our own lines through and Lightning's warnings, not its notices and advertisements."""
+    """Show our own messages and Lightning's warnings, but not its notices and tips."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("lightning_landscape").setLevel(logging.INFO)
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric"):
@@ -166,7 +166,7 @@ def quiet() -> None:
 
 
 def with_packaged_config(args: list[str]) -> list[str]:
-    """Let ``--config configs/…`` find the configurations of an installed package."""
+    """Make ``--config configs/…`` find the configurations of an installed package."""
     return [
         str(PACKAGE / a) if a.startswith("configs" + os.sep) and not Path(a).exists() else a
         for a in args

@@ -1,4 +1,4 @@
-"""From a parser's page of nested reasons to the one sentence that helps."""
+"""Reduces a parser's page of nested errors to the one sentence that helps."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from lightning_landscape.studies.jamming import DataPerturbation, Family, Plan
 
 __all__ = ["one_sentence"]
 
-# What stands before a reason, once for each level of nesting.
+# The prefix of a reason, once for each level of nesting.
 _WRAPPER = (
     r"""(?:Parser key "[\w.]+":|Problem with given class_path '[\w.]+':"""
     r"""|Type .* expects a function or a callable class:)"""
 )
 
-# Whose sections are found in a configuration that was given to another verb.
+# The verb to which a section belongs that was given to another one.
 _VERBS = {"jamming": "jamming", "study": "study", "model": "fit", "trainer": "fit"}
 
 
 def one_sentence(message: str, options: Iterable[str] = ()) -> str:
-    """Return what is wrong in one sentence: the key, the value, what is admissible.
+    """Return the error as one sentence: the key, the value, and what is admissible.
 
     Args:
-        message: what jsonargparse says.
-        options: the keys that the verb knows.
+        message: the error message of jsonargparse.
+        options: the keys that the verb accepts.
     """
     key = _path(message)
     for explain in (
@@ -61,7 +61,7 @@ def _first(pattern: str, text: str) -> str:
 
 
 def _path(message: str) -> str:
-    """Return the path of the key at fault: each deeper indentation has a part of it."""
+    """Return the path of the key at fault; each deeper indentation level holds a part of it."""
     parts, deepest = [], -1
     for indent, part in re.findall(r'^( *)(?:Type .*: )?Parser key "([\w.]+)"', message, re.M):
         if len(indent) > deepest:
@@ -78,7 +78,7 @@ def _file(message: str, key: str, options: Iterable[str]) -> str:
 def _not_a_mapping(message: str, key: str, options: Iterable[str]) -> str:
     if "Unexpected config:" not in message:
         return ""
-    return "config: must hold keys with values, as the files in configs/ do"
+    return "config: must be a mapping of keys to values, like the files in configs/"
 
 
 def _unknown_argument(message: str, key: str, options: Iterable[str]) -> str:
@@ -103,10 +103,10 @@ def _unknown_class(message: str, key: str, options: Iterable[str]) -> str:
         return ""
     known = set(_class_names())
     if name in known:
-        return f"{key}: {name} is of another kind than the classes that belong here"
+        return f"{key}: {name} cannot be used here, where another kind of class is expected"
     return (
         f"{key}: there is no class {name}{nearest(name, known)}; "
-        "classes from elsewhere are named with their module, as in my_package.my_module.MyClass"
+        "classes from other packages need their module, as in my_package.my_module.MyClass"
     )
 
 
@@ -150,7 +150,7 @@ def _unknown_option(message: str, key: str, options: Iterable[str]) -> str:
     option = option.lstrip("-").split("=")[0]
     option = re.split(r"\.(?:class_path|init_args)\b", option)[0]
     names = list(options)
-    # in a file the key stands under its section, and is named without it
+    # in a file the key appears below its section, without the name of the section
     close = nearest(option, names) or nearest(option, [name.split(".")[-1] for name in names])
     section = option.split(".")[0]
     if section in _VERBS and section not in {name.split(".")[0] for name in names}:

@@ -1,4 +1,4 @@
-"""Run folders: the same command continues an unfinished run and never touches a finished one."""
+"""Run folders: the same command resumes an unfinished run and never changes a finished one."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ CONFIG, RESULTS, CHECKPOINT = "config.yaml", "results.md", "checkpoints/last.ckp
 
 @dataclass
 class RunFolder:
-    """``<save_dir>/<experiment>/version_k``, ours for as long as this process lives.
+    """``<save_dir>/<experiment>/version_k``, locked for the lifetime of this process.
 
-    The kernel releases the lock when the process ends, however it ends.
+    The kernel releases the lock when the process ends for whatever reason.
     """
 
     path: Path
@@ -33,7 +33,7 @@ class RunFolder:
 
     @property
     def checkpoint(self) -> Path | None:
-        """The checkpoint to continue from, if the run has one."""
+        """The checkpoint to resume from, if the run has one."""
         path = self.path / CHECKPOINT
         return path if path.is_file() else None
 
@@ -43,7 +43,7 @@ class RunFolder:
 
 
 def claim(experiment: Path, config: str) -> RunFolder:
-    """Return the newest unfinished run of this configuration that nobody works on, or a new one.
+    """Return the newest unfinished run of this configuration that is not in use, or a new one.
 
     Args:
         experiment: the folder that holds version_0, version_1, …
@@ -53,7 +53,7 @@ def claim(experiment: Path, config: str) -> RunFolder:
         UsageError: the folder cannot be written.
     """
     if int(os.environ.get("LOCAL_RANK", 0)) > 0 and _CLAIMED in os.environ:
-        return RunFolder(Path(os.environ[_CLAIMED]), None)  # launched, and claimed, by rank zero
+        return RunFolder(Path(os.environ[_CLAIMED]), None)  # launched and claimed by rank zero
     try:
         folder = _unfinished(experiment, config) or _new(experiment, config)
     except OSError as error:
@@ -96,7 +96,7 @@ def _new(experiment: Path, config: str) -> RunFolder:
 
 
 def _lock(path: Path) -> int | None:
-    """Return an open file that holds the lock of a run, or None if another process has it."""
+    """Return an open file that holds the lock of a run, or None if another process holds it."""
     file = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

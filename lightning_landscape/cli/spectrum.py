@@ -1,4 +1,4 @@
-"""The verb spectrum: the Hessian of a finished or stopped run, at its last checkpoint."""
+"""The verb spectrum: the Hessian of a finished or interrupted run at its last checkpoint."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["main", "measure"]
 
 
 def main(args: list[str]) -> int:
-    """Measure, print the table, and write record and figure to <run>/spectrum/."""
+    """Measure, print the table, and write the record and the figure to <run>/spectrum/."""
     from lightning_landscape.cli.fit import quiet
 
     parser = argparse.ArgumentParser(
@@ -34,20 +34,18 @@ def main(args: list[str]) -> int:
         "--checkpoint", type=Path, required=True, help="a run folder, or a checkpoint in one"
     )
     parser.add_argument("--top", dest="k", type=int, default=10, help="eigenvalues at each end")
-    parser.add_argument("--probes", type=int, default=10, help="random vectors of the density")
+    parser.add_argument("--random_vectors", type=int, default=10, help="how many for the density")
     parser.add_argument("--steps", type=int, default=50, help="Lanczos steps for each of them")
     parser.add_argument(
-        "--max_products", type=int, default=300, help="budget of the eigenvalues at the ends"
+        "--max_products", type=int, default=300, help="most products for the extremal eigenvalues"
     )
     parser.add_argument(
         "--dense_up_to", type=int, default=1000, help="size up to which all are computed"
     )
     parser.add_argument(
-        "--eigenvectors", action="store_true", help="record the eigenvectors at the ends too"
+        "--eigenvectors", action="store_true", help="also record the extremal eigenvectors"
     )
-    parser.add_argument(
-        "--backend", default="landscape", help="who computes: landscape or pyhessian"
-    )
+    parser.add_argument("--backend", default="landscape", help="landscape or pyhessian")
     options = vars(parser.parse_args(args[1:]))
     run, checkpoint = locate(options.pop("checkpoint"))
     quiet()
@@ -56,16 +54,16 @@ def main(args: list[str]) -> int:
 
 
 def locate(path: Path) -> tuple[Path, Path]:
-    """Return the run folder and the checkpoint of either of them.
+    """Return the run folder and the checkpoint, given the path of either.
 
     Raises:
-        UsageError: there is no checkpoint, or no configuration beside it.
+        UsageError: there is no checkpoint, or no configuration in its run folder.
     """
     checkpoint = path / CHECKPOINT if path.is_dir() else path
     remedy = "give a run folder, logs/<experiment>/version_k, or a checkpoint in one"
-    require(checkpoint.is_file(), "checkpoint", path, "there is none", remedy)
+    require(checkpoint.is_file(), "checkpoint", path, "has no checkpoint", remedy)
     run = checkpoint.parents[1]
-    require((run / CONFIG).is_file(), "checkpoint", path, f"has no {CONFIG} beside it", remedy)
+    require((run / CONFIG).is_file(), "checkpoint", path, f"has no {CONFIG} in its run", remedy)
     return run, checkpoint
 
 
@@ -81,7 +79,7 @@ def measure(run: Path, checkpoint: Path, **budget: Any) -> Dataset:
     from lightning_landscape.callbacks.view import View
 
     probe = HessianSpectrum(**budget)  # before anything is allocated
-    # LightningCLI's own checkpoints hold tensors and numbers only
+    # checkpoints of LandscapeCLI hold only tensors and numbers
     saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
     module = rebuild(run)
     module.load_state_dict(saved["state_dict"])
@@ -91,7 +89,7 @@ def measure(run: Path, checkpoint: Path, **budget: Any) -> Dataset:
 
 
 def rebuild(run: Path) -> LandscapeModule:
-    """Return the module that the configuration of a run describes, at its start."""
+    """Return the module that the configuration of a run describes, in its initial state."""
     from lightning_landscape.cli.fit import LandscapeCLI
 
     config = yaml.safe_load((run / CONFIG).read_text())

@@ -1,4 +1,4 @@
-"""The command line, as users call it; in this process where nothing depends on a new one."""
+"""The command line as users call it, in this process unless a test needs a new one."""
 
 import os
 import signal
@@ -65,7 +65,7 @@ def same_results(one, other):
         xarray.testing.assert_identical(ours, theirs)
 
 
-def test_a_run_prints_its_table_and_leaves_its_records(config, capsys):
+def test_a_run_prints_its_table_and_writes_its_records(config, capsys):
     assert main(["fit", "--config", config]) == 0
     out = capsys.readouterr().out
     assert "| quantity" in out and "deviation" in out
@@ -111,7 +111,7 @@ def test_print_config_is_a_configuration(config, capsys):
     assert printed["model"]["optimizer"]["init_args"]["temperature"] == 0.3
 
 
-def test_killed_at_any_moment_the_same_command_ends_bit_for_bit_the_same(config):
+def test_a_run_killed_at_any_moment_resumes_bit_for_bit(config):
     steps = ["--trainer.max_steps=3000", "--checkpoint.every_n_train_steps=97"]
     main(["fit", "--config", config, *steps, "--trainer.logger.save_dir=whole"])
     command = [sys.executable, "-m", "lightning_landscape", "fit", "--config", config, *steps]
@@ -133,7 +133,7 @@ def _step_reached(path):
     return torch.load(checkpoint)["global_step"] if checkpoint.exists() else 0
 
 
-def test_the_help_of_the_verbs_is_there_at_once():
+def test_help_is_fast():
     start = time.perf_counter()
     out = subprocess.run(
         [sys.executable, "-m", "lightning_landscape", "--help"], capture_output=True, text=True
@@ -181,7 +181,7 @@ def test_a_mistake_is_one_sentence_and_status_2(config, capsys, arguments, sente
     assert captured.err.count("\n") == 1
 
 
-def test_a_diverging_run_says_where_and_what_to_lower(config, capsys):
+def test_a_diverging_run_names_the_step_and_the_remedy(config, capsys):
     quadratic = {"class_path": "Quadratic", "init_args": {"spectrum": [1.0, 3.0], "replicas": 3}}
     diverging = {**SMALL, "model": {"energy": quadratic, "optimizer": {"class_path": "Langevin"}}}
     diverging["model"]["optimizer"]["init_args"] = {"lr": 1.0}  # stable below 2 / 3
@@ -211,7 +211,7 @@ def cheaper(configuration):
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda p: p.stem)
-def test_every_configuration_says_its_question_and_runs(path, tmp_path, monkeypatch):
+def test_every_configuration_states_its_question_and_runs(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     head = path.read_text()
     for word in ("# Question:", "# Expected:", "# Run time:", "# Reference:"):

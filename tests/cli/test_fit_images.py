@@ -1,4 +1,4 @@
-"""`fit` on images, from small files in the original formats, with each network for them."""
+"""`fit` on images, from small files in the original formats, with each kind of network."""
 
 import struct
 from pathlib import Path

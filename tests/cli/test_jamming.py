@@ -1,4 +1,4 @@
-"""The verb jamming, as users call it."""
+"""The verb jamming as users call it."""
 
 import os
 import signal
@@ -50,7 +50,7 @@ def config(tmp_path, monkeypatch):
     return "small.yaml"
 
 
-def test_it_prints_its_table_and_leaves_record_and_figure(config, capsys):
+def test_it_prints_its_table_and_writes_record_and_figure(config, capsys):
     assert main(["jamming", "--config", config]) == 0
     out = capsys.readouterr().out
     assert "r_c = P*/N (depth 1, N = 24)" in out and "3 (Geiger 2019, N ~ 8000)" in out
@@ -115,7 +115,7 @@ def test_the_line_has_the_exponent_that_it_was_made_with(varied):
     assert row.error == pytest.approx(relative * 0.01 / (np.ptp(given) / 2**0.5))
 
 
-def test_killed_at_any_moment_the_same_command_ends_with_the_same_record(config):
+def test_a_study_killed_at_any_moment_ends_with_the_same_record(config):
     more = ["--jamming.plan.rounds=6"]
     main(["jamming", "--config", config, *more, "--save_dir=whole"])
     command = [sys.executable, "-m", "lightning_landscape", "jamming", "--config", config, *more]

@@ -5,8 +5,8 @@ from lightning_landscape.__main__ import main
 CONFIG = Path(__file__).parents[2] / "configs/perceptron/jammed.yaml"
 
 
-def test_what_a_callback_refuses_in_a_configuration_is_a_sentence(tmp_path, capsys):
-    """The parser makes its own error of what one class of a list says; the sentence survives."""
+def test_a_value_refused_by_a_callback_is_one_sentence(tmp_path, capsys):
+    """The parser wraps the error of one class in a list; the sentence is still printed."""
     config = tmp_path / "config.yaml"
     config.write_text(CONFIG.read_text().replace("per_decade: 8", "gamma_window: [0.1, 0.01]"))
     assert main(["fit", "--config", str(config), "--trainer.logger.save_dir", str(tmp_path)]) == 2
@@ -15,7 +15,7 @@ def test_what_a_callback_refuses_in_a_configuration_is_a_sentence(tmp_path, caps
     assert "Traceback" not in printed
 
 
-def test_an_interruption_is_a_sentence_and_no_traceback(monkeypatch, capsys):
+def test_an_interruption_is_one_sentence_without_traceback(monkeypatch, capsys):
     def interrupted(args):
         raise KeyboardInterrupt
 

@@ -1,4 +1,4 @@
-"""What the verb jamming says of mistakes at every level of its file."""
+"""Error messages of the verb jamming for mistakes at every level of its file."""
 
 import copy
 from pathlib import Path
@@ -77,7 +77,7 @@ def changed(place, key, value=None, old=None):
         ),
         (
             changed(OPTIMIZER, "class_path", "Digits"),
-            "jamming.optimizer: Digits is of another kind than the classes that belong here",
+            "jamming.optimizer: Digits cannot be used here, where another kind of class",
         ),
         (
             changed(DATA, "class_path", "torch.optim.SGD"),
@@ -112,8 +112,8 @@ def changed(place, key, value=None, old=None):
             changed((), "trainer", {"max_steps": 3}),
             "trainer.max_steps: there is no such option; it belongs to the verb fit",
         ),
-        ([1, 2], "config: must hold keys with values"),
-        (None, "config: must hold keys with values"),
+        ([1, 2], "config: must be a mapping of keys to values"),
+        (None, "config: must be a mapping of keys to values"),
     ],
 )
 def test_the_key_the_value_and_the_remedy(config, sentence, capsys, tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ def _no_claim_in_the_environment(monkeypatch):
 
 
 def die(folder):
-    """What the kernel does when the process is killed."""
+    """Release the lock, as the kernel does when the process is killed."""
     os.close(folder.lock)
 
 
@@ -23,7 +23,7 @@ def test_a_new_configuration_gets_a_new_run(tmp_path):
     assert (second.path / "config.yaml").read_text() == "lr: 2\n"
 
 
-def test_the_same_command_continues_a_killed_run(tmp_path):
+def test_the_same_command_resumes_a_killed_run(tmp_path):
     first = runs.claim(tmp_path / "a", "lr: 1\n")
     die(first)
     again = runs.claim(tmp_path / "a", "lr: 1\n")
@@ -31,7 +31,7 @@ def test_the_same_command_continues_a_killed_run(tmp_path):
     assert again.version == 0
 
 
-def test_a_run_that_somebody_works_on_is_left_alone(tmp_path):
+def test_a_run_in_use_is_left_alone(tmp_path):
     running = runs.claim(tmp_path / "a", "lr: 1\n")
     assert runs.claim(tmp_path / "a", "lr: 1\n").path != running.path
 
@@ -43,7 +43,7 @@ def test_a_finished_run_is_left_alone(tmp_path):
     assert runs.claim(tmp_path / "a", "lr: 1\n").path.name == "version_1"
 
 
-def test_versions_count_as_numbers(tmp_path):
+def test_versions_are_sorted_as_numbers(tmp_path):
     for k in (2, 10):
         (tmp_path / f"version_{k}").mkdir()
     assert runs.claim(tmp_path, "").version == 11
@@ -58,7 +58,7 @@ def test_the_checkpoint_is_the_last_one(tmp_path):
     assert run.checkpoint == path
 
 
-def test_other_ranks_take_the_run_that_rank_zero_claimed(tmp_path, monkeypatch):
+def test_other_ranks_use_the_run_claimed_by_rank_zero(tmp_path, monkeypatch):
     first = runs.claim(tmp_path, "lr: 1\n")
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert runs.claim(tmp_path, "lr: 1\n").path == first.path

@@ -39,7 +39,7 @@ def run(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["", "checkpoints/last.ckpt"])
-def test_the_checkpoint_has_the_spectrum_that_the_probe_saw(run, name, capsys):
+def test_the_checkpoint_has_the_spectrum_that_the_probe_measured(run, name, capsys):
     assert main(["spectrum", "--checkpoint", str(run / name), "--top", "4"]) == 0
     ours = records.read(run / "spectrum/step_20.nc")
     probe = records.read(run / "probes/hessian_spectrum.nc").isel(t=[-1])
@@ -84,9 +84,9 @@ def test_a_network_is_rebuilt_with_its_data(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ("--checkpoint nowhere", "checkpoint = nowhere: there is none"),
+        ("--checkpoint nowhere", "checkpoint = nowhere: has no checkpoint"),
         ("--checkpoint logs/glass/version_0 --top 0", "k = 0"),
-        ("--checkpoint stray/checkpoints/last.ckpt", "no config.yaml beside it"),
+        ("--checkpoint stray/checkpoints/last.ckpt", "no config.yaml in its run"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_status_2(run, capsys, arguments, sentence):
