@@ -1,11 +1,10 @@
-"""The temperature of SGD: what the response of a network says, beside lr D / 2, for each lr and B.
+"""The temperature of SGD from the response of a network, compared with lr D / 2, for each lr and B.
 
     python examples/effective_temperature.py
 
-A network learns the digits for a while; then twins of it in opposite small fields go on under the
-same mini-batches. Half their displacement over their response is T_eff = Delta / (2 chi). Over one
-step it is lr (D + |grad E|^2 / N) / 2 and can be nothing else; over more, it is what the landscape
-makes of this noise.
+A network learns the digits for a while. Then two copies of it, in opposite small fields, continue
+with the same mini-batches. Their displacement and response give T_eff = Delta / (2 chi). Over one
+step this is exactly lr (D + |grad E|^2 / N) / 2; over many steps it also depends on the landscape.
 """
 
 import itertools
@@ -15,17 +14,17 @@ import torch
 from lightning_landscape.data import Batches, Digits
 from lightning_landscape.energies import FullyConnected, NetworkEnergy, WithField
 from lightning_landscape.observables.correlation import displacement
-from lightning_landscape.observables.gradient_noise import batch_factor, gradients_of
-from lightning_landscape.observables.response import (
-    field_response,
-    ratio_temperature,
+from lightning_landscape.observables.gradient_noise import (
+    batch_factor,
+    gradients_of,
     temperature_of_sgd,
 )
+from lightning_landscape.observables.response import field_response, ratio_temperature
 from lightning_landscape.observables.statistics import jackknife
 
 
 def temperatures(lr, batch_size, waiting_time=20.0, lags=(1, 30), replicas=16):
-    """Return T_eff after each of the lags (in steps), and lr D / 2, all with standard errors."""
+    """Return T_eff after each of the lags (in steps), and lr D / 2, with standard errors."""
     net = FullyConnected([64, 32, 10], replicas=replicas, activation="tanh", seed=1)
     network, batches = NetworkEnergy(net, Digits()), Batches(batch_size, seed=1, replacement=True)
     waited = round(waiting_time / lr)
@@ -46,7 +45,7 @@ def temperatures(lr, batch_size, waiting_time=20.0, lags=(1, 30), replicas=16):
 
 
 def advance(energy, lr, batches, steps):
-    """Do these steps of SGD; twins see the mini-batches of their replica."""
+    """Do these steps of SGD; both copies of a replica see its mini-batches."""
     sgd = torch.optim.SGD(energy.parameters(), lr=lr)
     for step in steps:
         energy.at(step, lr)

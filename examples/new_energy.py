@@ -1,8 +1,8 @@
-"""A new energy in one class: a particle in R double wells, under Langevin dynamics and any probe.
+"""A new energy in one class: R replicas of particles in double wells, under Langevin dynamics.
 
     python examples/new_energy.py
 
-From the command line it is named by its module, nothing has to be registered:
+On the command line, name it by its module; it does not have to be registered:
 
     python -m lightning_landscape fit --model.energy=examples.new_energy.DoubleWell …
 """
@@ -13,7 +13,7 @@ from lightning_landscape import Energy, Langevin
 
 
 class DoubleWell(Energy):
-    """E(x) = sum_i (x_i^2 - 1)^2 / 4 for each of R replicas of N particles."""
+    """E(x) = sum_i (x_i^2 - 1)^2 / 4, for each of R replicas of N particles."""
 
     extensive = True
 
@@ -27,7 +27,7 @@ class DoubleWell(Energy):
 
 
 def main(steps=20_000, temperature=0.1):
-    """Return <x^2> and its standard error over replicas; by quadrature 0.871 at T = 0.1."""
+    """Return <x^2> and its standard error over replicas; quadrature gives 0.871 at T = 0.1."""
     wells = DoubleWell(N=1, replicas=256)
     dynamics = Langevin(wells.parameters(), lr=0.02, temperature=temperature, seed=1)
     squares = torch.zeros(wells.replicas)

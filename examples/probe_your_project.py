@@ -1,8 +1,8 @@
-"""A Lightning project that knows nothing of this package, with one probe in its callbacks.
+"""A Lightning project independent of this package, with one of its probes as a callback.
 
     python examples/probe_your_project.py
 
-The record opens in xarray: mean squared displacement of the weights, (tw, t, replica).
+The record, opened in xarray, holds the mean squared displacement of the weights, (tw, t, replica).
 """
 
 import pytorch_lightning as pl

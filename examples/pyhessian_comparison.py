@@ -1,9 +1,9 @@
-"""PyHessian beside our engine on matrices whose spectrum is known: products, errors, honesty.
+"""PyHessian compared with our engine on matrices of known spectrum: eigenvalues, errors, traces.
 
     python examples/pyhessian_comparison.py
 
-Prints the tables of docs/curvature.md. The accuracy does not depend on the clock and takes about
-half a minute; `--speed` adds the times on a larger network, a minute on a quiet machine.
+Prints the tables of docs/curvature.md. The accuracies take about half a minute; `--speed` adds CPU
+times on a larger network, about a minute on an idle machine.
 """
 
 import sys
@@ -17,7 +17,7 @@ from lightning_landscape.curvature.pyhessian.package import hessian
 
 
 def network(steps):
-    """A tanh network of 2058 parameters on 1000 samples after ``steps`` of Adam."""
+    """A tanh network of 2058 parameters on 1000 samples, after this many steps of Adam."""
     torch.manual_seed(1)
     x = torch.randn(1000, 20)
     y = (x @ torch.randn(20, 10) + 2 * torch.randn(1000, 10)).argmax(1)
@@ -58,7 +58,7 @@ def dense(model, criterion, data):
 
 
 def top(problem, backend, k=5, **settings):
-    """Return the largest relative error of the top k by modulus, and how many are certified."""
+    """Return the largest relative error of the top k by modulus, and how many have converged."""
     exact = torch.linalg.eigvalsh(dense(*problem))
     exact = exact[exact.abs().argsort(descending=True)][:k]
     model, criterion, data = problem
@@ -121,7 +121,7 @@ def large():
 
 
 def timed(problem, backend, method, **settings):
-    """Return what a method of a new object gives, and the seconds of CPU time it took."""
+    """Return the result of a method of a new object, and its CPU time in seconds."""
     model, criterion, data = problem
     start = time.process_time()
     result = getattr(hessian(model, criterion, data=data, backend=backend), method)(**settings)

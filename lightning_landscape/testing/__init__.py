@@ -1,4 +1,4 @@
-"""Contracts as pytest classes: anyone's energy, dynamics or probe proves itself with five lines.
+"""Contracts as pytest classes: test your own energy, dynamics, probe or operator in five lines.
 
 ```python
 from lightning_landscape.testing import EnergyContract
@@ -25,7 +25,7 @@ __all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
-    # imported when used: a test of an energy has no need of Lightning
+    # imported on first use: a test of an energy does not need Lightning
     if name in _HOMES:
         return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""DynamicsContract: what every dynamics owes to the module that steps it and resumes it."""
+"""DynamicsContract: what a module requires of every dynamics that it steps and resumes."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def _energy(params: list[nn.Parameter]) -> Tensor:
 
 
 def _run(dynamics: Optimizer, params: list[nn.Parameter], steps: int) -> list[Tensor]:
-    step: Any = dynamics.step  # typed by torch for one number
+    step: Any = dynamics.step  # torch types its return value as one number
     for _ in range(steps):
         step(partial(_energies, dynamics, params))
     return [p.detach().clone() for p in params]
 
 
 def _energies(dynamics: Optimizer, params: list[nn.Parameter]) -> Tensor:
-    """The closure that every step is given: energies, (R,), and their gradients."""
+    """The closure passed to every step: returns the energies, (R,), and sets the gradients."""
     dynamics.zero_grad()
     energies = _energy(params)
     energies.sum().backward()
@@ -50,12 +50,12 @@ def _same(a: list[Tensor], b: list[Tensor]) -> bool:
 
 
 class DynamicsContract:
-    """Subclass it in a test file, give `make`, and pytest does the rest.
+    """Subclass this in a test file and define `make`; pytest does the rest.
 
-    ``make(params, lr, temperature, seed)`` returns a new optimizer with a thermal noise. Where the
-    scheme does not sample a harmonic well exactly, give its own `variance` as well. Every step is
-    given a closure that returns the energies, (R,), and leaves the gradients, as `LandscapeModule`
-    does it.
+    ``make(params, lr, temperature, seed)`` returns a new optimizer with thermal noise. If the
+    scheme does not sample a harmonic well exactly, define `variance` as well. As in
+    `LandscapeModule`, every step receives a closure that returns the energies, (R,), and sets the
+    gradients.
     """
 
     def make(
@@ -71,7 +71,7 @@ class DynamicsContract:
     # determinism
 
     def test_the_noise_is_a_function_of_the_seed(self) -> None:
-        """The global generator neither matters nor moves; another seed is another noise."""
+        """It neither depends on the global generator nor advances it; another seed differs."""
         ends = []
         for seed, of_torch in ((3, 1), (3, 2), (4, 1)):
             torch.manual_seed(of_torch)
@@ -98,8 +98,8 @@ class DynamicsContract:
 
     # replicas
 
-    def test_replicas_do_not_feel_each_other(self) -> None:
-        """A disturbed replica goes elsewhere; the others go where they went."""
+    def test_replicas_are_independent(self) -> None:
+        """Perturbing one replica changes its trajectory, and no others."""
         params, disturbed = _start(), _start()
         with torch.no_grad():
             for p in disturbed:
@@ -111,7 +111,7 @@ class DynamicsContract:
             assert not x[1].equal(y[1])
 
     def test_replicas_may_differ_in_temperature(self) -> None:
-        """Replica r moves as in a run where all have its temperature, up to rounding."""
+        """Replica r moves as in a run in which all have its temperature, up to rounding."""
         temperatures = [0.0, 0.1, 0.5, 2.0]
         params = _start()
         ladder = _run(self.make(params, 0.01, temperatures), params, 5)
@@ -123,8 +123,8 @@ class DynamicsContract:
 
     # physics
 
-    def test_it_comes_to_rest_in_a_minimum_without_temperature(self) -> None:
-        """At T = 0 the energy ends below a ten thousandth of where it began; seeds are nothing."""
+    def test_it_converges_to_a_minimum_at_zero_temperature(self) -> None:
+        """At T = 0 the energy falls below 1e-4 of its initial value, whatever the seed."""
         ends = []
         for seed in (0, 1):
             params = _start()
@@ -155,18 +155,18 @@ class DynamicsContract:
         error = exact * (2 / (walkers * times)) ** 0.5 * 1.01
         assert abs(torch.stack(variances).mean().item() - exact) < 4 * error
 
-    # manners
+    # interface
 
     def test_a_closure_is_evaluated_with_gradients_and_returned(self) -> None:
-        """Lightning passes one to every step."""
+        """Lightning passes a closure to every step."""
         params = _start()
         dynamics: Any = self.make(params, 0.01)
         expected = _energy(params).detach()
         assert torch.allclose(dynamics.step(partial(_energies, dynamics, params)), expected)
         assert (_energy(params) < expected).all()
 
-    def test_impossible_settings_are_refused(self) -> None:
-        """With one sentence, a `UsageError`, that names the argument."""
+    def test_invalid_settings_are_refused(self) -> None:
+        """With a one-sentence `UsageError` that names the argument."""
         with pytest.raises(UsageError, match="temperature = -1"):
             self.make(_start(), 0.01, -1.0)
         with pytest.raises(UsageError, match=r"lr = -0\.01"):

@@ -1,4 +1,4 @@
-"""EnergyContract: what every energy owes to the dynamics and probes that use it."""
+"""EnergyContract: what dynamics and probes require of every energy."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _hessian_vector(energy: Energy, g: Tensor, v: Tensor) -> Tensor:
 
 
 class EnergyContract:
-    """Subclass it in a test file, give `make`, and pytest does the rest.
+    """Subclass this in a test file and define `make`; pytest does the rest.
 
     ``make(replicas, dtype)`` returns the same small energy, at the same random configuration, each
     time it is called; the derivatives are compared in float64 along random directions.
@@ -73,7 +73,7 @@ class EnergyContract:
         assert error.norm(dim=1).lt(1e-6 * product.norm(dim=1)).all()
 
     def test_hessian_is_symmetric(self) -> None:
-        """U . H v = v . H u."""
+        """The products satisfy u . H v = v . H u."""
         energy = self.make()
         u, v, g = self.directions(energy), self.directions(energy), gradient(energy, True)
         Hu, Hv = _hessian_vector(energy, g, u), _hessian_vector(energy, g, v)
@@ -98,8 +98,8 @@ class EnergyContract:
         assert energy.configuration().shape == (replicas, energy.N)
         assert all(len(p) == replicas for p in energy.parameters())
 
-    def test_replicas_do_not_see_each_other(self) -> None:
-        """Moving one replica changes its own energy and gradient, and those of no other."""
+    def test_replicas_are_independent(self) -> None:
+        """Moving one replica changes its own energy and gradient, and no others."""
         energy = self.make()
         x, before, g = energy.configuration(), energy(), gradient(energy)
         step = torch.zeros_like(x)
@@ -113,7 +113,7 @@ class EnergyContract:
     # configuration
 
     def test_configuration_is_a_copy_that_loads_back(self) -> None:
-        """A configuration survives what happens to the energy, and returns it to where it was."""
+        """A configuration is unaffected by later moves, and loading it restores the energies."""
         energy = self.make()
         x, before = energy.configuration(), energy()
         assert not x.requires_grad
@@ -121,13 +121,13 @@ class EnergyContract:
         assert torch.equal(self.moved(energy, x, torch.zeros_like(x))(), before)
 
     def test_wrong_shape_is_refused(self) -> None:
-        """A configuration of another size gives one sentence."""
+        """A configuration of the wrong shape raises one sentence."""
         energy = self.make()
         with pytest.raises(UsageError, match=r"x\.shape"):
             energy.load_configuration(torch.zeros(energy.replicas, energy.N + 1))
 
     def test_start_obeys_the_constraint(self) -> None:
-        """Putting the start onto the constraint leaves it where it is."""
+        """Projecting the start onto the constraint does not change it."""
         energy = self.make()
         if energy.constraint is not None:
             x = energy.configuration()
@@ -137,7 +137,7 @@ class EnergyContract:
     # reproducibility
 
     def test_same_arguments_give_the_same_energy(self) -> None:
-        """Whatever the global random state, which is left alone."""
+        """Independent of the global random state, which is not changed."""
         one = self.make()
         torch.manual_seed(1234)
         state = torch.get_rng_state()
@@ -154,7 +154,7 @@ class EnergyContract:
         assert torch.equal(other(), energy())
 
     def test_a_copy_is_independent(self) -> None:
-        """A deep copy gives the same energies and moves alone."""
+        """A deep copy gives the same energies and moves independently."""
         energy = self.make()
         before, other = energy(), copy.deepcopy(energy)
         assert torch.equal(other(), before)
@@ -164,7 +164,7 @@ class EnergyContract:
     # units
 
     def test_single_and_double_precision_agree(self) -> None:
-        """The same arguments in float32 are the same landscape, to single precision."""
+        """The same arguments in float32 give the same landscape to single precision."""
         single, double = self.make(dtype="float32"), self.make(dtype="float64")
         single.load_configuration(double.configuration())
         assert single().dtype == gradient(single).dtype == torch.float32
@@ -173,8 +173,8 @@ class EnergyContract:
         assert error.norm(dim=1).lt(1e-5 * g.norm(dim=1)).all()
         torch.testing.assert_close(single().double(), double(), rtol=1e-5, atol=1e-4)
 
-    def test_says_what_theory_needs(self) -> None:
-        """`extensive` is declared, and `reference` is plain enough for the attributes of a file."""
+    def test_declares_what_theory_needs(self) -> None:
+        """`extensive` is declared, and `reference` has values that fit into file attributes."""
         energy = self.make()
         assert isinstance(energy.extensive, bool)
         assert all(isinstance(v, str | float | int) for v in energy.reference().values())

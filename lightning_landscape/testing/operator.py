@@ -1,4 +1,4 @@
-"""OperatorContract: what every curvature operator owes to those that multiply by it."""
+"""OperatorContract: what every curvature operator must satisfy."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ __all__ = ["OperatorCase", "OperatorContract"]
 
 
 class OperatorCase(NamedTuple):
-    """An operator under test and what it should be.
+    """An operator under test and its reference matrix.
 
     Attributes:
         build: makes the operator.
-        dense: the matrices, found in another way, shape (R, N, N), float64.
+        dense: the matrices, computed independently, shape (R, N, N), float64.
         module: the module that ``build`` evaluates, if there is one.
     """
 
@@ -33,7 +33,7 @@ class OperatorCase(NamedTuple):
 
     @contextmanager
     def operator(self) -> Iterator[CurvatureOperator]:
-        """Yield the operator in the isolation in which a probe builds and uses it."""
+        """Yield the operator in the same context in which a probe builds and uses it."""
         with measuring(self.module) if self.module else nullcontext():
             yield self.build()
 
@@ -44,10 +44,10 @@ def _relative(error: Tensor, size: Tensor) -> float:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
 class OperatorContract:
-    """Subclass it in a test file, give `case`, and pytest does the rest.
+    """Subclass this in a test file and define `case`; pytest does the rest.
 
     Attributes:
-        tolerance: of the relative error in the Frobenius norm, by dtype.
+        tolerance: relative error in the Frobenius norm, for each dtype.
     """
 
     tolerance: ClassVar[dict[torch.dtype, float]] = {torch.float32: 1e-5, torch.float64: 1e-12}
@@ -79,7 +79,7 @@ class OperatorContract:
         assert self._close(op @ V, V.double() @ dense.mT, dtype)
 
     def test_is_symmetric(self, dtype: torch.dtype, op: CurvatureOperator) -> None:
-        """u.Hv = v.Hu to rounding, and so it stays when random numbers are drawn in between."""
+        """u.Hv = v.Hu to rounding, also if random numbers are drawn in between."""
         u, v = self._vectors(op, 2).unbind(1)
         Hu = (op @ u[:, None])[:, 0]
         torch.rand(7)
@@ -94,8 +94,8 @@ class OperatorContract:
         u, v = self._vectors(op, 2), self._vectors(op, 2, step=1)
         assert self._close(op @ (2 * u - 3 * v), 2 * (op @ u) - 3 * (op @ v), dtype)
 
-    def test_a_block_is_a_loop(self, dtype: torch.dtype, op: CurvatureOperator) -> None:
-        """Many vectors at once are k products, in any of the shapes that `@` takes."""
+    def test_a_block_equals_a_loop(self, dtype: torch.dtype, op: CurvatureOperator) -> None:
+        """A block of k vectors gives k products, in any of the shapes that `@` accepts."""
         V = self._vectors(op, 5)
         block = op @ V
         assert op.products == 5
@@ -107,7 +107,7 @@ class OperatorContract:
         assert not block.requires_grad
 
     def test_replicas_are_independent(self, dtype: torch.dtype, op: CurvatureOperator) -> None:
-        """The product of one replica depends on its own vectors only."""
+        """The product of one replica depends only on its own vectors."""
         V = self._vectors(op, 2)
         whole = op @ V
         for r in range(min(op.replicas, 3)):
@@ -118,8 +118,8 @@ class OperatorContract:
             product[r] = 0
             assert not product.any()
 
-    def test_leaves_nothing_behind(self, dtype: torch.dtype) -> None:
-        """Gradients, parameters, buffers, modes and random state are as before."""
+    def test_has_no_side_effects(self, dtype: torch.dtype) -> None:
+        """Gradients, parameters, buffers, modes and random state are unchanged."""
         case = self.case(dtype)
         module = case.module or nn.Module()
         for p in module.parameters():
@@ -132,10 +132,10 @@ class OperatorContract:
         for name, value in before.items():
             assert torch.equal(value, after[name]), name
 
-    def test_refuses_vectors_of_another_kind(
+    def test_refuses_vectors_of_the_wrong_shape_or_dtype(
         self, dtype: torch.dtype, op: CurvatureOperator
     ) -> None:
-        """One sentence says what the shape or the dtype must be, and no product is counted."""
+        """One sentence states the required shape or dtype, and no product is counted."""
         R, N = op.replicas, op.N
         other = torch.float32 if dtype == torch.float64 else torch.float64
         wrong = [(R, 2, N + 1), (R + 1, 2, N), (N,), (1 if R == 1 else R + 1, N + (R == 1))]

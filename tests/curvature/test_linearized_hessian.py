@@ -50,12 +50,12 @@ class TestLinearized(OperatorContract):
 
         return OperatorCase(build, dense_reference(), net)
 
-    def test_leaves_nothing_behind(self, dtype):
+    def test_has_no_side_effects(self, dtype):
         """Tracing included."""
         net = network(dtype)
         build = functools.partial(linearized_hessian, energy_of(net), net.parameters(), net)
         self.case = lambda dtype: OperatorCase(build, dense_reference(), net)
-        super().test_leaves_nothing_behind(dtype)
+        super().test_has_no_side_effects(dtype)
 
 
 def test_convolutions_go_vector_by_vector():

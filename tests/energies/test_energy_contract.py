@@ -56,7 +56,7 @@ class SinglePrecision(Quadratic):
     [
         (WrongGradient, "test_gradient_against_finite_differences"),
         (WrongCurvature, "test_hessian_vector_product_against_finite_differences"),
-        (CoupledReplicas, "test_replicas_do_not_see_each_other"),
+        (CoupledReplicas, "test_replicas_are_independent"),
         (GlobalRandomness, "test_same_arguments_give_the_same_energy"),
         (HiddenState, "test_state_dict_holds_all_that_moves"),
         (HiddenState, "test_configuration_is_a_copy_that_loads_back"),
