@@ -1,6 +1,6 @@
 """The exact dynamics of spherical glasses in discrete time, N to infinity.
 
-A run with a step dt > 0 is not the continuous one, and how far it is off needs no run to know. The
+The error that a step dt > 0 makes, as compared with continuous time, follows without a run. The
 step of `Langevin` (Euler-Maruyama) and of `LeimkuhlerMatthews` on the sphere is, for N to infinity,
 
     x_{n+1} = A_n x_n + B_n F_n + D_n eta_n,    B_n = dt / rho_n,  D_n = a / rho_n,
@@ -8,10 +8,11 @@ step of `Langevin` (Euler-Maruyama) and of `LeimkuhlerMatthews` on the sphere is
 
 with F the force, eta the noise and <> the mean over the sites. The force of a Gaussian landscape
 of covariance f is a Gaussian process of covariance f'(C(n, m)) plus sum_{m<n} f''(C(n, m)) R(n, m)
-x_m, where R(n, m) is the response of x_n to a field at step m. The equations for C and R follow as
-those of Cugliandolo and Kurchan do, and become them for dt to 0.
+x_m, where R(n, m) is the response of x_n to a field at step m. The equations for C and R are
+derived like those of Cugliandolo and Kurchan, which are their limit dt -> 0.
 
-Own work, by the method of De Dominicis 1978, Phys. Rev. B 18, 4913, for a discrete recursion.
+Source: derived here, by the method of De Dominicis 1978, Phys. Rev. B 18, 4913, for a discrete
+recursion.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ _MOST = 4000  # steps: 0.4 GB and a minute
 
 
 class DiscreteSolution(NamedTuple):
-    """What is known at the steps 0 … n, at the times n dt.
+    """The solution at the steps k = 0 … n, at the times k dt.
 
     Attributes:
         energy: E per spin, shape (n + 1,).
         correlation: C(i, j), symmetric, shape (n + 1, n + 1).
-        integrated_response: chi(i, j) to a field from step j on, 0 for i <= j, of the same shape.
+        integrated_response: chi(i, j) to a field from step j on, 0 for i <= j; same shape.
     """
 
     energy: Array
@@ -52,17 +53,17 @@ def solve_discrete(
     steps: int,
     scheme: Scheme = "Langevin",
 ) -> DiscreteSolution:
-    """Return C, chi and E of a quench from a random start, at a step that is not infinitesimal.
+    """Return C, chi and E after a quench from a random start, for a finite step size.
 
     Args:
         mixture: {p: a_p}; {3: 0.5} is the pure 3-spin.
         temperature: T >= 0.
         time_step: dt.
-        steps: n.
+        steps: n, the number of steps.
         scheme: the name of the dynamics.
 
     Raises:
-        UsageError: an argument outside its range.
+        UsageError: an argument is outside its range.
 
     Cost: 10 n^3 additions and 24 n^2 bytes: 0.2 s for n = 500, 1.3 s for 1000, 10 s for 2000.
 
@@ -77,7 +78,7 @@ def solve_discrete(
     require(scheme in known, "scheme", scheme, f"must be one of {', '.join(known)}")
     f, dt = Mixture(dict(mixture)), time_step
     overlapping = scheme == "LeimkuhlerMatthews"
-    strength = _strength(temperature, dt, overlapping)  # a^2, of each of the normals in eta
+    strength = _strength(temperature, dt, overlapping)  # a^2, for each of the normal numbers in eta
     C, R = np.zeros((steps + 1, steps + 1)), np.zeros((steps + 1, steps + 1))
     E, noise_before = np.zeros(steps + 1), 0.0
     C[0, 0] = 1.0
@@ -106,5 +107,5 @@ def solve_discrete(
 
 
 def _strength(T: float, dt: float, overlapping: bool) -> float:
-    """Return the variance of each normal of a step: see the two classes for their amplitudes."""
+    """Return the variance of each normal number of a step; the two classes derive it."""
     return 2 * dt * T * (1 + dt * T / 2) / 4 if overlapping else 2 * dt * T
