@@ -18,6 +18,7 @@ __all__ = [
     "of_replicas",
     "per_replica",
     "scale_",
+    "select",
     "size",
     "unflatten",
 ]
@@ -50,6 +51,17 @@ def unflatten(x: Tensor, like: Iterable[Tensor]) -> list[Tensor]:
     shapes = [p.shape[1:] for p in like]
     parts = x.split([shape.numel() for shape in shapes], dim=1)
     return [part.reshape(len(x), *shape) for part, shape in zip(parts, shapes, strict=True)]
+
+
+def select(x: Tensor, replicas: Tensor) -> Tensor:
+    """Return the rows ``x[replicas]``, without a copy where these are all rows in their order.
+
+    >>> x = torch.zeros(3, 2)
+    >>> select(x, torch.arange(3)) is x, select(x, torch.tensor([2])).shape
+    (True, torch.Size([1, 2]))
+    """
+    every = torch.arange(len(x), device=replicas.device)
+    return x if replicas.equal(every) else x[replicas.to(x.device)]
 
 
 def per_replica(value: Any, like: Tensor) -> Any:

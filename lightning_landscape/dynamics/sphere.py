@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lightning_landscape.dynamics.minimizers.fire import FIRE
 from lightning_landscape.dynamics.samplers.thermal import Thermal
 from lightning_landscape.errors import require
 from lightning_landscape.sphere import Sphere
@@ -23,11 +24,11 @@ def constrain(optimizer: Optimizer, constraint: Sphere | None) -> Optimizer:
         x <- sqrt(N) x / |x|                           after it,
 
     by hooks on its step; the gradients are those of the closure where the step is given one.
-    SGD so becomes gradient descent on the sphere. `Langevin` and `LeimkuhlerMatthews` are told
-    the constraint, because their noise has to be projected too. Momentum and Adam keep their
+    SGD so becomes gradient descent on the sphere. The samplers and `FIRE` keep the constraint
+    themselves, because noise and velocities have to be projected too. Momentum and Adam keep their
     running averages as vectors of the flat space: their component along x only shortens the
     step, so they descend, but they are no physical dynamics. A line search that moves x between
-    two gradients (LBFGS) is not supported.
+    two gradients (`torch.optim.LBFGS`) is not supported; see `minimize_lbfgs`.
 
     Args:
         optimizer: any torch optimizer, not yet constrained.
@@ -45,7 +46,7 @@ def constrain(optimizer: Optimizer, constraint: Sphere | None) -> Optimizer:
     """
     if constraint is None:
         return optimizer
-    if isinstance(optimizer, Thermal):
+    if isinstance(optimizer, Thermal | FIRE):
         optimizer.constraint = constraint
         return optimizer
     _check(optimizer, constraint)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from lightning_landscape.energies.energy import Energy, HasData
-from lightning_landscape.errors import require
+from lightning_landscape.errors import UsageError, require
 
 __all__ = ["Copies"]
 
@@ -94,6 +94,14 @@ class Copies(Energy):
             f"must be (B,), ({self.replicas // self.copies}, B) or ({self.replicas}, B)",
         )
         return [*batch.chunk(self.copies)]
+
+    def only(self, replicas: Tensor) -> Energy:
+        """Refuse: the copies of a replica stay together.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError(f"energy = {type(self).__name__}: the copies of a replica stay together")
 
     def reference(self) -> dict[str, str | float | int]:
         """Return what the energy itself says, and the number of copies."""

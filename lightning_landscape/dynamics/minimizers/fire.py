@@ -1,4 +1,4 @@
-"""FIRE: molecular dynamics that turns downhill, each replica with a clock of its own."""
+"""FIRE: molecular dynamics that turns downhill, each replica with its own time step."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lightning_landscape.dynamics.dynamics import Dynamics
 from lightning_landscape.errors import require
+from lightning_landscape.replicas import flatten, unflatten
+from lightning_landscape.sphere import Sphere
 
 __all__ = ["FIRE"]
 
@@ -17,7 +20,7 @@ __all__ = ["FIRE"]
 _WAIT, _FASTER, _SLOWER, _MIXING, _LESS_MIXING = 5, 1.1, 0.5, 0.1, 0.99
 
 
-class FIRE(Optimizer):
+class FIRE(Dynamics, Optimizer):
     r"""Fast inertial relaxation engine: minimises by mechanics that never runs uphill.
 
     With the force F = -\nabla E and the power P = F . v of each replica,
@@ -29,21 +32,24 @@ class FIRE(Optimizer):
 
     v, dt, alpha, P are those of one replica: none waits for another. dt is a mechanical time step,
     stable for dt^2 lambda_max < 4, and adapts itself down to that; so ``lr`` is only a first guess.
-    Nothing is random; the state is v and three numbers a replica.
+    Nothing is random; the state is v and three numbers per replica. On the sphere |x|^2 = N the
+    force is the tangent one, a step ends with x <- sqrt(N) x / |x|, and v is then projected onto
+    the new tangent plane.
 
     For smooth energies: at the kinks of ReLU networks the power turns negative again and again,
     dt collapses, and the replica stops far above what `DecayingAdam` reaches.
 
-    Cost: one gradient a step, three passes over the parameters; memory: one more copy of them.
+    Cost: one gradient per step, three passes over the parameters; memory: one more copy of them.
 
     Args:
         params: tensors with the replica axis first, all in one group.
         lr: the first time step dt, > 0.
         longest: dt_max in units of ``lr``, >= 1.
+        constraint: the sphere on which every parameter, of shape (R, N), lives; or None.
 
     Raises:
-        UsageError: a number out of range, parameters without a common replica axis, or several
-            groups.
+        UsageError: a number out of range, parameters without a common replica axis, several
+            groups, or a shape that does not fit the constraint.
 
     Source: Bitzek, Koskinen, Gaehler, Moseler, Gumbsch 2006, PRL 97, 170201; in semi-implicit
     Euler steps, which Guenole et al. 2020, arXiv:1908.02038, found the best of the simple ones.
@@ -57,11 +63,12 @@ class FIRE(Optimizer):
     True
     """
 
-    # counts steps: its own clock differs from replica to replica
-    time_step = 1.0
-
     def __init__(
-        self, params: Iterable[Tensor] | Iterable[dict[str, Any]], lr: float, longest: float = 10.0
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        lr: float,
+        longest: float = 10.0,
+        constraint: Sphere | None = None,
     ) -> None:
         require(lr > 0, "lr", lr, "must be > 0")
         require(longest >= 1, "longest", longest, "must be at least 1")
@@ -73,6 +80,24 @@ class FIRE(Optimizer):
         sizes = sorted({len(p) if p.dim() else 0 for p in self._parameters})
         required = "must be one number, that of the replicas, in front of every parameter"
         require(len(sizes) == 1 and sizes[0] > 0, "replicas of the parameters", sizes, required)
+        self.constraint = constraint
+
+    @property
+    def time_step(self) -> float:
+        """1: its time counts steps, because dt differs from replica to replica."""
+        return 1.0
+
+    @property
+    def constraint(self) -> Sphere | None:
+        """The sphere on which the replicas are kept, or None."""
+        return self._constraint
+
+    @constraint.setter
+    def constraint(self, constraint: Sphere | None) -> None:
+        if constraint is not None:
+            for p in self._parameters:
+                constraint.check(p)
+        self._constraint = constraint
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -81,20 +106,23 @@ class FIRE(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        F = -torch.cat([_gradient(p).flatten(1) for p in self._parameters], dim=1)
+        F = -flatten(_gradient(p) for p in self._parameters)
+        if self.constraint is not None:
+            self.constraint.project_(F, flatten(self._parameters))
         state = self._state(F)
         self._steer(state, F)
         v, dt = state["velocity"], state["dt"].unsqueeze(1)
         v.addcmul_(dt, F)
-        sizes = [p[0].numel() for p in self._parameters]
-        for p, change in zip(self._parameters, (dt * v).split(sizes, dim=1), strict=True):
-            p.add_(change.view_as(p))
+        for p, change in zip(self._parameters, unflatten(dt * v, self._parameters), strict=True):
+            p.add_(change)
+            if self.constraint is not None:  # there is one parameter
+                self.constraint.project_(v, self.constraint.retract_(p))
         return loss
 
     def _state(self, F: Tensor) -> dict[str, Tensor]:
         state = self.state[self._parameters[0]]
         if not state:
-            each = F.new_ones(len(F))  # one number a replica, in the precision of the parameters
+            each = F.new_ones(len(F))  # one number per replica, in the precision of the parameters
             state["velocity"] = torch.zeros_like(F)
             state["dt"] = each * self.param_groups[0]["lr"]
             state["alpha"] = each * _MIXING

@@ -12,6 +12,7 @@ from lightning_landscape.energies.glasses._polynomial import Interaction, along
 from lightning_landscape.energies.glasses._products import Products
 from lightning_landscape.energies.glasses._threads import in_threads
 from lightning_landscape.energies.glasses._tuples import tuples
+from lightning_landscape.replicas import select
 
 __all__ = ["Dense"]
 
@@ -62,6 +63,13 @@ class Dense(Interaction):
         from lightning_landscape.energies.glasses._kernels import packed_hessian
 
         return self._read_packed(packed_hessian, x, x.new_empty(*x.shape, self.N))
+
+    def keep(self, replicas: Tensor) -> None:
+        """Keep the samples of these replicas, where each has its own."""
+        if len(self.packed) > 1:
+            self.packed = select(self.packed, replicas)
+            if self.products is not None:
+                self.products.matrices = select(self.products.matrices, replicas)
 
     def _read_packed(self, kernel: Callable[..., None], x: Tensor, out: Tensor) -> Tensor:
         """Fill ``out`` by a kernel that reads each coupling once, and return it."""

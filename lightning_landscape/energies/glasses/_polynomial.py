@@ -30,6 +30,9 @@ class Interaction(nn.Module):
         """Return the derivative of `force` along the rows of v, shape (B, N)."""
         raise NotImplementedError
 
+    def keep(self, replicas: Tensor) -> None:
+        """Keep the couplings of these replicas only; those shared by all stay as they are."""
+
 
 def energy(x: Tensor, interactions: Sequence[Interaction]) -> Tensor:
     """Return H(x) = -sum_p P_p(x), shape (R,), differentiable twice.

@@ -1,4 +1,4 @@
-"""What the spherical glasses share: a start on the sphere, an energy, and what theory knows."""
+"""What the spherical glasses share: start on the sphere, energy, and the parameters of theory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lightning_landscape.energies.energy import Energy
 from lightning_landscape.energies.glasses._polynomial import Interaction, energy
-from lightning_landscape.errors import UsageError, require
+from lightning_landscape.errors import require
 from lightning_landscape.rng import Stream
 from lightning_landscape.sphere import Sphere
 
@@ -49,8 +49,17 @@ class Glass(Energy):
         return energy(self.x, cast(Sequence[Interaction], list(self.interactions)))
 
     def only(self, replicas: Tensor) -> Energy:
-        """Refuse: which disorder and which planting a replica sees follows from its place."""
-        raise UsageError(f"energy = {type(self).__name__}: replicas of a glass stay together")
+        """Return a glass of some of the replicas, each with its own disorder.
+
+        Couplings that are not shared by all replicas are copied, unless all replicas are asked for.
+        """
+        some = super().only(replicas)
+        assert isinstance(some, Glass)
+        for interaction in cast(Sequence[Interaction], list(some.interactions)):
+            interaction.keep(replicas)
+        if isinstance(self.start_temperature, list):
+            some.start_temperature = [self.start_temperature[r] for r in replicas.tolist()]
+        return some
 
     def reference(self) -> dict[str, Any]:
         """Return the model and the start temperature, for the Cugliandolo-Kurchan equations."""

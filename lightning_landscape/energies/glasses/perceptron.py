@@ -12,6 +12,7 @@ from lightning_landscape.energies.energy import Energy
 from lightning_landscape.energies.glasses.glass import uniform_start
 from lightning_landscape.energies.memory import require_memory
 from lightning_landscape.errors import require
+from lightning_landscape.replicas import select
 from lightning_landscape.rng import Stream
 from lightning_landscape.sphere import Sphere
 
@@ -107,7 +108,7 @@ class SphericalPerceptron(Energy):
         some = super().only(replicas)
         assert isinstance(some, SphericalPerceptron)
         if len(self.patterns) > 1:
-            some.patterns = self.patterns[replicas]
+            some.patterns = select(self.patterns, replicas)
         return some
 
     def _gaps(self) -> Tensor:

@@ -9,6 +9,7 @@ from torch import nn
 from lightning_landscape.dynamics import FIRE, minimize
 from lightning_landscape.energies import Quadratic
 from lightning_landscape.errors import UsageError
+from lightning_landscape.sphere import Sphere
 
 SPECTRUM = [0.5, 1.0, 4.0, 50.0]
 
@@ -130,3 +131,21 @@ def test_parameters_need_one_replica_axis_and_one_group():
     groups = [{"params": [nn.Parameter(torch.zeros(2, 3))]} for _ in range(2)]
     with pytest.raises(UsageError, match="parameter groups = 2"):
         FIRE(groups, lr=0.1)
+
+
+def test_on_the_sphere_it_keeps_the_radius_and_moves_along_the_tangent():
+    """One step from rest is dt^2 times the tangent force; v stays orthogonal to x."""
+    sphere, x = Sphere(3), nn.Parameter(torch.tensor([[1.0, -1.0, 1.0], [3**0.5, 0, 0]]).double())
+    fire, k = FIRE([x], lr=0.1, constraint=sphere), torch.tensor([1.0, 2.0, 3.0]).double()
+    before = x.detach().clone()
+    force = sphere.project_(-k * before, before)
+    for step in range(50):
+        x.grad = k * x.detach()
+        fire.step()
+        if step == 0:
+            assert torch.allclose(x, sphere.retract_(before + 0.01 * force), rtol=1e-14)
+        v = fire.state[x]["velocity"]
+        assert torch.linalg.vecdot(v, x).abs().max() < 1e-12
+        assert torch.allclose(x.square().sum(1), torch.full((2,), 3.0).double(), rtol=1e-14)
+    with pytest.raises(UsageError, match="shape"):
+        FIRE([x], lr=0.1, constraint=Sphere(4))

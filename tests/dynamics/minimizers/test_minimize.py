@@ -1,4 +1,4 @@
-"""Descent replica by replica: known minima, and replicas that leave without a trace."""
+"""Descent replica by replica: known minima, and replicas that leave without changing others."""
 
 import copy
 from functools import partial
@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from lightning_landscape.data import RandomData
-from lightning_landscape.dynamics import FIRE, DecayingAdam, minimize, minimize_lbfgs
+from lightning_landscape.dynamics import FIRE, DecayingAdam, minimize
 from lightning_landscape.energies import FullyConnected, NetworkEnergy, Quadratic, SphericalPSpin
 from lightning_landscape.errors import UsageError
+from lightning_landscape.testing.energy import gradient
 
 OPTIMIZERS = {
     "descent": partial(torch.optim.SGD, lr=0.3),
@@ -121,29 +122,36 @@ def test_adam_drops_its_step_as_published_and_is_torchs_in_between():
     assert ours.equal(theirs)
 
 
-def test_lbfgs_polishes_to_the_minimum():
-    """To the last digits in a quadratic well, and far below where Adam stopped on a network."""
-    well = Quadratic([0.1, 3.0, 100.0], replicas=3, rotate=True, dtype="float64")
-    assert (minimize_lbfgs(well) < 1e-20).all()
-    assert torch.allclose(well.configuration(), torch.zeros(3, 3).double(), atol=1e-9)
-    energy = networks(samples=48)
-    before = minimize(energy, OPTIMIZERS["adam"], 100, 0.0).energies
-    after = minimize_lbfgs(energy, steps=500)
-    assert (after < 1e-2 * before).all()
-    assert torch.allclose(energy().detach(), after, rtol=1e-6, atol=1e-15)
-
-
 def test_a_replica_that_diverges_is_named():
     well = Quadratic([1.0], replicas=2, dtype="float64")
     with pytest.raises(UsageError, match=r"replica 0 is not finite at step \d+; lower .* lr = 3.0"):
         minimize(well, partial(torch.optim.SGD, lr=3.0), 10_000)
 
 
-def test_a_sphere_and_no_steps_are_refused():
-    with pytest.raises(UsageError, match="energy = SphericalPSpin"):
-        minimize(SphericalPSpin(N=8, p=3), OPTIMIZERS["descent"], 10)
+def test_no_steps_are_refused():
     with pytest.raises(UsageError, match="steps = 0"):
         minimize(networks(), OPTIMIZERS["descent"], 0)
+
+
+@pytest.mark.parametrize(
+    ("make", "tolerance"),
+    [(partial(FIRE, lr=0.05), 1e-10), (partial(torch.optim.SGD, lr=0.05), 1e-3)],
+)
+def test_on_the_sphere_a_glass_descends_to_a_stationary_point(make, tolerance):
+    """Every replica in its own disorder; those below the bound leave, the others stay as alone."""
+    start = SphericalPSpin(N=16, replicas=4, disorder="independent", dtype="float64")
+    glass = start.only(torch.arange(4))
+    end = minimize(glass, make, 800, -torch.inf)
+    x, g = glass.configuration(), gradient(glass)
+    assert torch.allclose(x.square().sum(1), torch.full((4,), 16.0).double(), rtol=1e-12)
+    assert start.constraint.project_(g, x).norm(dim=1).max() < tolerance
+    bound = end.energies.median().item() + 1e-9
+    again = start.only(torch.arange(4))
+    cut = minimize(again, make, 800, bound)
+    assert cut.done.tolist() == (end.energies < bound).tolist()
+    going = ~cut.done
+    assert going.any() and cut.done.any()
+    assert torch.allclose(again.configuration()[going], x[going], rtol=1e-8, atol=1e-8)
 
 
 class Memory:
