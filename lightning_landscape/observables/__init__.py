@@ -1,9 +1,11 @@
-"""Observables: pure functions of tensors, replica axis kept."""
+"""Observables: pure functions of tensors, replica axis kept, and metrics that accumulate.
 
-from lightning_landscape.observables.accumulators.autocorrelation import Blocking
-from lightning_landscape.observables.accumulators.moments import BlockMoments
-from lightning_landscape.observables.accumulators.power_spectrum import PowerSpectrum
-from lightning_landscape.observables.accumulators.series import EnergySeries
+The accumulators are imported when they are first used: torchmetrics takes more than a second.
+"""
+
+from importlib import import_module
+from typing import Any
+
 from lightning_landscape.observables.correlation import displacement, overlap, replica_overlaps
 from lightning_landscape.observables.dimension import Sketch, participation_ratio
 from lightning_landscape.observables.equilibration import gelman_rubin, two_starts
@@ -18,7 +20,6 @@ from lightning_landscape.observables.response import (
     effective_temperature,
     field_response,
     noise_response,
-    temperature_of_sgd,
 )
 from lightning_landscape.observables.stationarity import (
     Balance,
@@ -28,32 +29,44 @@ from lightning_landscape.observables.stationarity import (
 )
 from lightning_landscape.observables.statistics import mean_and_error
 
+_ACCUMULATORS = {
+    "BlockMoments": "moments",
+    "Blocking": "autocorrelation",
+    "EnergySeries": "series",
+    "GrowingHistogram": "histogram",
+    "LogCounts": "histogram",
+    "PowerSpectrum": "power_spectrum",
+}
+
 __all__ = [
     "Balance",
-    "BlockMoments",
-    "Blocking",
-    "EnergySeries",
-    "PowerSpectrum",
     "Sketch",
     "balance",
     "classification_gaps",
+    "configurational_temperature_ratio",
     "copy_distance",
+    "displacement",
     "effective_temperature",
     "field_response",
-    "noise_response",
-    "temperature_of_sgd",
-    "displacement",
-    "yaida_fdr1",
     "fit_power_law",
     "fit_size_law",
     "gelman_rubin",
-    "configurational_temperature_ratio",
     "learning_coefficient",
     "mean_and_error",
+    "noise_response",
     "overlap",
     "participation_ratio",
     "replica_overlaps",
-    "yaida_fdr2",
     "two_starts",
+    "yaida_fdr1",
+    "yaida_fdr2",
+    *_ACCUMULATORS,
     *_gradient_noise,
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ACCUMULATORS:
+        home = f"{__name__}.accumulators.{_ACCUMULATORS[name]}"
+        return getattr(import_module(home), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

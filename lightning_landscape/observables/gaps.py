@@ -169,6 +169,6 @@ def log_counts(values: Tensor, edges: Tensor) -> Tensor:
         edges: ascending, shape (bins + 1,); a bin contains its lower edge.
     """
     bins, x = len(edges) - 1, values.nan_to_num(nan=-torch.inf).to(edges.dtype)
-    k = torch.bucketize(x, edges, right=True)  # 0 below all of them, bins + 1 above
+    k = torch.bucketize(x.contiguous(), edges, right=True)  # 0 below all of them, bins + 1 above
     counts = k.new_zeros(len(values), bins + 2)
     return counts.scatter_add_(1, k, torch.ones_like(k))[:, 1:-1]

@@ -13,7 +13,6 @@ from torch.optim import Optimizer
 
 from lightning_landscape.dynamics.dynamics import dynamics_of
 from lightning_landscape.errors import require
-from lightning_landscape.observables.accumulators.autocorrelation import Blocking
 
 __all__ = ["LearningCoefficient", "learning_coefficient"]
 
@@ -84,6 +83,8 @@ def learning_coefficient(
     >>> round(estimate.value.mean().item(), 1)
     1.5
     """
+    from lightning_landscape.observables.accumulators.autocorrelation import Blocking
+
     dynamics = dynamics_of(sampler)
     T = dynamics.current_temperature
     require(isinstance(T, float) and T > 0, "temperature", T, "must be one number > 0")

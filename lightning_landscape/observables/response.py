@@ -28,7 +28,6 @@ __all__ = [
     "field_response",
     "noise_response",
     "ratio_temperature",
-    "temperature_of_sgd",
 ]
 
 Array = NDArray[np.float64]
@@ -84,26 +83,6 @@ def field_response(plus: Tensor, minus: Tensor, signs: Tensor, field: float) -> 
     )
 
 
-def temperature_of_sgd(lr: float, D: Tensor) -> Tensor:
-    """Return T = lr D / 2, the temperature of Langevin noise as strong as that of SGD.
-
-    A step of SGD adds -lr times the noise of the mini-batch gradient, of variance D a parameter,
-    and one of Langevin adds noise of variance 2 lr T. The two have the same effect where the
-    landscape is flat, or curved alike in all directions with D the same in all; elsewhere T_eff
-    tells how far the picture of one temperature holds.
-
-    Args:
-        lr: the step size of SGD without momentum.
-        D: variance of the mini-batch gradient a parameter, at the batch size of the run.
-
-    Source: Mandt, Hoffman, Blei 2017, arXiv:1704.04289.
-
-    >>> temperature_of_sgd(0.1, torch.tensor(0.02)).item()
-    0.001...
-    """
-    return lr * D / 2
-
-
 def copy_distance(x: Tensor) -> Tensor:
     r"""Return d^2 = |x_a - x_b|^2 / N, the mean over pairs of copies a < b, shape (R,), float64.
 
@@ -156,7 +135,7 @@ def ratio_temperature(decay: ArrayLike, chi: ArrayLike) -> tuple[float, float]:
     """Return the ratio of decay and chi at one time, and its jackknife error.
 
     At times too short for a drift or a force to matter it is the strength of the noise alone:
-    T for Langevin, `temperature_of_sgd` for SGD.
+    T for Langevin, `gradient_noise.temperature_of_sgd` for SGD.
 
     Args:
         decay: as for `effective_temperature`, but at that one time: shape (R,).

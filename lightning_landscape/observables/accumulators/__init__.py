@@ -1,1 +1,1 @@
-"""Accumulators: statistics of what arrives in parts."""
+"""Accumulators: statistics of a series that comes in parts, each a `torchmetrics.Metric`."""

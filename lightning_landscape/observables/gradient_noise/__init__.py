@@ -8,7 +8,7 @@ from lightning_landscape.observables.gradient_noise.alignment import (
 from lightning_landscape.observables.gradient_noise.draws import (
     batch_factor,
     batch_kurtosis,
-    matched_temperature,
+    temperature_of_sgd,
 )
 from lightning_landscape.observables.gradient_noise.moments import Moments
 from lightning_landscape.observables.gradient_noise.sources import (
@@ -26,6 +26,6 @@ __all__ = [
     "batch_factor",
     "batch_kurtosis",
     "gradients_of",
-    "matched_temperature",
     "subspace_overlap",
+    "temperature_of_sgd",
 ]

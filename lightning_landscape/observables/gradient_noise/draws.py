@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lightning_landscape.errors import require
 
-__all__ = ["batch_factor", "batch_kurtosis", "matched_temperature"]
+__all__ = ["batch_factor", "batch_kurtosis", "temperature_of_sgd"]
 
 
 def batch_factor(batch_size: int, samples: float, replacement: bool) -> float:
@@ -20,7 +20,7 @@ def batch_factor(batch_size: int, samples: float, replacement: bool) -> float:
         c = (P - 1) / (P B)    with replacement, and (P - B) / (P B) without.
 
     It is exact for every draw of B samples without replacement, among them each batch of a
-    shuffled epoch; the batches of one epoch are besides anticorrelated.
+    shuffled epoch; the batches of one epoch are anticorrelated besides.
 
     Args:
         batch_size: B.
@@ -42,15 +42,23 @@ def batch_factor(batch_size: int, samples: float, replacement: bool) -> float:
     return (1 - batch_size / samples) / batch_size
 
 
-def matched_temperature(lr: float, D: Tensor) -> Tensor:
+def temperature_of_sgd(lr: float | Tensor, D: Tensor) -> Tensor:
     """Return T = lr D / 2, at which Langevin noise is as strong as that of mini-batches.
 
-    A step of SGD adds lr times a noise of variance D to each parameter, a step of Langevin one of
-    variance 2 lr T; the two agree for lr^2 D = 2 lr T.
+    A step of SGD adds -lr times the noise of the mini-batch gradient, of variance D per parameter,
+    and one of Langevin adds noise of variance 2 lr T; the two agree for lr^2 D = 2 lr T. They have
+    the same effect where the landscape is flat, or has the same curvature in all directions with D
+    the same in all; elsewhere T_eff tells how far the picture of one temperature holds.
 
     Args:
-        lr: the step size of both.
-        D: variance of the mini-batch gradient, per parameter or its mean over parameters.
+        lr: the step size of SGD without momentum, a number or (R,).
+        D: variance of the mini-batch gradient, per parameter or its mean over parameters, at the
+            batch size of the run.
+
+    Source: Mandt, Hoffman, Blei 2017, arXiv:1704.04289.
+
+    >>> temperature_of_sgd(0.1, torch.tensor(0.02)).item()
+    0.001...
     """
     return lr * D / 2
 
@@ -71,7 +79,7 @@ def batch_kurtosis(
     m_4 are estimates, and a heavy tail may be missed.
 
     Args:
-        projections: one number a sample, for example g_mu . v, shape (…, m).
+        projections: one number per sample, for example g_mu . v, shape (…, m).
         batch_size: B.
         samples: P; ``math.inf`` where the data are endless.
         replacement: whether a sample may come twice.

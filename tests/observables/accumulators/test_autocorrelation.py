@@ -17,7 +17,7 @@ def autoregression(phi, steps, series, seed=0):
 def blocked(x, portion=1000):
     series = Blocking(x.shape[1:])
     for part in x.split(portion):
-        series.add(part)
+        series.update(part)
     return series
 
 
@@ -58,20 +58,45 @@ def test_variances_of_block_means_are_exact():
 def test_a_state_goes_on_where_it_was():
     x = torch.randn(999, 1, dtype=torch.float64)
     series = blocked(x[:333], 111)
-    again = Blocking((1,), state=series.state)
+    again = Blocking((1,), state=series.metric_state)
     for part in x[333:].split(111):
-        again.add(part)
-    assert all(torch.equal(v, again.state[k]) for k, v in blocked(x, 111).state.items())
+        again.update(part)
+    whole = blocked(x, 111).metric_state
+    assert all(torch.equal(v, again.metric_state[k]) for k, v in whole.items())
 
 
-def test_what_is_too_short_has_no_time():
-    for n in (0, 1, 6):
+def test_fewer_than_six_samples_have_no_time():
+    for n in (0, 1, 5):
         series = Blocking((2,))
-        series.add(torch.randn(n, 2))
+        series.update(torch.randn(n, 2))
         assert series.error().isnan().all()
-        assert series.tau()[0].isnan().all()
-    slow = blocked(autoregression(0.999, 500, 20))
-    assert slow.tau()[0].isnan().double().mean() > 0.8
+        assert series.tau()[0].isnan().all() and series.is_lower_bound().all()
+
+
+@pytest.mark.parametrize("phi", [0.5, 0.9])
+@pytest.mark.parametrize("length", [25, 100, 1000])
+def test_errors_of_short_series_cover(phi, length):
+    """Two errors hold the known tau, and the mean, in close to 95 % of series of so many tau."""
+    tau = (1 + phi) / (1 - phi)
+    x = autoregression(phi, round(length * tau), 1000, seed=length)
+    series = blocked(x, len(x))
+    found, error = series.tau()
+    assert not found.isnan().any() and not error.isnan().any()
+    assert 0.89 < ((found - tau).abs() < 2 * error).double().mean() < 0.98
+    within = [(x.mean(0).abs() < k * series.error()).double().mean().item() for k in (1, 2)]
+    assert 0.63 < within[0] < 0.75
+    assert 0.915 < within[1] < 0.97
+
+
+def test_a_short_series_gives_a_lower_bound_and_says_so():
+    """On average it is too small there, by 15 to 20 % at 25 tau; a long series has no such flag."""
+    short, long = (blocked(autoregression(0.9, 19 * n, 1000), 19 * n) for n in (25, 200))
+    assert 0.3 < short.is_lower_bound().double().mean() < 0.6
+    assert not long.is_lower_bound().any()
+    assert 0.75 < short.tau()[0].mean() / 19 < 0.9
+    least = blocked(autoregression(0.999, 500, 50), 500)  # a quarter of tau
+    assert least.is_lower_bound().double().mean() > 0.9
+    assert (least.tau()[0] < 1999).all()
 
 
 def test_two_stretches_merge_as_one_series_where_blocks_fit():
@@ -79,10 +104,10 @@ def test_two_stretches_merge_as_one_series_where_blocks_fit():
     x = torch.randn(4096, 3, generator=torch.Generator().manual_seed(0)).cumsum(0)
     whole, first, second = Blocking((3,)), Blocking((3,)), Blocking((3,))
     for series, values in ((whole, x), (first, x[:2048]), (second, x[2048:])):
-        series.add(values)
-    first.merge(second)
-    n, mean, M2 = first.state["moments"]
-    expected = whole.state["moments"][:, :12]  # the block of 4096 would reach over both
+        series.update(values)
+    first.merge_state(second)
+    n, mean, M2 = first.moments
+    expected = whole.moments[:, :12]  # the block of 4096 would reach over both
     assert torch.stack([n, mean, M2])[:, :12].allclose(expected, rtol=1e-12)
     assert n[:, 0].tolist() == [4096 // 2**k for k in range(12)] + [0] * (len(n) - 12)
     assert first.tau()[0].allclose(whole.tau()[0], equal_nan=True)
@@ -91,9 +116,9 @@ def test_two_stretches_merge_as_one_series_where_blocks_fit():
 def test_merging_with_nothing_changes_nothing():
     series, before = Blocking((1,)), Blocking((1,))
     for one in (series, before):
-        one.add(torch.arange(10.0)[:, None])
-    series.merge(Blocking((1,)))
-    assert series.state["moments"].equal(before.state["moments"])
+        one.update(torch.arange(10.0)[:, None])
+    series.merge_state(Blocking((1,)))
+    assert series.moments.equal(before.moments)
     empty = Blocking((1,))
-    empty.merge(before)
-    assert empty.state["moments"].allclose(before.state["moments"])
+    empty.merge_state(before)
+    assert empty.moments.allclose(before.moments)

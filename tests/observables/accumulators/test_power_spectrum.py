@@ -28,7 +28,7 @@ def lorentzians(steps, series, seed=0):
 def spectrum_of(x, segment, portion=100):
     spectrum = PowerSpectrum(x.shape[1:], segment)
     for part in x.split(portion):
-        spectrum.add(part)
+        spectrum.update(part)
     return spectrum
 
 
@@ -72,7 +72,7 @@ def test_a_growing_histogram_loses_nothing():
     for scale in (1e-3, 0.1, 1, -5, 30):
         x = rng.normal(scale, abs(scale), size=(50, 3))
         seen.append(x)
-        histogram.add(torch.from_numpy(x))
+        histogram.update(torch.from_numpy(x))
     x, edges = np.concatenate(seen), histogram.edges().numpy()
     for r in range(3):
         expected = np.histogram(x[:, r], edges)[0]
@@ -83,8 +83,8 @@ def test_a_growing_histogram_loses_nothing():
 
 def test_a_histogram_of_equal_values():
     histogram = GrowingHistogram(1, bins=4)
-    histogram.add(torch.zeros(5, 1))
-    histogram.add(torch.tensor([[1e-12]]))
+    histogram.update(torch.zeros(5, 1))
+    histogram.update(torch.tensor([[1e-12]]))
     assert histogram.counts.sum() == 6
 
 
@@ -94,23 +94,23 @@ def test_spectra_merge_as_their_segments():
     parts = []
     for stretch in (x[0], x[1], torch.cat([x[2], x[0][:5]])):  # the last five are unfinished
         parts.append(PowerSpectrum((2,), segment=16))
-        parts[-1].add(stretch)
+        parts[-1].update(stretch)
     single = []
     for stretch in x:
         for start in range(0, 64 - 15, 8):
             one = PowerSpectrum((2,), segment=16)
-            one.add(stretch[start : start + 16])
+            one.update(stretch[start : start + 16])
             single.append(one.density()[0])
     total, *others = parts
     for part in [*others, PowerSpectrum((2,), segment=16)]:
-        total.merge(part)
+        total.merge_state(part)
     power, error = total.density()
-    assert int(total.state["segments"]) == 21
+    assert int(total.segments) == 21
     assert power.allclose(torch.stack(single).mean(0), rtol=1e-12)
     scatter = torch.stack(single).std(0)
     assert error.allclose(scatter * (38 / 36 / 21) ** 0.5, rtol=1e-12)
-    with pytest.raises(UsageError, match=r"other\.segment = 8"):
-        total.merge(PowerSpectrum((2,), segment=8))
+    with pytest.raises(UsageError, match=r"state\['tail'\]\.shape = \(8, 2\): must be \(16, 2\)"):
+        total.merge_state(PowerSpectrum((2,), segment=8))
 
 
 def test_histograms_merge_without_losing_a_count():
@@ -119,11 +119,11 @@ def test_histograms_merge_without_losing_a_count():
     for centre, width in ((0.0, 1.0), (7.0, 3.0), (-20.0, 0.1)):
         x = torch.as_tensor(rng.normal(centre, width, size=(500, 2)))
         histograms.append(GrowingHistogram(2, bins=64))
-        histograms[-1].add(x)
+        histograms[-1].update(x)
         seen.append(x)
     total = GrowingHistogram(2, bins=64)
     for histogram in [*histograms, GrowingHistogram(2, bins=64)]:
-        total.merge(histogram)
+        total.merge_state(histogram)
     assert total.counts.sum(0).tolist() == [1500, 1500]
     values, edges = torch.cat(seen).sort(0).values, total.edges()
     slack = 1.5 * (edges[1] - edges[0])

@@ -10,7 +10,7 @@ from lightning_landscape.observables.accumulators.series import EnergySeries
 def fed(x, portions, units=None):
     series = EnergySeries(units if units is not None else torch.ones(x.shape[1]), segment=128)
     for part in x.split(portions):
-        series.add(part)
+        series.update(part)
     return series
 
 
@@ -38,11 +38,11 @@ def test_how_it_is_cut_and_where_it_goes_on_makes_no_difference(portions):
     x = torch.randn(2000, 3, dtype=torch.float64)
     whole = fed(x, 700)
     first = fed(x[:777], portions)
-    second = EnergySeries(torch.ones(3), 128, state=first.state)
+    second = EnergySeries(torch.ones(3), 128, state=first.metric_state)
     for part in x[777:].split(portions):
-        second.add(part)
-    assert whole.state.keys() == second.state.keys()
-    assert all(torch.equal(v, second.state[k]) for k, v in whole.state.items())
+        second.update(part)
+    assert whole.metric_state.keys() == second.metric_state.keys()
+    assert all(torch.equal(v, second.metric_state[k]) for k, v in whole.metric_state.items())
 
 
 def test_a_diverged_portion_is_left_out_and_counted():

@@ -8,7 +8,7 @@ import torch
 
 from lightning_landscape.data import Batches
 from lightning_landscape.errors import UsageError
-from lightning_landscape.observables import batch_factor, batch_kurtosis, matched_temperature
+from lightning_landscape.observables import batch_factor, batch_kurtosis, temperature_of_sgd
 
 
 def all_means(x, B, replacement):
@@ -62,9 +62,9 @@ def test_a_heavy_tail_is_told_from_a_gaussian(B):
     assert heavy.median() > 2
 
 
-def test_matched_temperature_makes_equal_steps():
+def test_langevin_at_the_temperature_of_sgd_makes_equal_steps():
     """lr^2 D = 2 lr T."""
-    assert 2 * 0.1 * matched_temperature(0.1, torch.tensor(3.0)).item() == pytest.approx(0.1**2 * 3)
+    assert 2 * 0.1 * temperature_of_sgd(0.1, torch.tensor(3.0)).item() == pytest.approx(0.1**2 * 3)
 
 
 @pytest.mark.parametrize("B", [0, 8])
