@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from lightning_landscape.callbacks import AgingCorrelation, EnergyRelaxation, GradientNoise
+from lightning_landscape.callbacks.times import Times
 from lightning_landscape.data import Batches, RandomData
 from lightning_landscape.energies import FullyConnected, NetworkEnergy
 from lightning_landscape.modules import LandscapeModule
@@ -26,12 +27,12 @@ def ratios(hidden, waiting_steps, folder):
     module = LandscapeModule(energy, lambda p: torch.optim.SGD(p, lr=LR), batches)
     times = [LR * steps for steps in waiting_steps]
     aging = AgingCorrelation(times, first=LR * LAGS[0], last=LR * LAGS[-1], per_decade=2)
-    aging.lags = [LR * lag for lag in LAGS]
+    aging.lags = Times.at([LR * lag for lag in LAGS])
     noise, loss = (
         make(first=times[0], last=times[-1]) for make in (GradientNoise, EnergyRelaxation)
     )
     for probe in (noise, loss):
-        probe.grid = times
+        probe.times = Times.at(times)
     bare_trainer([aging, noise, loss], waiting_steps[-1] + LAGS[-1], folder).fit(module)
     D, t = noise.results["D"][:, None], torch.tensor(LAGS, dtype=torch.float64)[:, None]
     return (aging.results["MSD"] / (LR**2 * D * t)).mean(-1), loss.results["energy"].mean(-1)

@@ -47,7 +47,7 @@ def thermal(folder, ladder, chains, equilibration, steps, **settings):
 
 def test_the_ito_ratio_of_a_good_and_of_a_bad_step(tmp_path, caplog):
     """1 within 4 standard errors at lr = 0.005; above 1.3 with a warning at 0.1; T = 1e-3."""
-    looks = {"k": 1, "probes": 4, "measurements": 25}
+    looks = {"k": 1, "random_vectors": 4, "measurements": 25}
     with caplog.at_level(logging.WARNING):
         good = thermal(tmp_path / "good", {1e-3: 0.005}, 12, 1000, 2500, **looks)
         assert "lower lr" not in caplog.text
@@ -69,7 +69,7 @@ def looks_quadratic_in_few_directions(record):
 def test_fluctuations_look_quadratic_and_curvature_does_not(tmp_path):
     """tr H grows 3 to 12 times over a decade of T, where a quadratic valley has a constant."""
     record = thermal(
-        tmp_path, {1e-4: 0.05, 1e-3: 0.01}, 6, 3000, 7000, k=1, probes=4, measurements=8
+        tmp_path, {1e-4: 0.05, 1e-3: 0.01}, 6, 3000, 7000, k=1, random_vectors=4, measurements=8
     )
     looks_quadratic_in_few_directions(record)
     cold, hot = record["tr_H"].to_numpy()
@@ -83,7 +83,7 @@ def test_the_reference_numbers(tmp_path):
     Of the two upper temperatures N_mean, N_var and tr H as known, within 25 %; the lowest drifts.
     """
     ladder = {1e-5: 0.5, 1e-4: 0.05, 1e-3: 0.01}
-    record = thermal(tmp_path, ladder, 16, 20_000, 40_000, k=1, probes=6, measurements=60)
+    record = thermal(tmp_path, ladder, 16, 20_000, 40_000, k=1, random_vectors=6, measurements=60)
     looks_quadratic_in_few_directions(record)
     traces = record["tr_H"].to_numpy()
     growth = traces[1:] / traces[:-1]

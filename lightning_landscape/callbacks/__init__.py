@@ -1,4 +1,4 @@
-"""Probes: Lightning callbacks that measure and never change the trajectory."""
+"""Lightning callbacks: probes measure and never change the trajectory, steering ones do."""
 
 from lightning_landscape.callbacks.probe import Probe
 from lightning_landscape.callbacks.probes.aging import AgingCorrelation

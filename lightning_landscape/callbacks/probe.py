@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from lightning_landscape import records
 from lightning_landscape.callbacks._lightning import Callback
+from lightning_landscape.callbacks.times import Times, axis
 from lightning_landscape.callbacks.view import LossFn, View
-from lightning_landscape.clock import next_event, to_steps
+from lightning_landscape.clock import next_event
+from lightning_landscape.parallel import Reduction
 
 if TYPE_CHECKING:
     from xarray import Dataset
@@ -38,16 +40,32 @@ class Probe(Callback):
     loggers at the optimizer step. Every rank of a distributed run measures; rank zero writes. When
     the run ends it says what it has cost.
 
-    A subclass gives `prepare`, `measure` and `dataset`, and its times as ``grid`` or by its own
-    `events`.
+    A subclass declares the tables of its record as ``dims`` and gives `prepare` and `measure`,
+    which appends a row to them. Its times are ``times``, or those of its own `events`.
 
     Args:
+        times: when to measure; None for a subclass with its own `events`.
         loss_fn: the energy of a foreign module, ``loss_fn(pl_module, batch)``; see `View`.
+
+    Attributes:
+        dims: the dimensions of each table of ``results`` that goes into the record, by its name;
+            other results are state. Tables along ``t`` have a row for each measurement.
+        variable_attributes: what the record says of a variable, by its name: ``units``,
+            ``long_name``.
+        reductions: how a value in a row that was measured on the batch of one rank becomes that of
+            all ranks: ``sum``, ``mean``, ``max`` or ``gather``; see `View.reduce`. Others are
+            recorded as rank zero has them.
+        reference: the paper that the record names.
     """
 
-    def __init__(self, loss_fn: LossFn | None = None) -> None:
+    dims: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    variable_attributes: ClassVar[Mapping[str, Mapping[str, str]]] = {}
+    reductions: ClassVar[Mapping[str, Reduction]] = {}
+    reference: ClassVar[str] = ""
+
+    def __init__(self, times: Times | None = None, loss_fn: LossFn | None = None) -> None:
         super().__init__()
-        self.loss_fn = loss_fn
+        self.times, self.loss_fn = times or Times(()), loss_fn
         self.results: dict[str, Tensor] = {}
         self.attributes: dict[str, Any] = {}
         self.measured_step = -1
@@ -59,14 +77,9 @@ class Probe(Callback):
 
     # what a subclass gives
 
-    grid: Sequence[float]
-
     def events(self, time_step: float) -> list[int]:
-        """Return the steps, sorted, at which to measure, where a step lasts ``time_step``.
-
-        They are those of the times in ``grid``, unless a subclass has its own way.
-        """
-        return to_steps(self.grid, time_step)
+        """Return the steps, sorted, at which to measure, where a step lasts ``time_step``."""
+        return self.times.steps(time_step)
 
     def prepare(self, view: View) -> str:
         """Check the run, allocate ``results`` and return what it will cost, in a few words.
@@ -87,9 +100,34 @@ class Probe(Callback):
         """
         raise NotImplementedError
 
+    def describe(self, view: View) -> dict[str, Any]:
+        """Return what the record says of the run; a subclass adds what its readers need."""
+        R, N = view.shape
+        described = {
+            "probe": type(self).__name__,
+            "N": N,
+            "replicas": R,
+            "time_step": view.time_step,
+        }
+        if view.landscape is not None:
+            described |= {"extensive": int(view.landscape.extensive), **view.landscape.reference()}
+            described["energy"] = type(view.landscape).__name__
+        described["temperature"] = torch.as_tensor(view.temperature).double().tolist()
+        described["temperature_is_constant"] = int(view.temperature_is_constant)
+        return described
+
     def dataset(self) -> Dataset:
-        """Return ``results`` as a labelled dataset, replica axis kept."""
-        raise NotImplementedError
+        """Return the tables that ``dims`` declares, along the times of measurement ``t``."""
+        from xarray import Dataset
+
+        variables = {
+            name: (self.dims[name], value.numpy(), self.variable_attributes.get(name, {}))
+            for name, value in self.results.items()
+            if name in self.dims
+        }
+        t = axis("t", self.results["step"].numpy(), self.attributes["time_step"])
+        attributes = {"reference": self.reference} if self.reference else {}
+        return Dataset(variables, coords=t, attrs=attributes)
 
     # when
 
@@ -118,7 +156,7 @@ class Probe(Callback):
         self._directory = Path(trainer.log_dir) / "probes" if trainer.log_dir else None
         self._written_at = time.monotonic()
         self._started_at, self.seconds = time.perf_counter(), 0.0
-        self.attributes = self._describe(view)
+        self.attributes = self.describe(view)
         if not self.results:
             cost = self.prepare(view)
             if trainer.is_global_zero:
@@ -152,11 +190,25 @@ class Probe(Callback):
             if time.monotonic() - self._written_at > _SECONDS_BETWEEN_WRITES:
                 self.write(trainer)
 
-    def append(self, row: dict[str, Tensor]) -> None:
-        """Append a row to the tables of ``results``; one that is missing starts with it."""
-        for name, value in row.items():
-            before = self.results.get(name, value[None][:0])
-            self.results[name] = torch.cat([before, value[None]])
+    def start(self, view: View, *names: str) -> None:
+        """Start empty tables of one number per replica, (t, R), in float64, and their ``step``."""
+        R = view.shape[0]
+        self.results = {"step": torch.empty(0, dtype=torch.int64)}
+        self.results |= {name: torch.empty(0, R, dtype=torch.float64) for name in names}
+
+    def append(self, view: View, row: Mapping[str, Tensor], step: str = "step") -> None:
+        """Append a row and its step to the tables of ``results``; a missing one starts with it.
+
+        Args:
+            view: the run at this moment.
+            row: values by the name of the table, as measured on this rank, see ``reductions``.
+            step: the name of the table of steps.
+        """
+        steps = {step: torch.tensor(view.step)}
+        for name, value in (steps | dict(row)).items():
+            how = self.reductions.get(name)
+            entry = (value if how is None else view.reduce(value, how))[None]
+            self.results[name] = torch.cat([self.results.get(name, entry[:0]), entry])
 
     @contextmanager
     def timed(self) -> Iterator[None]:
@@ -168,21 +220,6 @@ class Probe(Callback):
 
     # where
 
-    def _describe(self, view: View) -> dict[str, Any]:
-        R, N = view.shape
-        attributes = {
-            "probe": type(self).__name__,
-            "N": N,
-            "replicas": R,
-            "time_step": view.time_step,
-        }
-        if view.landscape is not None:
-            attributes |= {"extensive": int(view.landscape.extensive), **view.landscape.reference()}
-            attributes["energy"] = type(view.landscape).__name__
-        attributes["temperature"] = torch.as_tensor(view.temperature).double().tolist()
-        attributes["temperature_is_constant"] = int(view.temperature_is_constant)
-        return attributes
-
     def write(self, trainer: Any, final: bool = False) -> None:
         """Write the record, atomically, and log its figure; rank zero only.
 
@@ -191,16 +228,21 @@ class Probe(Callback):
         self._written_at = time.monotonic()
         if self._directory is None or not trainer.is_global_zero or not self.results:
             return
-        from lightning_landscape.results import exact, figures
         from lightning_landscape.results.copies import mean_of_copies
+        from lightning_landscape.results.exact import with_exact
+        from lightning_landscape.results.figures import publish
+        from lightning_landscape.results.registry import guarded
 
-        dataset = mean_of_copies(self.dataset().assign_attrs(self._recorded_attributes()))
+        dataset = mean_of_copies(self.dataset().assign_attrs(self.recorded_attributes()))
         if final:
-            dataset = exact.with_exact(dataset)
-        records.write(dataset, self._directory / f"{self.name}.nc")
-        figures.log(dataset, trainer.loggers, self.measured_step)
+            dataset = with_exact(dataset)
+        path = self._directory / f"{self.name}.nc"
+        records.write(dataset, path)
+        with guarded(dataset, "figure"):
+            publish(dataset, path, trainer.loggers, self.measured_step, final)
 
-    def _recorded_attributes(self) -> dict[str, Any]:
+    def recorded_attributes(self) -> dict[str, Any]:
+        """Return the attributes of the record: what `describe` said, and the configuration file."""
         assert self._directory is not None
         config = self._directory.parent / "config.yaml"
         known = {"config": config.read_text()} if config.is_file() else {}

@@ -10,10 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_landscape import parallel
 from lightning_landscape.callbacks.batches import cut, length
 from lightning_landscape.callbacks.measuring import measuring
+from lightning_landscape.curvature.operators.base import CurvatureOperator
+from lightning_landscape.curvature.operators.composed import MeanOverRanks
+from lightning_landscape.curvature.operators.kept_graph import HessianOperator
+from lightning_landscape.curvature.operators.of_energy import hessian_of, product_cost
 from lightning_landscape.data.batches import Batches
-from lightning_landscape.energies.energy import Energy
+from lightning_landscape.energies.energy import Energy, HasData, HasGaps, HasHessian
 from lightning_landscape.errors import UsageError
 
 __all__ = ["GapFn", "LossFn", "View"]
@@ -33,6 +38,7 @@ class View:
     ``pl_module.energy(batch)``, or what ``training_step`` returns (with its logging discarded).
 
     Attributes:
+        landscape: the `Energy` of the run, or None in a foreign project.
         step: optimizer steps done.
         time_step: physical time of one step; 1 where the module does not say.
         time: physical time, ``step * time_step``.
@@ -42,41 +48,24 @@ class View:
         self, pl_module: Any, batch: Any, step: int, loss_fn: LossFn | None = None
     ) -> None:
         self._module, self._batch, self._loss_fn = pl_module, batch, loss_fn
+        self.landscape = _energy_of(pl_module)
         self.step = step
-        self.time_step: float = getattr(pl_module, "time_step", 1.0)
+        self.time_step: float = self._told("time_step", 1.0)
         self.time = step * self.time_step
 
-    @property
-    def landscape(self) -> Energy | None:
-        """The `Energy` of the run, or None in a foreign project."""
-        energy = getattr(self._module, "energy", None)
-        return energy if isinstance(energy, Energy) else None
+    def _told(self, name: str, default: Any) -> Any:
+        """Return what the module says of its dynamics, or the default."""
+        return getattr(self._module, name, default)
+
+    # ours or foreign
 
     @property
-    def temperature(self) -> float | Tensor:
-        """The temperature of the dynamics at this time: a number, or one per replica, (R,)."""
-        return getattr(self._module, "temperature", 0.0)
+    def is_whole(self) -> bool:
+        """Whether `energy` is the whole one of an `Energy`, the same on every rank.
 
-    @property
-    def temperature_is_constant(self) -> bool:
-        """Whether the dynamics keeps one temperature for the whole run."""
-        return getattr(self._module, "temperature_is_constant", True)
-
-    @property
-    def rates(self) -> dict[str, Tensor]:
-        """Acceptance and exchange rates of the dynamics so far, each (R,); where it has any."""
-        return getattr(self._module, "rates", {})
-
-    @property
-    def step_sizes(self) -> float | Tensor | None:
-        """The step size of the dynamics, a number or one per replica, (R,); None if foreign."""
-        dynamics = getattr(self._module, "dynamics", None)
-        return None if dynamics is None else dynamics.param_groups[0]["lr"]
-
-    @property
-    def energies_of_block(self) -> Tensor | None:
-        """The energies before each step of the last block, (steps, R); None if foreign."""
-        return getattr(self._module, "block_energies", None)
+        Otherwise it is that of the current batch, and each rank has a batch of its own.
+        """
+        return self.landscape is not None and self._loss_fn is None
 
     @property
     def has_own_loss(self) -> bool:
@@ -84,23 +73,54 @@ class View:
         return self._loss_fn is not None
 
     @property
-    def evaluates_test_data(self) -> bool:
-        """Whether the energy has held-out data and says how it does on them."""
-        return hasattr(self.landscape, "evaluate")
+    def system(self) -> nn.Module:
+        """The module whose parameters move."""
+        return self._module if self.landscape is None else self.landscape
 
-    def test_data(self) -> dict[str, Tensor]:
-        """Return what the energy measures on its held-out data, each (R,); inside `measuring`."""
-        landscape: Any = self.landscape
-        return landscape.evaluate("test")
+    @property
+    def samples(self) -> int:
+        """How many samples the energy is a mean over; 0 where it is none, or not known."""
+        return 0 if self.landscape is None else self.landscape.samples
 
-    def gaps(self, gap_fn: GapFn | None = None) -> Tensor:
-        """Return the gaps of the patterns, shape (R, P); call it inside `measuring`.
+    @property
+    def batches(self) -> Batches | None:
+        """The mini-batches of the run; None where all data are used and in a foreign project."""
+        return None if self.landscape is None else self._told("batches", None)
 
-        They are those that ``gap_fn`` gives, or else those of the training data of the energy.
+    # dynamics
+
+    @property
+    def temperature(self) -> float | Tensor:
+        """The temperature of the dynamics at this time: a number, or one per replica, (R,)."""
+        return self._told("temperature", 0.0)
+
+    @property
+    def temperature_is_constant(self) -> bool:
+        """Whether the dynamics keeps one temperature for the whole run."""
+        return self._told("temperature_is_constant", True)
+
+    @property
+    def rates(self) -> dict[str, Tensor]:
+        """Acceptance and exchange rates of the dynamics so far, each (R,); where it has any."""
+        return self._told("rates", {})
+
+    @property
+    def step_sizes(self) -> float | Tensor | None:
+        """The step size of the dynamics, a number or one per replica, (R,); None if foreign."""
+        dynamics = self._told("dynamics", None)
+        return None if dynamics is None else dynamics.param_groups[0]["lr"]
+
+    @property
+    def energies_of_block(self) -> Tensor | None:
+        """The energies before each step of the last block, (steps, R); None if foreign.
+
+        Where the ranks draw mini-batches of their own, the mean over the ranks.
         """
-        landscape: Any = self.landscape
-        gaps = landscape.gaps() if gap_fn is None else gap_fn(self._module, self._batch)
-        return gaps.reshape(self.shape[0], -1)
+        energies = self._told("block_energies", None)
+        same = energies is None or self.batches is None
+        return energies if same else parallel.mean(energies.double())
+
+    # parameters
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -109,23 +129,114 @@ class View:
             return self.landscape.replicas, self.landscape.N
         return 1, sum(p.numel() for p in self.parameters())
 
+    def parameters(self) -> list[Tensor]:
+        """Return the moving parameters, as the module holds them."""
+        return [p for p in self.system.parameters() if p.requires_grad]
+
+    @torch.no_grad()
+    def configuration(self) -> Tensor:
+        """Return a copy of the configurations, shape (R, N)."""
+        return self._flat([p.detach() for p in self.parameters()])
+
+    def _flat(self, parts: list[Tensor]) -> Tensor:
+        """Return one tensor per parameter as vectors, (R, N); a foreign one has no replica axis."""
+        R = self.shape[0]
+        return torch.cat([part.reshape(R, -1) for part in parts], dim=1)
+
+    # energy and its derivatives
+
+    @contextmanager
+    def measuring(self) -> Any:
+        """Enter the isolation in which the energy may be evaluated and differentiated."""
+        with measuring(self._module):
+            yield
+
+    def energy(self) -> Tensor:
+        """Return the energies, shape (R,); call it inside `measuring`."""
+        if self._loss_fn is not None:
+            energy = self._loss_fn(self._module, self._batch)
+        elif self.landscape is not None:
+            energy = self.landscape()
+        elif callable(self._told("energy", None)):
+            energy = self._module.energy(self._batch)
+        else:
+            energy = self._loss_of_training_step()
+        return energy.reshape(-1)
+
+    def gradient(self) -> Tensor:
+        """Return the gradient of `energy`, (R, N), over ranks the mean; inside `measuring`."""
+        total, inputs = self.energy().sum(), self.parameters()
+        parts = torch.autograd.grad(total, inputs, materialize_grads=True)
+        return self.reduce(self._flat(list(parts)), "mean")
+
+    def hessian(self) -> CurvatureOperator:
+        """Return the Hessian of `energy` at this moment; call it inside `measuring`.
+
+        Of an `Energy`: the best that `hessian_of` finds, on its sphere if it has one, and in
+        batches where its data are too many for one graph. Otherwise that of the current batch by
+        backward passes, over ranks the mean, which every rank must multiply in the same order.
+        """
+        if self.landscape is not None and self._loss_fn is None:
+            return hessian_of(self.landscape)
+        return self.mean_of(HessianOperator(self.energy, self.parameters()))
+
     @property
-    def system(self) -> nn.Module:
-        """The module whose parameters move."""
-        return self._module if self.landscape is None else self.landscape
+    def product_cost(self) -> float:
+        """About what a product with `hessian` costs, in gradients, where no matrix is known."""
+        return product_cost(self.landscape if self.is_whole else None)
+
+    @property
+    def knows_hessian(self) -> bool:
+        """Whether `hessian` may be had in closed form."""
+        return self.is_whole and isinstance(self.landscape, HasHessian)
 
     @property
     def steps_per_gradient(self) -> float:
         """What one gradient of `energy` costs in steps: more than 1 where they see mini-batches."""
-        batches = getattr(self._module, "batches", None)
-        if self.landscape is None or batches is None:
-            return 1.0
-        return self._module.samples / batches.batch_size
+        return 1.0 if self.batches is None else self.samples / self.batches.batch_size
+
+    # ranks
+
+    def reduce(self, value: Tensor, how: parallel.Reduction, dim: int = 0) -> Tensor:
+        """Return what was measured on this rank's batch for the batches of all ranks.
+
+        What follows from the whole energy is the same on every rank and returned as it is.
+
+        Args:
+            value: what was measured.
+            how: sum, mean, max, or gather along ``dim``.
+            dim: the axis of the patterns or replicas.
+        """
+        return value if self.is_whole else parallel.reduce(value, how, dim)
+
+    def mean_of(self, operator: CurvatureOperator) -> CurvatureOperator:
+        """Return the mean over the ranks of an operator of this rank's batch, see `reduce`."""
+        alone = self.is_whole or parallel.count() == 1
+        return operator if alone else MeanOverRanks(operator)
+
+    # data
 
     @property
-    def batches(self) -> Batches | None:
-        """The mini-batches of the run; None where all data are used and in a foreign project."""
-        return getattr(self._module, "batches", None) if self.landscape is not None else None
+    def evaluates_test_data(self) -> bool:
+        """Whether the energy has held-out data and says how it does on them."""
+        return isinstance(self.landscape, HasData)
+
+    def test_data(self) -> dict[str, Tensor]:
+        """Return what the energy measures on its held-out data, each (R,); inside `measuring`."""
+        assert isinstance(self.landscape, HasData)
+        return self.landscape.evaluate("test")
+
+    def gaps(self, gap_fn: GapFn | None = None) -> Tensor:
+        """Return the gaps of the patterns, shape (R, P); call it inside `measuring`.
+
+        They are those that ``gap_fn`` gives, of the batches of all ranks, or else those of the
+        training data of the energy.
+        """
+        if gap_fn is None:
+            assert isinstance(self.landscape, HasGaps)
+            return self.landscape.gaps()
+        gaps = gap_fn(self._module, self._batch).reshape(self.shape[0], -1)
+        return self.reduce(gaps, "gather", dim=1)
 
     @property
     def samples_in_batch(self) -> int:
@@ -147,34 +258,6 @@ class View:
         parts = cut(self._batch, min(most, length(self._batch)))
         return [View(self._module, part, self.step, self._loss_fn).energy for part in parts]
 
-    def parameters(self) -> list[Tensor]:
-        """Return the moving parameters, as the module holds them."""
-        return [p for p in self.system.parameters() if p.requires_grad]
-
-    @torch.no_grad()
-    def configuration(self) -> Tensor:
-        """Return a copy of the configurations, shape (R, N)."""
-        R = self.shape[0]
-        return torch.cat([p.detach().reshape(R, -1) for p in self.parameters()], dim=1)
-
-    @contextmanager
-    def measuring(self) -> Any:
-        """Enter the isolation in which the energy may be evaluated and differentiated."""
-        with measuring(self._module):
-            yield
-
-    def energy(self) -> Tensor:
-        """Return the energies, shape (R,); call it inside `measuring`."""
-        if self._loss_fn is not None:
-            energy = self._loss_fn(self._module, self._batch)
-        elif self.landscape is not None:
-            energy = self.landscape()
-        elif callable(getattr(self._module, "energy", None)):
-            energy = self._module.energy(self._batch)
-        else:
-            energy = self._loss_of_training_step()
-        return energy.reshape(-1)
-
     def _loss_of_training_step(self) -> Tensor:
         module = self._module
         if not module.automatic_optimization:
@@ -186,6 +269,12 @@ class View:
             warnings.simplefilter("ignore")
             outputs = module.training_step(self._batch, 0)
         return outputs["loss"] if isinstance(outputs, dict) else outputs
+
+
+def _energy_of(pl_module: Any) -> Energy | None:
+    """Return the `Energy` of a module: here it is decided whether a run is ours."""
+    energy = getattr(pl_module, "energy", None)
+    return energy if isinstance(energy, Energy) else None
 
 
 @contextmanager

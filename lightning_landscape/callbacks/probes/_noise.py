@@ -1,12 +1,12 @@
-"""What the probes of gradient noise share: their times, their samples and the run's batches."""
+"""The base of the probes of gradient noise: their samples and the mini-batches of the run."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from lightning_landscape.callbacks.probe import Probe
+from lightning_landscape.callbacks.times import Times
 from lightning_landscape.callbacks.view import LossFn, View
-from lightning_landscape.clock import log_times
 from lightning_landscape.data.batches import Batches
 from lightning_landscape.errors import UsageError, require
 from lightning_landscape.observables.gradient_noise import (
@@ -45,15 +45,14 @@ class NoiseProbe(Probe):
         seed: int,
         loss_fn: LossFn | None,
     ) -> None:
-        super().__init__(loss_fn)
+        super().__init__(Times.log(first, last, per_decade), loss_fn)
         require(samples >= 2, "samples", samples, "must be at least 2, for a variance")
         require(groups >= 2, "groups", groups, "must be at least 2, for a variance")
-        self.grid = [0.0, *log_times(first, last, per_decade)]
         self.batches, self.samples, self.groups, self.seed = batches, samples, groups, seed
 
     def source(self, view: View) -> SampleGradients:
         """Return the gradients of samples at this time; inside `measuring`."""
-        energy: Any = view.landscape
+        energy = view.landscape
         if energy is None:
             parts = view.parts(self.groups)
             return GroupGradients(parts, view.parameters(), view.samples_in_batch // len(parts))
@@ -61,7 +60,7 @@ class NoiseProbe(Probe):
         if energy.samples > self.samples:
             stream = Stream(self.seed, "samples of the noise")
             rows = stream.permutation(energy.samples, view.step)[: self.samples]
-        return gradients_of(energy, rows)
+        return gradients_of(energy, rows)  # type: ignore[arg-type]  # it refuses other energies
 
     def factor(self, view: View, source: SampleGradients) -> float:
         """Return c in Cov(g_B) = c S, with the S of ``source``."""
@@ -78,14 +77,21 @@ class NoiseProbe(Probe):
                 "batches: the run uses all data at every step, so its gradient has no noise; give "
                 "the probe batches: {batch_size: …} to measure the noise that they would have"
             )
-        P: int = getattr(view.landscape, "samples", 0)
         required = "has no data, so its gradient has no noise"
-        require(P > 0, "energy", type(view.landscape).__name__, required)
-        draws = {"batch_size": batches.batch_size, "samples": P}
+        require(view.samples > 0, "energy", type(view.landscape).__name__, required)
+        draws = {"batch_size": batches.batch_size, "samples": view.samples}
         return draws | {"replacement": batches.replacement}
 
-    def _describe(self, view: View) -> dict[str, Any]:
-        described = super()._describe(view)
+    def describe(self, view: View) -> dict[str, Any]:
+        """Return what the record says of the run, and how its mini-batches are drawn.
+
+        Raises:
+            UsageError: the run has no data or no batches, or ``loss_fn`` is given though the run
+                has an `Energy`, whose samples are taken.
+        """
+        described = super().describe(view)
+        own = view.landscape is None or not view.has_own_loss
+        require(own, "loss_fn", self.loss_fn, "the run has an energy of its own", "remove it")
         if view.landscape is None:
             return described
         draws = self._draws(view)

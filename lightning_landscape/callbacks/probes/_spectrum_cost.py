@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lightning_landscape.callbacks.view import View
-from lightning_landscape.curvature.operators.of_energy import product_cost
 from lightning_landscape.curvature.summary import Budget
 from lightning_landscape.errors import require
 
@@ -18,20 +17,19 @@ _KNOWN = 10.0
 _VECTOR_BYTES = 2**28
 
 
-def gradients(view: View, budget: Budget, backend: str, by_loss: bool) -> float:
+def gradients(view: View, budget: Budget, backend: str) -> float:
     """Return what a measurement costs at most, in gradients of the energy.
 
     Args:
         view: the run.
         budget: what may be spent.
         backend: who computes.
-        by_loss: whether the energy is a loss function given to the probe.
     """
     R, N = view.shape
-    each = product_cost(None if by_loss else view.landscape)
+    each = view.product_cost
     if backend == "pyhessian":
         return 1 + each * R * budget.by_pyhessian
-    products = budget.products(N, hasattr(view.landscape, "hessian"))
+    products = budget.products(N, view.knows_hessian)
     return 1 + each * products if products else _KNOWN
 
 

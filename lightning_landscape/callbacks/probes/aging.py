@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import torch
 
 from lightning_landscape.callbacks.probe import Probe
+from lightning_landscape.callbacks.times import Times, axis
 from lightning_landscape.callbacks.view import View
-from lightning_landscape.clock import log_times, to_steps
-from lightning_landscape.errors import UsageError, require
+from lightning_landscape.errors import UsageError
 from lightning_landscape.observables.correlation import displacement, overlap, replica_overlaps
 
 if TYPE_CHECKING:
     from xarray import Dataset
 
 __all__ = ["AgingCorrelation"]
-
-_TIME = {"units": "step size x steps"}
 
 
 class AgingCorrelation(Probe):
@@ -46,6 +45,17 @@ class AgingCorrelation(Probe):
             ``temperature_changes`` is False.
     """
 
+    dims: ClassVar[dict[str, tuple[str, ...]]] = {
+        **dict.fromkeys(("chi", "C", "MSD"), ("tw", "t", "replica")),
+        "overlap": ("tw", "pair"),
+    }
+    variable_attributes: ClassVar[dict[str, dict[str, str]]] = {
+        "C": {"long_name": "C(tw + t, tw)"},
+        "MSD": {"long_name": "Delta(tw, tw + t)"},
+        "chi": {"long_name": "integrated response chi(tw + t, tw)"},
+    }
+    reference = "Baity-Jesi et al. 2018, arXiv:1803.06969"
+
     def __init__(
         self,
         waiting_times: Sequence[float] = (1, 10, 100, 1000, 10000),
@@ -55,16 +65,14 @@ class AgingCorrelation(Probe):
         temperature_changes: bool = False,
     ) -> None:
         super().__init__()
-        require(len(waiting_times) > 0, "waiting_times", waiting_times, "needs at least one time")
-        require(min(waiting_times) >= 0, "waiting_times", waiting_times, "must be 0 or later")
-        self.waiting_times = sorted(float(tw) for tw in waiting_times)
-        self.lags = log_times(first, last, per_decade)
+        self.waiting_times = Times.at(waiting_times, "waiting_times")
+        self.lags = Times.log(first, last, per_decade, zero=False)
         self.temperature_changes = temperature_changes
 
     def events(self, time_step: float) -> list[int]:
         """Return every tw and every tw + t, in steps."""
-        self.tw_steps = to_steps(self.waiting_times, time_step)
-        self.lag_steps = [step for step in to_steps(self.lags, time_step) if step > 0]
+        self.tw_steps = self.waiting_times.steps(time_step)
+        self.lag_steps = [step for step in self.lags.steps(time_step) if step > 0]
         self._pairs: dict[int, list[tuple[int, int]]] = {tw: [] for tw in self.tw_steps}
         for i, tw in enumerate(self.tw_steps):
             for j, lag in enumerate(self.lag_steps):
@@ -121,17 +129,13 @@ class AgingCorrelation(Probe):
         """Return C and MSD (tw, t, replica) and the overlaps of replica pairs (tw, pair)."""
         from xarray import Dataset
 
-        time_step = self.attributes["time_step"]
-        two_times = ("tw", "t", "replica")
-        return Dataset(
-            {
-                "C": (two_times, self.results["C"].numpy(), {"long_name": "C(tw + t, tw)"}),
-                "MSD": (two_times, self.results["MSD"].numpy(), {"long_name": "Delta(tw, tw + t)"}),
-                "overlap": (("tw", "pair"), self.results["overlap"].numpy()),
-            },
-            coords={
-                "tw": ("tw", [step * time_step for step in self.tw_steps], _TIME),
-                "t": ("t", [step * time_step for step in self.lag_steps], _TIME),
-            },
-            attrs={"reference": "Baity-Jesi et al. 2018, arXiv:1803.06969"},
-        )
+        variables = {
+            name: (self.dims[name], value.numpy(), self.variable_attributes.get(name, {}))
+            for name, value in self.results.items()
+            if name in self.dims
+        }
+        steps = {"tw": np.array(self.tw_steps), "t": np.array(self.lag_steps)}
+        coords: dict[str, Any] = {}
+        for name, values in steps.items():
+            coords |= axis(name, values, self.attributes["time_step"])
+        return Dataset(variables, coords=coords, attrs={"reference": self.reference})

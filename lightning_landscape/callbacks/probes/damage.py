@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import torch
 
 from lightning_landscape.callbacks.probe import Probe
+from lightning_landscape.callbacks.times import Times
 from lightning_landscape.callbacks.view import View
-from lightning_landscape.clock import log_times
 from lightning_landscape.energies.copies import Copies
 from lightning_landscape.errors import UsageError
 from lightning_landscape.observables.response import copy_distance
-
-if TYPE_CHECKING:
-    from xarray import Dataset
 
 __all__ = ["DamageSpreading"]
 
@@ -44,16 +41,21 @@ class DamageSpreading(Probe):
     and Mezard 1996, J. Phys. A 29, 1311 (clones of a glass).
     """
 
+    dims: ClassVar[dict[str, tuple[str, ...]]] = {"d2": ("t", "replica")}
+    variable_attributes: ClassVar[dict[str, dict[str, str]]] = {
+        "d2": {"long_name": "d^2, mean square distance of copies"}
+    }
+    reference = "Mignacco, Urbani 2022, arXiv:2112.10852"
+
     def __init__(self, first: float = 1, last: float = 1_000_000, per_decade: int = 10) -> None:
-        super().__init__()
-        self.grid = log_times(first, last, per_decade)
+        super().__init__(Times.log(first, last, per_decade, zero=False))
 
     def events(self, time_step: float) -> list[int]:
         """Return the steps of the grid after time 0."""
         return [step for step in super().events(time_step) if step > 0]
 
     def prepare(self, view: View) -> str:
-        """Check the energy and start an empty table; it grows by a row a measurement."""
+        """Check the energy and start an empty table; it grows by one row per measurement."""
         energy = view.landscape
         if not isinstance(energy, Copies) or energy.twins > 1:
             raise UsageError(
@@ -71,17 +73,5 @@ class DamageSpreading(Probe):
         """Append the distances at this time."""
         R = self.results["d2"].shape[1]
         d2 = copy_distance(view.configuration().unflatten(0, (-1, R))).cpu()
-        self.append({"step": torch.tensor(view.step), "d2": d2})
+        self.append(view, {"d2": d2})
         return {"d2": d2.mean().item()}
-
-    def dataset(self) -> Dataset:
-        """Return d2 (t, replica), the replicas being those of the energy inside."""
-        from xarray import Dataset
-
-        name = {"long_name": "d^2, mean square distance of copies"}
-        t = self.results["step"].numpy() * self.attributes["time_step"]
-        return Dataset(
-            {"d2": (("t", "replica"), self.results["d2"].numpy(), name)},
-            coords={"t": ("t", t, {"units": "step size x steps"})},
-            attrs={"reference": "Mignacco, Urbani 2022, arXiv:2112.10852"},
-        )

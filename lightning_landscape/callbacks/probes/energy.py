@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any, ClassVar
 
 import torch
 
 from lightning_landscape.callbacks.probe import Probe
+from lightning_landscape.callbacks.times import Times
 from lightning_landscape.callbacks.view import LossFn, View
-from lightning_landscape.clock import log_times
-
-if TYPE_CHECKING:
-    from xarray import Dataset
+from lightning_landscape.parallel import Reduction
 
 __all__ = ["EnergyRelaxation"]
 
@@ -21,7 +19,7 @@ class EnergyRelaxation(Probe):
 
     Extensive energies are divided by N. Where the energy has held-out data, its test energy and
     test accuracy are measured too. A measurement costs one evaluation of the whole energy (in a
-    foreign project: of the loss on the current batch).
+    foreign project: of the loss on the current batch, over ranks the mean).
 
     Args:
         first: first time > 0 after time 0 (the step size times the number of steps; in a foreign
@@ -34,6 +32,11 @@ class EnergyRelaxation(Probe):
         UsageError: a time is out of range.
     """
 
+    dims: ClassVar[dict[str, tuple[str, ...]]] = dict.fromkeys(
+        ("energy", "temperature", "test_energy", "test_accuracy"), ("t", "replica")
+    )
+    reductions: ClassVar[dict[str, Reduction]] = {"energy": "mean"}
+
     def __init__(
         self,
         first: float = 1,
@@ -41,17 +44,12 @@ class EnergyRelaxation(Probe):
         per_decade: int = 10,
         loss_fn: LossFn | None = None,
     ) -> None:
-        super().__init__(loss_fn)
-        self.grid = [0.0, *log_times(first, last, per_decade)]
+        super().__init__(Times.log(first, last, per_decade), loss_fn)
 
     def prepare(self, view: View) -> str:
-        """Start empty tables; they grow by a row a measurement."""
-        R = view.shape[0]
-        names = ["energy", "temperature"]
-        if view.evaluates_test_data:
-            names += ["test_energy", "test_accuracy"]
-        self.results = {"step": torch.empty(0, dtype=torch.int64)}
-        self.results |= {name: torch.empty(0, R, dtype=torch.float64) for name in names}
+        """Start empty tables; they grow by one row per measurement."""
+        of_test_data = ["test_energy", "test_accuracy"] if view.evaluates_test_data else []
+        self.start(view, "energy", "temperature", *of_test_data)
         return f"at most {len(self._steps)} evaluations of the energy"
 
     def measure(self, view: View, due: list[int]) -> dict[str, float]:
@@ -63,18 +61,10 @@ class EnergyRelaxation(Probe):
             if "test_energy" in self.results:
                 row |= {f"test_{name}": value.cpu() for name, value in view.test_data().items()}
         row["temperature"] = torch.as_tensor(view.temperature).double().cpu().expand(R)
-        self.append(row | {"step": torch.tensor(view.step)})
+        self.append(view, row)
         return {name: value.mean().item() for name, value in row.items()}
 
-    def dataset(self) -> Dataset:
-        """Return energy, temperature (and test_energy, test_accuracy), each (t, replica)."""
-        from xarray import Dataset
-
-        values = {name: result.numpy() for name, result in self.results.items()}
-        t = values.pop("step") * self.attributes["time_step"]
-        per_N = "E / N" if self.attributes.get("extensive") else "E"
-        return Dataset(
-            {name: (("t", "replica"), value) for name, value in values.items()},
-            coords={"t": ("t", t, {"units": "step size x steps"})},
-            attrs={"energy_unit": per_N},
-        )
+    def describe(self, view: View) -> dict[str, Any]:
+        """Return what the record says of the run, with the unit of the energy."""
+        described = super().describe(view)
+        return described | {"energy_unit": "E / N" if described.get("extensive") else "E"}

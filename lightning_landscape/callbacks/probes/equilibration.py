@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lightning_landscape.callbacks.probe import Probe
+from lightning_landscape.callbacks.times import Times
 from lightning_landscape.callbacks.view import LossFn, View
 from lightning_landscape.errors import require
+from lightning_landscape.parallel import Reduction
 
 if TYPE_CHECKING:
     from xarray import Dataset
@@ -39,18 +41,19 @@ class Equilibration(Probe):
         UsageError: an argument is out of range.
     """
 
+    dims: ClassVar[dict[str, tuple[str, ...]]] = dict.fromkeys(
+        ("energy", "temperature"), ("t", "replica")
+    )
+    reductions: ClassVar[dict[str, Reduction]] = {"energy": "mean"}
+
     def __init__(self, every: float, last: float, loss_fn: LossFn | None = None) -> None:
-        super().__init__(loss_fn)
         require(every > 0, "every", every, "must be > 0")
         require(last >= every, "last", last, f"must be at least every = {every}")
-        self.grid = [k * every for k in range(int(last / every * (1 + 1e-9)) + 1)]
+        super().__init__(Times.every(every, last), loss_fn)
 
     def prepare(self, view: View) -> str:
-        """Start empty tables; they grow by a row a measurement."""
-        R = view.shape[0]
-        self.results = {"step": torch.empty(0, dtype=torch.int64)}
-        for name in ("energy", "temperature"):
-            self.results[name] = torch.empty(0, R, dtype=torch.float64)
+        """Start empty tables; they grow by one row per measurement."""
+        self.start(view, "energy", "temperature")
         return f"at most {len(self._steps)} evaluations of the energy"
 
     def measure(self, view: View, due: list[int]) -> dict[str, float]:
@@ -58,35 +61,31 @@ class Equilibration(Probe):
         R, N = view.shape
         with view.measuring(), torch.no_grad():
             energy = view.energy().double().cpu() / (N if self.attributes.get("extensive") else 1)
-        row = {
-            "energy": energy,
-            "temperature": torch.as_tensor(view.temperature).double().cpu().expand(R),
-            "step": torch.tensor(view.step),
-        }
-        self.append(row)
+        temperature = torch.as_tensor(view.temperature).double().cpu().expand(R)
+        self.append(view, {"energy": energy, "temperature": temperature})
         self.results |= {f"{name}_rate": rate for name, rate in view.rates.items()}
         scalars: dict[str, Tensor] = {"energy": energy, **view.rates}
         return {f"{name} (mean)": value.nanmean().item() for name, value in scalars.items()}
 
-    def _recorded_attributes(self) -> dict[str, Any]:
+    def describe(self, view: View) -> dict[str, Any]:
+        """Return what the record says of the run, with the unit of the energy."""
+        described = super().describe(view)
+        return described | {"energy_unit": "E / N" if described.get("extensive") else "E"}
+
+    def recorded_attributes(self) -> dict[str, Any]:
         """The temperature is the last one, not that of the approach."""
         measured = self.results["temperature"]
         last = {"temperature": measured[-1].tolist()} if len(measured) else {}
-        return {**super()._recorded_attributes(), **last}
+        return {**super().recorded_attributes(), **last}
 
     def dataset(self) -> Dataset:
         """Return energy and temperature, (t, replica), and side and rates, (replica)."""
-        from xarray import Dataset
-
-        values: dict[str, Any] = {name: result.numpy() for name, result in self.results.items()}
-        t = values.pop("step") * self.attributes["time_step"]
-        T = values["temperature"]
+        T = self.results["temperature"].numpy()
         side = np.sign(T[0] - T[-1]) if len(T) else np.zeros(T.shape[1])
-        return Dataset(
-            {
-                name: (("t", "replica") if value.ndim == 2 else "replica", value)
-                for name, value in values.items()
-            },
-            coords={"t": ("t", t, {"units": "step size x steps"})},
-            attrs={"energy_unit": "E / N" if self.attributes.get("extensive") else "E"},
-        ).assign(side=("replica", side.astype(int), {"meaning": "1 from above, -1 from below"}))
+        meaning = {"meaning": "1 from above, -1 from below"}
+        rates: dict[str, Any] = {
+            name: ("replica", rate.numpy())
+            for name, rate in self.results.items()
+            if name.endswith("_rate")
+        }
+        return super().dataset().assign(rates | {"side": ("replica", side.astype(int), meaning)})

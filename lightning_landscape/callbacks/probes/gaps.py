@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lightning_landscape.callbacks.probe import Probe
+from lightning_landscape.callbacks.times import Times
 from lightning_landscape.callbacks.view import GapFn, View
-from lightning_landscape.clock import log_times
+from lightning_landscape.energies.energy import HasGaps
 from lightning_landscape.errors import UsageError, require
 from lightning_landscape.observables.exponents import PowerLaw, fit_size_law
 from lightning_landscape.observables.gaps import (
@@ -75,6 +76,13 @@ class GapDistribution(Probe):
     Source: Geiger et al. 2019, PRE 100, 012115, arXiv:1809.09349.
     """
 
+    dims: ClassVar[dict[str, tuple[str, ...]]] = {
+        **dict.fromkeys(("loss", "unsatisfied"), ("t", "replica")),
+        **dict.fromkeys(("became_unsatisfied", "became_satisfied"), ("t", "replica")),
+        **dict.fromkeys(_COUNTED, ("t", "replica", "bin")),
+    }
+    reference = "Geiger et al. 2019, arXiv:1809.09349"
+
     def __init__(
         self,
         first: float = 1,
@@ -84,8 +92,7 @@ class GapDistribution(Probe):
         gamma_window: Window = GAMMA_WINDOW,
         gap_fn: GapFn | None = None,
     ) -> None:
-        super().__init__()
-        self.grid = [0.0, *log_times(first, last, per_decade)]
+        super().__init__(Times.log(first, last, per_decade))
         self.windows: dict[str, Window] = {"theta": theta_window, "gamma": gamma_window}
         for name, (low, high) in self.windows.items():
             valid = 0 < low < high < float("inf")
@@ -94,8 +101,8 @@ class GapDistribution(Probe):
         self.edges = torch.logspace(-9, 4, 131, dtype=torch.float64)
 
     def prepare(self, view: View) -> str:
-        """Start empty tables; they grow by a row a measurement."""
-        if self.gap_fn is None and not hasattr(view.landscape, "gaps"):
+        """Start empty tables; they grow by one row per measurement."""
+        if self.gap_fn is None and not isinstance(view.landscape, HasGaps):
             raise UsageError(
                 f"gap_fn = None: {type(view.system).__name__} does not know the gaps of its "
                 "patterns; give the probe a gap_fn(pl_module, batch), see classification_gaps"
@@ -105,38 +112,29 @@ class GapDistribution(Probe):
         bytes_ = len(self._steps) * R * len(_COUNTED) * (len(self.edges) - 1) * 4
         return f"at most {len(self._steps)} evaluations of the outputs, {bytes_ / 1e6:.3g} MB"
 
-    def _describe(self, view: View) -> dict[str, Any]:
+    def describe(self, view: View) -> dict[str, Any]:
+        """Return what the record says of the run, with the number of weights and the windows."""
         R, N = view.shape
         axes = 1 if view.landscape is None else 2  # of a bias
         weights = sum(p.numel() // R for p in view.parameters() if p.dim() > axes)
         windows = {f"{name}_window": list(window) for name, window in self.windows.items()}
-        return super()._describe(view) | {"weights": weights or N, **windows}
+        return super().describe(view) | {"weights": weights or N, **windows}
 
     def measure(self, view: View, due: list[int]) -> dict[str, float]:
         """Append what the gaps are at this time, and keep them."""
         with view.measuring(), torch.no_grad():
-            gaps = self._gaps(view).double().cpu()
+            gaps = view.gaps(self.gap_fn).double().cpu()
         row = self._row(gaps)
         if self.gap_fn is None:
             before = self.results["gap"]
             changes = avalanches(before if before.numel() else gaps, gaps)
             row["became_unsatisfied"], row["became_satisfied"] = changes
-        row["step"] = torch.tensor(view.step)
-        self.append(row)
+        self.append(view, row)
         self.results["gap"] = gaps
         return {
             "gaps/unsatisfied": row["unsatisfied"].double().mean().item(),
             "gaps/loss": row["loss"].mean().item(),
         }
-
-    def _gaps(self, view: View) -> Tensor:
-        gaps = view.gaps(self.gap_fn)
-        distributed = torch.distributed
-        if view.landscape is None and distributed.is_available() and distributed.is_initialized():
-            of_ranks: list[Any] = [None] * distributed.get_world_size()
-            distributed.all_gather_object(of_ranks, gaps.cpu())
-            gaps = torch.cat(of_ranks, dim=1)
-        return gaps
 
     def _row(self, gaps: Tensor) -> dict[str, Tensor]:
         values = {"positive": gaps, "positive_rescaled": _rescaled(gaps), "negative": -gaps}
@@ -145,19 +143,11 @@ class GapDistribution(Probe):
 
     def dataset(self) -> Dataset:
         """Return loss and numbers (t, replica), counts (t, replica, bin), last gaps, exponents."""
-        from xarray import Dataset
-
-        values = {name: result.numpy() for name, result in self.results.items()}
-        t, gap = values.pop("step") * self.attributes["time_step"], values.pop("gap")
-        dims = dict.fromkeys(_COUNTED, ("t", "replica", "bin"))
-        dataset = Dataset(
-            {name: (dims.get(name, ("t", "replica")), value) for name, value in values.items()},
-            coords={"t": ("t", t, {"units": "step size x steps"}), "edge": self.edges.numpy()},
-            attrs={"reference": "Geiger et al. 2019, arXiv:1809.09349"},
-        )
-        if not len(t):
+        dataset = super().dataset().assign_coords(edge=self.edges.numpy())
+        if not dataset.sizes["t"]:
             return dataset
         dataset["satisfied"] = (dataset["loss"] < SATISFIED_BELOW).astype(np.int8)
+        gap = self.results["gap"].numpy()
         dataset["gap"] = (("replica", "pattern"), gap, {"long_name": "at the last time"})
         return dataset.assign(self._exponents())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from lightning_landscape.observables.gradient_noise import (
     Moments,
     SampleGradients,
     batch_kurtosis,
-    matched_temperature,
+    temperature_of_sgd,
 )
 from lightning_landscape.rng import Stream
 
@@ -63,6 +63,13 @@ class GradientNoise(NoiseProbe):
     McCandlish et al. 2018, arXiv:1812.06162, eq. 2.9.
     """
 
+    dims: ClassVar[dict[str, tuple[str, ...]]] = {
+        **dict.fromkeys(("D", "gradient_square", "noise_scale"), ("t", "replica")),
+        "D_part": ("t", "replica", "part"),
+        "kurtosis": ("t", "replica", "direction"),
+    }
+    reference = "Baity-Jesi et al. 2018, arXiv:1803.06969"
+
     def __init__(
         self,
         first: float = 1,
@@ -79,7 +86,7 @@ class GradientNoise(NoiseProbe):
     def prepare(self, view: View) -> str:
         """Say how many measurements there will be; the tables start with the first."""
         self.results = {"step": torch.empty(0, dtype=torch.int64)}
-        P: int = getattr(view.landscape, "samples", 0)
+        P = view.samples
         what = f"{min(P, self.samples)} samples" if P else f"{self.groups} parts of a batch"
         return f"at most {len(self._steps)} measurements with the gradients of {what}"
 
@@ -92,7 +99,7 @@ class GradientNoise(NoiseProbe):
             if view.landscape is not None:
                 row["kurtosis"] = self._shape(source, view)
         row["noise_scale"] *= source.size
-        self.append({**row, "step": torch.tensor(view.step)})
+        self.append(view, row)
         return {
             "noise/D": row["D"].mean().item(),
             "noise/gradient_square": row["gradient_square"].mean().item(),
@@ -102,7 +109,7 @@ class GradientNoise(NoiseProbe):
         """Return D, in all and by part, and what the gradient itself is."""
         variance, N = moments.variance.cpu(), moments.mean.shape[1]
         total = variance.sum(1)
-        P: float = getattr(view.landscape, "samples", torch.inf)
+        P = view.samples or torch.inf
         # the mean of m samples contains noise of its own
         bias = total * (1 / moments.count - 1 / P)
         signal = moments.mean.square().sum(1).cpu() - bias
@@ -121,22 +128,15 @@ class GradientNoise(NoiseProbe):
         Stream(self.seed, "directions of the noise").normal_(V, view.step)
         return batch_kurtosis(source.projections(V.to(like.device)), **self._draws(view)).cpu()
 
-    def _describe(self, view: View) -> dict[str, object]:
+    def describe(self, view: View) -> dict[str, Any]:
+        """Return what the record says of the run."""
         self.parts = list(blocks(view.system, view.shape[0]))
-        return super()._describe(view)
+        return super().describe(view)
 
     def dataset(self) -> Dataset:
         """Return D, gradient_square, noise_scale, matched_temperature (t, replica) and by part."""
-        from xarray import Dataset
-
-        dims = {"D_part": ("t", "replica", "part"), "kurtosis": ("t", "replica", "direction")}
-        values = {name: v for name, v in self.results.items() if name != "step"}
-        if "D" in values and "energy" in self.attributes:  # a foreign project does not say its lr
-            lr = self.attributes["time_step"]
-            values["matched_temperature"] = matched_temperature(lr, values["D"])
-        t = self.results["step"].numpy() * self.attributes["time_step"]
-        return Dataset(
-            {name: (dims.get(name, ("t", "replica")), v.numpy()) for name, v in values.items()},
-            coords={"t": ("t", t, {"units": "step size x steps"}), "part": self.parts},
-            attrs={"reference": "Baity-Jesi et al. 2018, arXiv:1803.06969"},
-        )
+        dataset = super().dataset().assign_coords(part=self.parts)
+        if "D" in dataset and "energy" in self.attributes:  # a foreign project does not say its lr
+            T = temperature_of_sgd(self.attributes["time_step"], self.results["D"])
+            dataset["matched_temperature"] = (("t", "replica"), T.numpy())
+        return dataset

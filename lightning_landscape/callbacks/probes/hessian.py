@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
@@ -13,17 +13,13 @@ from lightning_landscape.callbacks.probes._spectrum_cost import (
     require_room_for_vectors,
     thinned,
 )
-from lightning_landscape.callbacks.probes._spectrum_record import spectra
+from lightning_landscape.callbacks.times import Times
 from lightning_landscape.callbacks.view import LossFn, View
-from lightning_landscape.clock import log_times
-from lightning_landscape.curvature.operators.base import CurvatureOperator
-from lightning_landscape.curvature.operators.composed import MeanOverRanks
-from lightning_landscape.curvature.operators.kept_graph import HessianOperator
-from lightning_landscape.curvature.operators.of_energy import hessian_of
 from lightning_landscape.curvature.operators.parameters import blocks
 from lightning_landscape.curvature.operators.tangent import TangentOperator
 from lightning_landscape.curvature.pyhessian.summary import summary_by_pyhessian
 from lightning_landscape.curvature.summary import Budget, spectrum_summary
+from lightning_landscape.energies.networks.network import NetworkEnergy
 from lightning_landscape.errors import nearest, require
 from lightning_landscape.rng import Stream
 
@@ -33,6 +29,9 @@ if TYPE_CHECKING:
 __all__ = ["HessianSpectrum"]
 
 _BACKENDS = ("landscape", "pyhessian")
+_ENDS = ("highest", "lowest")
+_NUMBERS = ("trace", "trace_error", "trace_of_square", "trace_of_square_error", "separated")
+_INDEX = ("negative", "negative_lower", "negative_upper")
 
 logger = logging.getLogger(__name__)
 
@@ -41,21 +40,21 @@ class HessianSpectrum(Probe):
     r"""Measure the spectrum of the Hessian at time 0 and on a log grid.
 
     The leading eigenvalues at both ends with residuals and convergence flags, the density of all
-    with standard errors and resolution, tr H, tr H^2, the trace of each parameter (they sum to
-    tr H), and the fraction of negative eigenvalues between bounds; see `spectrum_summary`
-    for the names in the record. All of it is exact where matrices are known or small, see `Budget`.
+    with its resolution, tr H, tr H^2, the trace of each parameter (they sum to tr H), and the
+    fraction of negative eigenvalues between bounds; see `spectrum_summary` for the names in the
+    record. All of it is exact where matrices are known or small, see `Budget`.
 
     The energy is the whole one of an `Energy`; on a sphere its curvature in the tangent space,
     P (H + mu) P without the radial zero mode. In a foreign project it is that of `View` on the
     current batch, with the dropout masks of one evaluation and the modes of training; under DDP
     the mean over the ranks' batches.
 
-    A measurement costs at most ``max_products`` + ``probes`` x ``steps`` products, 1.5 gradients
-    each (2.5 where the data are too many for one graph), or N products where that is less; an
-    analytic Hessian counts as 10 gradients. If all of them together would exceed ``max_share`` of
-    the gradients of the run, some times are left out, spread evenly and never the last. The cost is
-    counted, not timed, so that a resumed run measures at the same times. At least one measurement
-    is made; the cost is said before the first step, and what it was after the last.
+    A measurement costs at most ``max_products`` + ``random_vectors`` x ``steps`` products, 1.5
+    gradients each (2.5 where the data are too many for one graph), or N products where that is
+    less; an analytic Hessian counts as 10 gradients. If all of them together would exceed
+    ``max_share`` of the gradients of the run, some times are left out, spread evenly and never the
+    last. The cost is counted, not timed, so that a resumed run measures at the same times. At least
+    one measurement is made; the cost is said before the first step, and what it was after the last.
 
     Args:
         first: first time > 0 after time 0 (the step size times the number of steps; in a foreign
@@ -63,7 +62,7 @@ class HessianSpectrum(Probe):
         last: last time; later ones are not measured.
         per_decade: points in a factor of ten.
         k: eigenvalues at each end.
-        probes: random vectors of the density and the traces, at least 2.
+        random_vectors: how many for the density and the traces, at least 2.
         steps: Lanczos steps for each.
         max_products: budget of the eigenvalues at the ends.
         dense_up_to: the size N up to which all eigenvalues are computed.
@@ -79,13 +78,25 @@ class HessianSpectrum(Probe):
         UsageError: an argument is out of range, or the parameters are in half precision.
     """
 
+    dims: ClassVar[dict[str, tuple[str, ...]]] = {
+        **dict.fromkeys((*_NUMBERS, *_INDEX, "multiplier"), ("t", "replica")),
+        **dict.fromkeys(("products", "zero"), ("t",)),
+        **dict.fromkeys(("part_trace", "part_trace_error"), ("t", "replica", "part")),
+        **dict.fromkeys(("fraction", "fraction_scatter", "resolution"), ("t", "replica", "bin")),
+        "edges": ("t", "edge"),
+        "eigenvalues": ("t", "replica", "eigenvalue"),
+        **{f"{end}{of}": ("t", "replica", "rank")
+           for end in _ENDS for of in ("", "_residual", "_converged")},
+        **{f"{end}_vector": ("t", "replica", "rank", "coordinate") for end in _ENDS},
+    }  # fmt: skip
+
     def __init__(
         self,
         first: float = 1,
         last: float = 10_000,
         per_decade: int = 2,
         k: int = 10,
-        probes: int = 10,
+        random_vectors: int = 10,
         steps: int = 50,
         max_products: int = 300,
         dense_up_to: int = 1000,
@@ -95,12 +106,13 @@ class HessianSpectrum(Probe):
         backend: str = "landscape",
         loss_fn: LossFn | None = None,
     ) -> None:
-        super().__init__(loss_fn)
+        super().__init__(Times.log(first, last, per_decade), loss_fn)
         require(max_share > 0, "max_share", max_share, "must be greater than 0")
         admissible = f"must be one of {', '.join(_BACKENDS)}{nearest(backend, _BACKENDS)}"
         require(backend in _BACKENDS, "backend", backend, admissible)
-        self.grid = [0.0, *log_times(first, last, per_decade)]
-        self.budget = Budget(k, probes, steps, max_products, dense_up_to, seed, eigenvectors)
+        self.budget = Budget(
+            k, random_vectors, steps, max_products, dense_up_to, seed, eigenvectors
+        )
         self.max_share, self.backend = max_share, backend
         self.parts: dict[str, slice] = {}
         self._cost, self._times = "", 1
@@ -125,7 +137,7 @@ class HessianSpectrum(Probe):
         return steps if len(chosen) == len(reached) else chosen
 
     def _gradients(self, view: View) -> float:
-        return gradients(view, self.budget, self.backend, by_loss=self.loss_fn is not None)
+        return gradients(view, self.budget, self.backend)
 
     # what
 
@@ -143,13 +155,14 @@ class HessianSpectrum(Probe):
         self.results = {"step": torch.empty(0, dtype=torch.int64)}
         return self._cost
 
-    def _describe(self, view: View) -> dict[str, Any]:
+    def describe(self, view: View) -> dict[str, Any]:
+        """Return what the record says of the run: the backend, and how many classes there are."""
         on_sphere = view.landscape is not None and view.landscape.constraint is not None
         without = on_sphere or self.backend == "pyhessian"
         self.parts = {} if without else blocks(view.system, view.shape[0])
-        targets = getattr(view.landscape, "targets", None)
-        outputs = 1 if targets is None else targets.shape[-1]
-        described = super()._describe(view) | {"backend": self.backend}
+        energy = view.landscape
+        outputs = energy.targets.shape[-1] if isinstance(energy, NetworkEnergy) else 1
+        described = super().describe(view) | {"backend": self.backend}
         return described | ({"classes": outputs} if outputs > 1 else {})
 
     def measure(self, view: View, due: list[int]) -> dict[str, float]:
@@ -160,14 +173,16 @@ class HessianSpectrum(Probe):
         with view.measuring():
             # dropout masks are functions of the step
             torch.manual_seed(Stream(self.budget.seed, "evaluation").key(view.step))
-            operator = self._operator(view)
+            operator = view.hessian()
             if self.backend == "pyhessian":
                 row = summary_by_pyhessian(operator, self.budget)
             else:
                 row = spectrum_summary(operator, self.budget, self.parts)
         if isinstance(operator, TangentOperator):
             row["multiplier"] = operator.multiplier.double().cpu()
-        self.append(row | {"step": torch.tensor(view.step)})
+        if not self.parts:
+            row = {name: value for name, value in row.items() if not name.startswith("part_")}
+        self.append(view, row)
         return {
             "hessian/highest": row["highest"][:, 0].mean().item(),
             "hessian/lowest": row["lowest"][:, 0].mean().item(),
@@ -175,24 +190,18 @@ class HessianSpectrum(Probe):
             "hessian/negative": row["negative"].mean().item(),
         }
 
-    def _operator(self, view: View) -> CurvatureOperator:
-        if view.landscape is not None and self.loss_fn is None:
-            return hessian_of(view.landscape)
-        operator = HessianOperator(view.energy, view.parameters())
-        distributed = torch.distributed
-        if distributed.is_available() and distributed.is_initialized():
-            return MeanOverRanks(operator)
-        return operator
-
     def record(self, view: View) -> Dataset:
         """Measure once, without a Trainer, and return the record with what is exact."""
         from lightning_landscape.results.exact import with_exact
 
-        self.attributes = self._describe(view)
+        self.attributes = self.describe(view)
         self.prepare(view)
         self.measure(view, [view.step])
         return with_exact(self.dataset().assign_attrs(self.attributes))
 
     def dataset(self) -> Dataset:
         """Return the spectra, see `spectrum_summary`, each (t, replica, …)."""
-        return spectra(self.results, list(self.parts), self.attributes["time_step"])
+        dataset = super().dataset()
+        if self.parts:
+            dataset = dataset.assign_coords(part=list(self.parts))
+        return dataset.assign_attrs(zero="eigenvalues of less than 1e-4 of the largest modulus")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
 from lightning_landscape.callbacks.probe import Probe
+from lightning_landscape.callbacks.times import Times
 from lightning_landscape.callbacks.view import View
 from lightning_landscape.energies.networks.network import NetworkEnergy
 from lightning_landscape.errors import require
@@ -53,11 +54,16 @@ class JammingHessian(Probe):
     Source: Geiger et al. 2019, PRE 100, 012115, arXiv:1809.09349.
     """
 
+    dims: ClassVar[dict[str, tuple[str, ...]]] = {
+        "eigenvalues": ("t", "part", "replica", "eigenvalue"),
+        **dict.fromkeys(("negative", "zero"), ("t", "part", "replica")),
+        **dict.fromkeys(("unsatisfied", "loss", "effective_parameters"), ("t", "replica")),
+    }
+    reference = "Geiger et al. 2019, arXiv:1809.09349"
+
     def __init__(self, times: Sequence[float], dense_up_to: int = 1000) -> None:
-        super().__init__()
-        right = len(times) > 0 and min(times) >= 0
-        require(right, "times", list(times), "needs at least one time, all 0 or later")
-        self.grid, self.dense_up_to = list(times), dense_up_to
+        super().__init__(Times.at(times))
+        self.dense_up_to = dense_up_to
 
     def prepare(self, view: View) -> str:
         """Refuse what has no such parts, and start empty tables."""
@@ -79,7 +85,7 @@ class JammingHessian(Probe):
         assert isinstance(energy, NetworkEnergy)
         with view.measuring():
             row = _row(energy)
-        self.append(row | {"step": torch.tensor(view.step)})
+        self.append(view, row)
         negative, zero = row["negative"].double().mean(1), row["zero"].double().mean(1)
         return {
             "jamming/negative modes of H": negative[0].item(),
@@ -89,19 +95,7 @@ class JammingHessian(Probe):
 
     def dataset(self) -> Dataset:
         """Return eigenvalues (t, part, replica, eigenvalue) and counts (t, part, replica)."""
-        from xarray import Dataset
-
-        values = {name: result.numpy() for name, result in self.results.items()}
-        t = values.pop("step") * self.attributes["time_step"]
-        dims = ("t", "part", "replica", "eigenvalue")
-        return Dataset(
-            {
-                name: (dims[: value.ndim] if value.ndim > 2 else ("t", "replica"), value)
-                for name, value in values.items()
-            },
-            coords={"t": ("t", t, {"units": "step size x steps"}), "part": _PARTS},
-            attrs={"zero_below": _ZERO, "reference": "Geiger et al. 2019, arXiv:1809.09349"},
-        )
+        return super().dataset().assign_coords(part=_PARTS).assign_attrs(zero_below=_ZERO)
 
 
 def _row(energy: NetworkEnergy) -> dict[str, Tensor]:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import torch
 
 from lightning_landscape.callbacks.probe import Probe
+from lightning_landscape.callbacks.times import Times
 from lightning_landscape.callbacks.view import LossFn, View
-from lightning_landscape.clock import log_times
 from lightning_landscape.dynamics.samplers.leimkuhler_matthews import LeimkuhlerMatthews
 from lightning_landscape.errors import UsageError, require
 from lightning_landscape.observables.learning_coefficient import learning_coefficient
 
-if TYPE_CHECKING:
-    from xarray import Dataset
-
 __all__ = ["LearningCoefficient"]
+
+_TABLES = ("learning_coefficient", "error", "mean_energy", "energy", "temperature")
 
 
 class LearningCoefficient(Probe):
@@ -55,6 +54,8 @@ class LearningCoefficient(Probe):
     Res. 14, 867 (2013).
     """
 
+    dims: ClassVar[dict[str, tuple[str, ...]]] = dict.fromkeys(_TABLES, ("t", "replica"))
+
     def __init__(
         self,
         lr: float,
@@ -68,7 +69,7 @@ class LearningCoefficient(Probe):
         seed: int = 0,
         loss_fn: LossFn | None = None,
     ) -> None:
-        super().__init__(loss_fn)
+        super().__init__(Times.log(first, last, per_decade, zero=False), loss_fn)
         require(lr > 0, "lr", lr, "must be > 0")
         require(temperature is None or temperature > 0, "temperature", temperature, "must be > 0")
         require(steps >= 1, "steps", steps, "must be at least 1")
@@ -76,22 +77,18 @@ class LearningCoefficient(Probe):
         require(localisation >= 0, "localisation", localisation, "must be at least 0")
         self.lr, self.seed, self.chain_temperature = lr, seed, temperature
         self.chain = {"steps": steps, "burn_in": burn_in, "localisation": localisation}
-        self.grid = list(log_times(first, last, per_decade))
 
     def prepare(self, view: View) -> str:
-        """Start empty tables; they grow by a row a measurement."""
+        """Start empty tables; they grow by one row per measurement."""
         self._temperature(view)
-        R = view.shape[0]
-        self.results = {"step": torch.empty(0, dtype=torch.int64)}
-        for name in ("learning_coefficient", "error", "mean_energy", "energy", "temperature"):
-            self.results[name] = torch.empty(0, R, dtype=torch.float64)
+        self.start(view, *_TABLES)
         gradients = self.chain["steps"] + self.chain["burn_in"]
         return f"at most {len(self._steps)} measurements of {gradients:.0f} gradients"
 
     def _temperature(self, view: View) -> float:
         if self.chain_temperature is not None:
             return self.chain_temperature
-        P = getattr(view.landscape, "samples", 0)
+        P = view.samples
         if P < 2:
             raise UsageError(
                 "temperature = None: takes log(P) / P of the P samples, which this energy does not "
@@ -109,20 +106,10 @@ class LearningCoefficient(Probe):
         row |= {"mean_energy": found.mean_energy, "energy": found.energy}
         came_from = torch.as_tensor(view.temperature).double().cpu()
         row["temperature"] = came_from.expand(view.shape[0])
-        self.append(row | {"step": torch.tensor(view.step)})
+        self.append(view, row)
         return {"learning_coefficient": found.value.mean().item()}
 
-    def _describe(self, view: View) -> dict[str, Any]:
+    def describe(self, view: View) -> dict[str, Any]:
+        """Return what the record says of the run and of the chains."""
         known = {"chain_temperature": self._temperature(view), "chain_lr": self.lr, **self.chain}
-        return super()._describe(view) | known
-
-    def dataset(self) -> Dataset:
-        """Return the coefficient, its error, and the energies it is made of, (t, replica)."""
-        from xarray import Dataset
-
-        values = {name: result.numpy() for name, result in self.results.items()}
-        t = values.pop("step") * self.attributes["time_step"]
-        return Dataset(
-            {name: (("t", "replica"), value) for name, value in values.items()},
-            coords={"t": ("t", t, {"units": "step size x steps"})},
-        )
+        return super().describe(view) | known

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from lightning_landscape.callbacks.probes.aging import AgingCorrelation
+from lightning_landscape.callbacks.times import Times
 from lightning_landscape.callbacks.view import View
 from lightning_landscape.dynamics.samplers.langevin import Langevin
 from lightning_landscape.energies.field import WithField
@@ -14,12 +15,7 @@ from lightning_landscape.errors import UsageError, require
 from lightning_landscape.observables.correlation import displacement, overlap, replica_overlaps
 from lightning_landscape.observables.response import field_response, noise_response
 
-if TYPE_CHECKING:
-    from xarray import Dataset
-
 __all__ = ["FieldResponse", "LinearResponse"]
-
-_CHI = {"long_name": "integrated response chi(tw + t, tw)"}
 
 
 class LinearResponse(AgingCorrelation):
@@ -48,6 +44,8 @@ class LinearResponse(AgingCorrelation):
         UsageError: a time is out of range, the dynamics is not `Langevin` or has no noise, or the
             temperature changes during the run and ``temperature_changes`` is False.
     """
+
+    reference = "Warren, Allen 2012, arXiv:1207.4691"
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Ask the dynamics to add up its noise, from where it was when the run stopped."""
@@ -98,12 +96,6 @@ class LinearResponse(AgingCorrelation):
     def _score(self, i: int) -> str:
         return f"score/{self.tw_steps[i]}"
 
-    def dataset(self) -> Dataset:
-        """Return chi, C and MSD (tw, t, replica) and the overlaps of replica pairs (tw, pair)."""
-        chi = (("tw", "t", "replica"), self.results["chi"].numpy(), _CHI)
-        reference = "Warren, Allen 2012, arXiv:1207.4691"
-        return super().dataset().assign(chi=chi).assign_attrs(reference=reference)
-
 
 class FieldResponse(AgingCorrelation):
     r"""Measure the integrated response of twins in opposite fields, beside C and Delta.
@@ -140,7 +132,7 @@ class FieldResponse(AgingCorrelation):
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Take the waiting times from the energy."""
         energy = _twins(View(pl_module, None, trainer.global_step))
-        self.waiting_times = energy.waiting_times
+        self.waiting_times = Times.at(energy.waiting_times, "waiting_times")
         super().on_train_start(trainer, pl_module)
 
     def prepare(self, view: View) -> str:
@@ -184,11 +176,6 @@ class FieldResponse(AgingCorrelation):
                 self.results[self._snapshot(i)] = twins[i, 0].clone()
                 self.results["overlap"][i] = replica_overlaps(twins[i, 0])
         return scalars
-
-    def dataset(self) -> Dataset:
-        """Return chi, C and MSD (tw, t, replica) and the overlaps of replica pairs (tw, pair)."""
-        chi = (("tw", "t", "replica"), self.results["chi"].numpy(), _CHI)
-        return super().dataset().assign(chi=chi)
 
 
 def _check_noise(optimizer: Any) -> None:

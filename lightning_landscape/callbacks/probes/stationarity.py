@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from lightning_landscape.callbacks.probe import Probe
+from lightning_landscape.callbacks.times import Times, axis
 from lightning_landscape.callbacks.view import View
-from lightning_landscape.clock import to_steps
 from lightning_landscape.errors import UsageError, require
 from lightning_landscape.observables.stationarity import balance, yaida_fdr1, yaida_fdr2
 
@@ -63,6 +63,8 @@ class Stationarity(Probe):
     Source: Yaida, arXiv:1810.00004.
     """
 
+    reference = "Yaida 2018, arXiv:1810.00004"
+
     def __init__(
         self,
         interval: float = 1.0,
@@ -71,20 +73,19 @@ class Stationarity(Probe):
         second: bool = True,
         sigmas: float = 3.0,
     ) -> None:
-        super().__init__()
         require(interval > 0, "interval", interval, "must be greater than 0")
         require(0 <= first < last, "first", first, f"must be at least 0 and below last = {last}")
         require(sigmas > 0, "sigmas", sigmas, "must be greater than 0")
-        self.grid = np.arange(first, last + interval / 2, interval).tolist()
+        super().__init__(Times.every(interval, last, first))
         self.second, self.sigmas = second, sigmas
 
     def events(self, time_step: float) -> list[int]:
         """Return the steps of the grid and those that follow them."""
-        self._starts = set(to_steps(self.grid, time_step))
+        self._starts = set(super().events(time_step))
         return sorted(self._starts | {step + 1 for step in self._starts})
 
     def prepare(self, view: View) -> str:
-        """Start empty tables; they grow by a row a measurement."""
+        """Start empty tables; they grow by one row per measurement."""
         if view.landscape is not None and view.landscape.constraint is not None:
             raise UsageError(
                 f"energy = {type(view.landscape).__name__}: lives on a sphere, where |x|^2 is "
@@ -95,10 +96,9 @@ class Stationarity(Probe):
                 f"energy = {type(view.landscape).__name__}: its twins share the noise, and "
                 "Stationarity counts replicas as independent; measure the energy inside"
             )
-        R, relations = view.shape[0], self._relations(view)
-        self.results = {"step": torch.empty(0, dtype=torch.int64), "begun": torch.tensor(-2)}
-        sides = [f"{side}{k}" for k in relations for side in ("left", "right")]
-        self.results |= {name: torch.empty(0, R, dtype=torch.float64) for name in sides}
+        relations = self._relations(view)
+        self.start(view, *[f"{side}{k}" for k in relations for side in ("left", "right")])
+        self.results["begun"] = torch.tensor(-2)
         gradients = 2 * (len(relations) - 1)
         return f"at most {len(self._starts)} measurements of {gradients} gradients of the energy"
 
@@ -109,11 +109,12 @@ class Stationarity(Probe):
         """Compare with the configuration one step ago, and keep this one where a pair begins."""
         now, scalars = {"x": view.configuration()}, {}
         if "left2" in self.results:
-            now["gradient"] = _gradient(view)
+            with view.measuring():
+                now["gradient"] = view.gradient()
         if self.results["begun"].item() == view.step - 1:
             sides = self._sides(now, view.time_step)
             scalars = {f"stationarity/{name}": side.mean().item() for name, side in sides.items()}
-            self.append({**sides, "step": self.results["begun"]})
+            self.append(view, {**sides, "step": self.results["begun"]})
         if view.step in self._starts:
             self._renew_origin(now["x"], view.step)
             self.results = self.results | now | {"begun": torch.tensor(view.step)}
@@ -143,7 +144,8 @@ class Stationarity(Probe):
         """Return both sides (relation, t, replica) and their balance (relation, window)."""
         from xarray import Dataset
 
-        t = self.results["step"].numpy() * self.attributes["time_step"]
+        time_step = self.attributes["time_step"]
+        t = self.results["step"].numpy() * time_step
         relations = [k for k in (1, 2) if f"left{k}" in self.results]
         names = [f"FDR{k}" for k in relations]
         sides = {
@@ -161,16 +163,9 @@ class Stationarity(Probe):
             {name: (("relation", "t", "replica"), value.numpy()) for name, value in sides.items()}
             | {name: (("relation", "window"), value.numpy()) for name, value in of_window.items()}
             | {name: ("window", np.array(end, dtype=float)) for name, end in ends.items()},
-            coords={"t": ("t", t, {"units": "step size x steps"}), "relation": names},
-            attrs={"reference": "Yaida 2018, arXiv:1810.00004", "sigmas": self.sigmas},
+            coords=axis("t", self.results["step"].numpy(), time_step) | {"relation": names},
+            attrs={"reference": self.reference, "sigmas": self.sigmas},
         )
-
-
-def _gradient(view: View) -> Tensor:
-    """Return the gradient of the whole energy, shape (R, N)."""
-    with view.measuring():
-        parts = torch.autograd.grad(view.energy().sum(), view.parameters())
-    return torch.cat([part.flatten(1) for part in parts], dim=1)
 
 
 def _windows(t: np.ndarray) -> list[np.ndarray]:

@@ -1,1 +1,1 @@
-"""Callbacks that steer a run, instead of measuring it."""
+"""Callbacks that steer: they change the trajectory or end the run."""

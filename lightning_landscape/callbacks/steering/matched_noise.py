@@ -1,4 +1,4 @@
-"""MatchedNoise: gives a Langevin dynamics the noise strength that mini-batches would have."""
+"""MatchedNoise steers: it gives Langevin dynamics the noise that mini-batches would have."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any, Literal
 import torch
 
 from lightning_landscape.callbacks._lightning import Callback
-from lightning_landscape.clock import log_times, next_event, to_steps
+from lightning_landscape.callbacks.times import Times
+from lightning_landscape.callbacks.view import View
+from lightning_landscape.clock import next_event
 from lightning_landscape.data.batches import Batches
 from lightning_landscape.dynamics.samplers.matched import MatchedLangevin
 from lightning_landscape.errors import nearest, require
@@ -20,12 +22,12 @@ _NOISES = ("diagonal", "isotropic")
 
 
 class MatchedNoise(Callback):
-    r"""Measure the noise that mini-batches would have, and hand it to `MatchedLangevin`.
+    r"""Steer `MatchedLangevin` by the noise that mini-batches would have.
 
-    This is no probe: it steers. The run uses all data at every step, and its dynamics adds a
-    Gaussian noise. At time 0 and at logarithmic times the variances D_i of the gradient of
-    mini-batches, drawn as ``batches`` says, are measured at the present configuration of each
-    replica and hold until the next time:
+    This is no probe: it changes the trajectory. The run uses all data at every step, and its
+    dynamics adds a Gaussian noise. At time 0 and at logarithmic times the variances D_i of the
+    gradient of mini-batches, drawn as ``batches`` says, are measured at the present configuration
+    of each replica and hold until the next time:
 
         diagonal:   every parameter gets its own D_i;
         isotropic:  every parameter gets their mean D, so that this is Langevin at T = lr D / 2.
@@ -66,7 +68,7 @@ class MatchedNoise(Callback):
         require(noise in _NOISES, "noise", noise, known)
         require(samples >= 2, "samples", samples, "must be at least 2, for a variance")
         self.batches, self.noise, self.samples = batches, noise, samples
-        self.grid = [0.0, *log_times(first, last, per_decade)]
+        self.times = Times.log(first, last, per_decade)
         self.stream = Stream(seed, "samples of the matched noise")
         self.measured_step = -1
         self._steps: list[int] = []
@@ -77,15 +79,14 @@ class MatchedNoise(Callback):
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Check that this run can be given a noise, and count its times in steps."""
-        dynamics = getattr(pl_module, "dynamics", None)
+        optimizer, view = trainer.optimizers[0], View(pl_module, None, trainer.global_step)
         required = "must be MatchedLangevin, which takes its noise from this callback"
-        is_matched = isinstance(dynamics, MatchedLangevin)
-        require(is_matched, "optimizer", type(dynamics).__name__, required)
-        own, twice = pl_module.batches, "would add their noise to the one that stands for them"
-        require(own is None, "model.batches", own, twice, "remove it")
-        samples = getattr(pl_module.energy, "samples", 0)
-        batch_factor(self.batches.batch_size, samples, self.batches.replacement)
-        self._steps = to_steps(self.grid, pl_module.time_step)
+        is_matched = isinstance(optimizer, MatchedLangevin)
+        require(is_matched, "optimizer", type(optimizer).__name__, required)
+        twice = "would add their noise to the one that stands for them"
+        require(view.batches is None, "model.batches", view.batches, twice, "remove it")
+        batch_factor(self.batches.batch_size, view.samples, self.batches.replacement)
+        self._steps = self.times.steps(view.time_step)
 
     def on_train_batch_start(
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int

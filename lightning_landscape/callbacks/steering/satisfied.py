@@ -1,4 +1,4 @@
-"""StopWhenSatisfied: ends a run when every replica fits its data."""
+"""StopWhenSatisfied steers: it ends a run when every replica fits its data."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["StopWhenSatisfied"]
 class StopWhenSatisfied(Callback):
     """End the run when the energies of all replicas, at its last step, are below a bound.
 
-    It steers: the run ends before ``max_steps``. Looked at after every block of integrator steps,
-    so the end depends on the block size. All replicas go on until the last one fits; `minimize`
-    drops them one by one.
+    This is no probe: it ends the run before ``max_steps``. It is asked after every block of
+    integrator steps, so the end depends on the block size. All replicas go on until the last one
+    fits; `minimize` drops them one by one.
 
     Args:
         below: the energy at which a replica fits. Not a count of unsatisfied patterns, which the

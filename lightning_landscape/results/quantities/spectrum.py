@@ -122,8 +122,10 @@ def _density(dataset: Dataset, axes: Axes) -> None:
     bins = last["edges"].to_numpy()
     width = np.diff(bins)
     mean = last["fraction"].mean("replica").to_numpy()
-    error = _total_error(last["fraction"], last["fraction_error"])
+    error = _total_error(last["fraction"], last["fraction_scatter"])
     resolved = (last["resolution"].median("replica").to_numpy() <= width) & (mean > 0)
+    # the scatter of the random vectors knows nothing of bins that are not resolved
+    error = np.where(resolved, error, np.nan)
     density = mean / width
     axes.stairs(density, bins, color="tab:blue", label="measured")
     axes.stairs(

@@ -80,7 +80,8 @@ def test_different_batches_part_copies_and_the_same_do_not(tmp_path):
         return fit(module, [DamageSpreading(first=0.1, last=1)], 11, tmp_path)[0]["d2"]
 
     assert (run(Batches(4)) > 0).all()
-    assert (run(Batches(4, shared=True)) == 0).all()
+    # the rows of a matrix product may differ in the last bit
+    assert (run(Batches(4, shared=True)) < 1e-14).all()
 
 
 def test_twins_that_share_the_noise_are_refused(tmp_path):

@@ -109,4 +109,4 @@ def test_where_the_theory_refuses_the_measurement_is_kept(tmp_path, caplog):
     record = fit(module, EnergyRelaxation(first=0.1, last=2), 20, tmp_path)
     assert record["energy"].notnull().all()
     assert "energy_exact" not in record
-    assert "no exact curve beside EnergyRelaxation" in caplog.text
+    assert "no exact curve for EnergyRelaxation" in caplog.text

@@ -376,7 +376,7 @@ def test_a_run_that_ends_before_the_window_leaves_an_empty_record(tmp_path):
         ({"equilibration": -1}, "equilibration = -1: must be 0 or later"),
         ({"equilibration": 5, "last": 5}, "last = 5: must be later than equilibration"),
         ({"measurements": 0}, "measurements = 0: must be at least 1"),
-        ({"probes": 1}, "probes = 1: must be at least 2"),
+        ({"random_vectors": 1}, "random_vectors = 1: must be at least 2"),
         ({"segment": 7}, "segment = 7: must be even"),
         ({"boundary": 0}, "boundary = 0: must be greater than 0"),
         ({"k": 0}, "k = 0: must be at least 1"),

@@ -36,7 +36,7 @@ class TestContract(ProbeContract):
 
     def make(self):
         return HessianSpectrum(
-            last=10, k=2, probes=2, steps=10, max_products=30, dense_up_to=0, max_share=math.inf
+            last=10, k=2, random_vectors=2, steps=10, max_products=30, dense_up_to=0, max_share=math.inf
         )
 
 
@@ -50,7 +50,7 @@ class TestContractOfPyHessian(ProbeContract):
 
     def make(self):
         return HessianSpectrum(
-            last=8, per_decade=1, k=1, probes=2, steps=2, max_products=2, max_share=math.inf,
+            last=8, per_decade=1, k=1, random_vectors=2, steps=2, max_products=2, max_share=math.inf,
             backend="pyhessian",
         )  # fmt: skip
 
@@ -140,7 +140,7 @@ def test_pyhessian_on_two_replicas_of_a_glass(tmp_path):
     """What it does not look for is nan in the record and left out of figure and table."""
     module = LandscapeModule(SphericalPSpin(N=12, p=3, replicas=2), torch.optim.SGD)
     probe = HessianSpectrum(
-        first=1e-3, last=1e-3, k=2, probes=3, steps=5, max_share=math.inf, backend="pyhessian"
+        first=1e-3, last=1e-3, k=2, random_vectors=3, steps=5, max_share=math.inf, backend="pyhessian"
     )
     record = fit(module, probe, 1, tmp_path)
     assert record.attrs["backend"] == "pyhessian"
@@ -155,7 +155,7 @@ def test_pyhessian_on_two_replicas_of_a_glass(tmp_path):
 
 @pytest.mark.parametrize(
     ("budget", "tolerance"),
-    [({"dense_up_to": 1000}, 1e-10), ({"dense_up_to": 0, "max_products": 38, "probes": 2}, 2e-3)],
+    [({"dense_up_to": 1000}, 1e-10), ({"dense_up_to": 0, "max_products": 38, "random_vectors": 2}, 2e-3)],
 )
 def test_eigenvectors_are_those_of_the_eigenvalues_beside_them(tmp_path, budget, tolerance):
     """H y = theta y in the coordinates of the configuration, and y orthogonal to it."""
@@ -192,7 +192,7 @@ def digits(tmp_path_factory):
     architecture = FullyConnected([64, 10, 10], replicas=2, seed=1, dtype="float64")
     module = LandscapeModule(NetworkEnergy(architecture, Digits()), torch.optim.SGD)
     probe = HessianSpectrum(
-        first=0.01, last=0.01, k=10, probes=8, steps=20, max_products=150, max_share=math.inf
+        first=0.01, last=0.01, k=10, random_vectors=8, steps=20, max_products=150, max_share=math.inf
     )
     record = fit(module, probe, 10, tmp_path_factory.mktemp("digits"))
     return module, probe, record
@@ -283,7 +283,7 @@ def fit_project(probe, folder, batch_size, **trainer):
     return module, x, records.read(folder / "probes/hessian_spectrum.nc")
 
 
-FOREIGN = {"last": 8, "k": 3, "probes": 4, "steps": 10, "max_products": 40, "max_share": math.inf}
+FOREIGN = {"last": 8, "k": 3, "random_vectors": 4, "steps": 10, "max_products": 40, "max_share": math.inf}
 
 
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")
@@ -368,7 +368,7 @@ def test_a_thinned_run_that_was_killed_ends_with_the_same_record(tmp_path):
     ("arguments", "sentence"),
     [
         ({"k": 0}, "k = 0"),
-        ({"probes": 1}, "probes = 1"),
+        ({"random_vectors": 1}, "random_vectors = 1"),
         ({"steps": 0}, "steps = 0"),
         ({"max_products": 5}, "max_products = 5: must be at least 2 k = 20"),
         ({"max_share": 0}, "max_share = 0"),
@@ -401,7 +401,7 @@ def test_memory_stays_flat_over_100_measurements():
     """A graph of 1437 samples that outlived its measurement would cost megabytes each time."""
     architecture = FullyConnected([64, 64, 10], seed=1)
     module = LandscapeModule(NetworkEnergy(architecture, Digits()), torch.optim.SGD)
-    budget = {"k": 1, "probes": 2, "steps": 1, "max_products": 2, "dense_up_to": 0}
+    budget = {"k": 1, "random_vectors": 2, "steps": 1, "max_products": 2, "dense_up_to": 0}
     probe, view = HessianSpectrum(**budget), View(module, None, 0)
     probe.record(view)
 

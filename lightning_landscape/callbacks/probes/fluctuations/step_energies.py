@@ -1,4 +1,4 @@
-"""The energy of every step of a run, as far as it is free."""
+"""The energy of every step of a run, where it comes without a further evaluation."""
 
 from __future__ import annotations
 
@@ -37,7 +37,10 @@ class StepEnergies:
         self.every = 1
 
     def take(self, view: View, trainer: Any, outputs: Any, window: range) -> Tensor | None:
-        """Return energies, (steps, R), whose last belongs to the step before ``view.step``."""
+        """Return energies, (steps, R), whose last belongs to the step before ``view.step``.
+
+        Over ranks, the means.
+        """
         if view.energies_of_block is not None and not self._own_loss:
             return view.energies_of_block
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
@@ -48,14 +51,15 @@ class StepEnergies:
             return None
         losses, self._losses = self._losses, []
         if losses:
-            return torch.tensor([[sum(losses) / len(losses)]], dtype=torch.float64)
+            loss = torch.tensor([[sum(losses) / len(losses)]], dtype=torch.float64)
+            return view.reduce(loss, "mean")
         if view.step - 1 not in window:
             return None
         self._thin(trainer)
         if view.step // self.every == before // self.every:
             return None
         with view.measuring(), torch.no_grad():
-            return view.energy()[None]
+            return view.reduce(view.energy()[None].double(), "mean")
 
     def _thin(self, trainer: Any) -> None:
         if self.every == 1 and trainer.is_global_zero:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lightning_landscape.callbacks.times import UNITS, axis
 from lightning_landscape.observables.dimension import (
     from_mean,
     from_specific_heat,
@@ -50,8 +51,6 @@ _DIMS = {
 
 _SHOWN_BINS = 60
 
-_TIME = {"units": "step size x steps"}
-
 
 def fluctuation_record(
     tables: dict[str, Tensor], attributes: dict[str, Any], lowest_energy: float
@@ -71,9 +70,7 @@ def fluctuation_record(
     time_step = attributes["time_step"]
     between = time_step * every  # two energies of the series
     variables: Variables = {k: (_DIMS[k], v.numpy()) for k, v in tables.items() if k in _DIMS}
-    coords: Variables = {
-        "t": ("t", tables.get("step", torch.empty(0)).numpy() * time_step, _TIME),
-    }
+    coords: Variables = {**axis("t", tables.get("step", torch.empty(0)).numpy(), time_step)}
     if "energy" in tables:
         variables["full_energy"] = (("t", "replica"), tables["energy"].numpy())
     if "temperature" in tables:
@@ -82,10 +79,10 @@ def fluctuation_record(
             variables[name] = (("frequency", "replica"), variables[name][1] * between)
         coords["T"] = ("rung", np.unique(tables["temperature"].numpy()))
         f = torch.arange(len(tables["power"])) / (2 * (len(tables["power"]) - 1) * between)
-        coords["frequency"] = ("frequency", f.numpy(), {"units": "1 / (step size x steps)"})
+        coords["frequency"] = ("frequency", f.numpy(), {"units": f"1 / ({UNITS})"})
     if "msd_stiff" in tables:
         since = tables["lag_step"].numpy() - int(tables["lag_step"][0]) + 1
-        coords["lag"] = ("lag", since * time_step, _TIME)
+        coords |= axis("lag", since, time_step)
     return Dataset(
         variables,
         coords=coords,

@@ -1,4 +1,4 @@
-"""One look at where a run at temperature T is: curvature, gradient, data, mini-batches."""
+"""Where a run at temperature T is, how it is curved there, and how far it has moved since."""
 
 from __future__ import annotations
 
@@ -8,46 +8,56 @@ from torch import Tensor
 from lightning_landscape.callbacks.view import View
 from lightning_landscape.curvature.lanczos import lanczos
 from lightning_landscape.curvature.operators.base import CurvatureOperator
-from lightning_landscape.curvature.operators.composed import MeanOverRanks
-from lightning_landscape.curvature.operators.kept_graph import HessianOperator
-from lightning_landscape.curvature.operators.of_energy import hessian_of
 from lightning_landscape.curvature.results import Eigenpairs, Estimate
 from lightning_landscape.curvature.trace import hutchinson
 from lightning_landscape.data.batches import Batches
+from lightning_landscape.energies.energy import HasGaps
 from lightning_landscape.observables.dimension import Sketch
-from lightning_landscape.observables.fluctuations import active_data, gradient_of, near_boundary
+from lightning_landscape.observables.fluctuations import (
+    active_data,
+    displacement_along,
+    near_boundary,
+    orthogonal_directions,
+)
 from lightning_landscape.observables.gradient_noise import (
     batch_factor,
     gradients_of,
-    matched_temperature,
+    temperature_of_sgd,
 )
 from lightning_landscape.rng import Stream
 
-__all__ = ["PRODUCTS", "batch_temperature", "batches_that_heat", "curvature", "look"]
+__all__ = [
+    "PRODUCTS",
+    "batch_temperature",
+    "batches_that_heat",
+    "departure",
+    "displacements",
+    "look",
+]
 
-PRODUCTS = 20  # a leading eigenvector, at most
+PRODUCTS = 20  # for each leading eigenvector, at most
 
 
-def look(view: View, k: int, probes: int, boundary: float) -> dict[str, Tensor]:
+def look(view: View, k: int, random_vectors: int, boundary: float) -> dict[str, Tensor]:
     """Return energy, |grad U|^2, tr H, leading eigenvalues, counts of data and a sketch.
 
     Args:
         view: the run at this moment.
         k: leading eigenvalues.
-        probes: random vectors of the trace.
+        random_vectors: how many for the trace.
         boundary: data within this margin of the decision boundary are counted.
     """
     with view.measuring():
         # every look has its own random vectors, and dropout masks are functions of the step
         seed = Stream(0, "look").key(view.step) % 2**31
         torch.manual_seed(seed)
-        operator = curvature(view)
+        operator = view.hessian()
         pairs = lanczos(operator, k, "highest", tolerance=0.01, max_products=PRODUCTS * k)
-        trace = _trace(operator, pairs, probes, seed)
+        trace = _trace(operator, pairs, random_vectors, seed)
         torch.manual_seed(seed)
         gradient = _gradient(view)
         with torch.no_grad():
-            energy = view.energy().double().cpu()
+            energy = view.reduce(view.energy().double(), "mean").cpu()
             row = _counts(view, boundary)
         if batches_that_heat(view) is not None:
             row["batch_temperature"] = batch_temperature(view)
@@ -61,37 +71,48 @@ def look(view: View, k: int, probes: int, boundary: float) -> dict[str, Tensor]:
     }
 
 
-def curvature(view: View) -> CurvatureOperator:
-    """Return the Hessian of the energy of ``view``, under DDP its mean; inside `measuring`."""
-    if view.landscape is not None and not view.has_own_loss:
-        return hessian_of(view.landscape)
-    operator = HessianOperator(view.energy, view.parameters())
-    return MeanOverRanks(operator) if _distributed() else operator
+def departure(view: View, k: int) -> dict[str, Tensor]:
+    """Return where the run is, the k stiffest directions there and k flat ones, with curvatures."""
+    with view.measuring():
+        operator = view.hessian()
+        pairs = lanczos(operator, k, "highest", max_products=2 * PRODUCTS * k)
+        stiff = operator.lift(pairs.eigenvectors)
+    random = Stream(0, "flat").normal_(torch.empty(stiff.shape[1:]), step=0)
+    flat = orthogonal_directions(stiff, random.expand(stiff.shape))
+    here = view.configuration()
+    return {"origin": here, "stiff": stiff, "flat": flat, "curvatures": pairs.eigenvalues}
 
 
-def _trace(operator: CurvatureOperator, pairs: Eigenpairs, probes: int, seed: int) -> Estimate:
-    if operator.gradient_cost != 0 and operator.N > probes + pairs.eigenvalues.shape[1]:
-        return hutchinson(operator, probes, deflate=pairs, seed=seed).trace
+def displacements(view: View, since: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the mean squared displacement since a `departure` along both, each (R,)."""
+    here = view.configuration()
+    return {
+        f"msd_{name}": displacement_along(here, since["origin"], since[name])
+        for name in ("stiff", "flat")
+    }
+
+
+def _trace(
+    operator: CurvatureOperator, pairs: Eigenpairs, random_vectors: int, seed: int
+) -> Estimate:
+    if operator.gradient_cost != 0 and operator.N > random_vectors + pairs.eigenvalues.shape[1]:
+        return hutchinson(operator, random_vectors, deflate=pairs, seed=seed).trace
     exact = operator.dense().diagonal(dim1=1, dim2=2).double().sum(1).cpu()
     return Estimate(exact, torch.zeros_like(exact))
 
 
 def _counts(view: View, boundary: float) -> dict[str, Tensor]:
-    if not hasattr(view.landscape, "gaps"):
+    if not isinstance(view.landscape, HasGaps):
         return {}
-    margin: float = getattr(view.landscape, "margin", 0.0)
-    gaps = view.gaps() - margin
+    gaps = view.gaps() - view.landscape.margin
     return {"near_boundary": near_boundary(gaps, boundary), "active_data": active_data(gaps)}
 
 
 def _gradient(view: View) -> Tensor:
     """Return the gradient, (R, N), float64; on a sphere its tangent part."""
-    gradient = gradient_of(view.energy, view.parameters(), view.shape[0])
+    gradient = view.gradient().double()
     if view.landscape is not None and view.landscape.constraint is not None:
         return view.landscape.constraint.project_(gradient, view.configuration().double())
-    if view.landscape is None and _distributed():
-        torch.distributed.all_reduce(gradient)
-        gradient /= torch.distributed.get_world_size()
     return gradient
 
 
@@ -106,12 +127,9 @@ def batch_temperature(view: View) -> Tensor:
     batches, landscape = batches_that_heat(view), view.landscape
     assert batches is not None and landscape is not None
     source = gradients_of(landscape)  # type: ignore[arg-type]  # it refuses what is no network
-    P: int = landscape.samples  # type: ignore[assignment]
-    D = batch_factor(batches.batch_size, P, batches.replacement) * source.moments().variance
+    D = (
+        batch_factor(batches.batch_size, landscape.samples, batches.replacement)
+        * source.moments().variance
+    )
     lr = torch.as_tensor(view.step_sizes, dtype=torch.float64)
-    return matched_temperature(lr, D.mean(1).double().cpu())  # type: ignore[arg-type]
-
-
-def _distributed() -> bool:
-    distributed = torch.distributed
-    return distributed.is_available() and distributed.is_initialized()
+    return temperature_of_sgd(lr, D.mean(1).double().cpu())

@@ -10,21 +10,21 @@ import torch
 from torch import Tensor
 
 from lightning_landscape.callbacks.probe import Probe
-from lightning_landscape.callbacks.probes._fluctuation_energies import StepEnergies
-from lightning_landscape.callbacks.probes._fluctuation_look import (
+from lightning_landscape.callbacks.probes.fluctuations.look import (
     PRODUCTS,
     batch_temperature,
     batches_that_heat,
+    departure,
+    displacements,
     look,
 )
-from lightning_landscape.callbacks.probes._fluctuation_motion import departure, displacements
-from lightning_landscape.callbacks.probes._fluctuation_record import (
+from lightning_landscape.callbacks.probes.fluctuations.record import (
     fluctuation_record,
     invalid_rungs,
 )
+from lightning_landscape.callbacks.probes.fluctuations.step_energies import StepEnergies
 from lightning_landscape.callbacks.view import LossFn, View
 from lightning_landscape.clock import log_times
-from lightning_landscape.curvature.operators.of_energy import product_cost
 from lightning_landscape.errors import UsageError, require
 from lightning_landscape.observables.accumulators.series import EnergySeries
 
@@ -62,10 +62,10 @@ class TemperatureFluctuations(Probe):
     loss that ``training_step`` returns; where it returns none, or with a ``loss_fn``, the energy of
     `View` on the current batch is evaluated after one step in 20, and times are counted in those.
 
-    Cost: of a step, 3 us for one replica and 5 us for 64. Of a look, ``probes`` + 20 k products at
-    most, 1.5 gradients each; if all looks together would exceed ``max_share`` of the gradients of
-    the run, some are left out, as `HessianSpectrum` does. Memory: 2 k + 1 configurations and
-    10 000 numbers, a replica.
+    Cost: of a step, 3 us for one replica and 5 us for 64. Of a look, ``random_vectors`` + 20 k
+    products at most, 1.5 gradients each; if all looks together would exceed ``max_share`` of the
+    gradients of the run, some are left out, as `HessianSpectrum` does. Memory: 2 k + 1
+    configurations and 10 000 numbers for each replica.
 
     Args:
         equilibration: when the window begins (the step size times the number of steps; in
@@ -73,7 +73,7 @@ class TemperatureFluctuations(Probe):
         last: when it ends.
         measurements: how many looks at the curvature; at least 4 for a participation ratio.
         k: leading eigenvalues.
-        probes: random vectors of the trace, at least 2.
+        random_vectors: how many for the trace, at least 2.
         segment: of the power spectrum, in steps, even.
         lowest_energy: U_min: 0 for a loss that the network can fit, see `dimension.from_mean`.
         boundary: data within this margin of the decision boundary are counted.
@@ -93,7 +93,7 @@ class TemperatureFluctuations(Probe):
         last: float = 10_000,
         measurements: int = 20,
         k: int = 3,
-        probes: int = 10,
+        random_vectors: int = 10,
         segment: int = 1024,
         lowest_energy: float = 0.0,
         boundary: float = 1.0,
@@ -101,19 +101,20 @@ class TemperatureFluctuations(Probe):
         max_share: float = 0.05,
         loss_fn: LossFn | None = None,
     ) -> None:
-        super().__init__(loss_fn)
+        super().__init__(loss_fn=loss_fn)
         require(equilibration >= 0, "equilibration", equilibration, "must be 0 or later")
         later = f"must be later than equilibration = {equilibration}"
         require(last > equilibration, "last", last, later)
         require(measurements >= 1, "measurements", measurements, "must be at least 1")
         require(k >= 1, "k", k, "must be at least 1")
-        require(probes >= 2, "probes", probes, "must be at least 2, for error bars")
+        several = "must be at least 2, for error bars"
+        require(random_vectors >= 2, "random_vectors", random_vectors, several)
         even = segment >= 4 and segment % 2 == 0
         require(even, "segment", segment, "must be even and at least 4")
         require(boundary > 0, "boundary", boundary, "must be greater than 0")
         require(max_share > 0, "max_share", max_share, "must be greater than 0")
         self.equilibration, self.last, self.measurements = equilibration, last, measurements
-        self.k, self.probes, self.segment = k, probes, segment
+        self.k, self.random_vectors, self.segment = k, random_vectors, segment
         self.lowest_energy, self.boundary = lowest_energy, boundary
         self.temperature, self.max_share = temperature, max_share
         self.series: EnergySeries | None = None
@@ -133,7 +134,7 @@ class TemperatureFluctuations(Probe):
         """Return ``steps`` without the looks that would exceed ``max_share`` of the run's cost."""
         reached = sorted(step for step in self._looks if step <= end)
         run = min(float(end), steps[-1])
-        each = self._products * product_cost(None if view.has_own_loss else view.landscape)
+        each = self._products * view.product_cost
         affordable = self.max_share * run / (each * view.steps_per_gradient)
         most = max(1, int(min(len(reached), affordable)))
         spread = np.linspace(0, len(reached), most + 1).round().astype(int)[1:] - 1
@@ -143,7 +144,7 @@ class TemperatureFluctuations(Probe):
     @property
     def _products(self) -> int:
         """Products of the Hessian that a look takes, at most."""
-        return self.probes + PRODUCTS * self.k
+        return self.random_vectors + PRODUCTS * self.k
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Count the window in steps, and go on with the series of a checkpoint."""
@@ -173,18 +174,15 @@ class TemperatureFluctuations(Probe):
             begin = max(self._window.start - first, 0)
             inside = values[begin : max(self._window.stop - first, 0)]
             if len(inside):
-                self._watch(view, trainer, inside)
+                self._watch(view, inside)
 
-    def _watch(self, view: View, trainer: Any, values: Tensor) -> None:
+    def _watch(self, view: View, values: Tensor) -> None:
         if self.series is None:
             self.results["temperature"] = self._first_temperatures(view)
             self.results["every"] = torch.tensor(self._energies.every)
             self.series = EnergySeries(self._units(), self.segment)
-            self.results |= {_SERIES + name: x for name, x in self.series.state.items()}
-        if trainer.world_size > 1:
-            values = values.to(view.parameters()[0].device, torch.float64)
-            torch.distributed.all_reduce(values)
-            values = values / trainer.world_size
+            state: dict[str, Any] = dict(self.series.metric_state)
+            self.results |= {_SERIES + name: x for name, x in state.items()}
         self.series.add(values.double().cpu())
 
     def _temperatures(self, view: View) -> Tensor:
@@ -203,12 +201,13 @@ class TemperatureFluctuations(Probe):
 
     # what
 
-    def _describe(self, view: View) -> dict[str, Any]:
+    def describe(self, view: View) -> dict[str, Any]:
+        """Return what the record says of the run and of its dynamics."""
         rates = view.step_sizes
         known = {} if rates is None else {"lr": torch.as_tensor(rates).double().tolist()}
         mini_batches = {"mini_batches": int(view.batches is not None)}
         exchanges = {"exchanges": int("exchange" in view.rates)}
-        return super()._describe(view) | known | mini_batches | exchanges
+        return super().describe(view) | known | mini_batches | exchanges
 
     def prepare(self, view: View) -> str:
         """Start empty tables, and say what a measurement costs."""
@@ -231,10 +230,10 @@ class TemperatureFluctuations(Probe):
         if "origin" not in self.results:
             self.results |= departure(view, self.k)
         elif self._lags & set(due):
-            self.append(displacements(view, self.results) | {"lag_step": torch.tensor(view.step)})
+            self.append(view, displacements(view, self.results), step="lag_step")
         if self._looks & set(due):
-            row = look(view, self.k, self.probes, self.boundary)
-            self.append(row | {"step": torch.tensor(view.step)})
+            row = look(view, self.k, self.random_vectors, self.boundary)
+            self.append(view, row)
             scalars = {f"fluctuations/{k}": v.mean().item() for k, v in row.items() if v.ndim == 1}
         return scalars
 
@@ -249,11 +248,11 @@ class TemperatureFluctuations(Probe):
 
     # where
 
-    def _recorded_attributes(self) -> dict[str, Any]:
+    def recorded_attributes(self) -> dict[str, Any]:
         """The temperature is that of the window, not that of the approach to it."""
         known = self.results.get("temperature")
         window = {} if known is None else {"temperature": known.tolist()}
-        return {**super()._recorded_attributes(), **window}
+        return {**super().recorded_attributes(), **window}
 
     def dataset(self) -> Dataset:
         """Return what was measured, by replica, and the numbers of each temperature (rung)."""

@@ -1,0 +1,73 @@
+"""When a probe measures: physical times, counted in steps when the run starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from lightning_landscape.clock import log_times, to_steps
+from lightning_landscape.errors import require
+
+__all__ = ["UNITS", "Times", "axis"]
+
+UNITS = "step size x steps"
+
+
+@dataclass(frozen=True)
+class Times:
+    """Times at which to measure: the step size times the number of steps.
+
+    In a foreign project, whose step size is not known, times are numbers of steps.
+
+    Args:
+        values: the times.
+    """
+
+    values: tuple[float, ...]
+
+    @classmethod
+    def log(cls, first: float, last: float, per_decade: int, zero: bool = True) -> Times:
+        """Return a logarithmic grid from ``first`` to ``last``, and time 0 before it if ``zero``.
+
+        >>> Times.log(1, 100, per_decade=1).values
+        (0.0, 1.0, 10.0, 100.0)
+        """
+        start = [0.0] if zero else []
+        return cls((*start, *log_times(first, last, per_decade)))
+
+    @classmethod
+    def every(cls, interval: float, last: float, first: float = 0.0) -> Times:
+        """Return ``first`` and each ``interval`` after it until ``last``.
+
+        >>> Times.every(0.1, last=0.3).steps(0.05)
+        [0, 2, 4, 6]
+        """
+        # a last time that is a multiple up to rounding belongs to the grid
+        count = int((last - first) / interval * (1 + 1e-9)) + 1
+        return cls(tuple(first + k * interval for k in range(count)))
+
+    @classmethod
+    def at(cls, times: Iterable[float], argument: str = "times") -> Times:
+        """Return the times of a list.
+
+        Args:
+            times: at least one, none before 0.
+            argument: what the list is called where it is given, for the error.
+
+        Raises:
+            UsageError: there is no time, or a negative one.
+        """
+        values = tuple(float(t) for t in times)
+        right = len(values) > 0 and min(values) >= 0
+        require(right, argument, list(values), "needs at least one time, all 0 or later")
+        return cls(values)
+
+    def steps(self, time_step: float) -> list[int]:
+        """Return the steps nearest to the times, sorted, each once."""
+        return to_steps(self.values, time_step)
+
+
+def axis(name: str, steps: Any, time_step: float) -> dict[str, tuple[str, Any, dict[str, str]]]:
+    """Return the coordinate ``name`` of a record: the physical times of ``steps``, with units."""
+    return {name: (name, steps * time_step, {"units": UNITS})}
