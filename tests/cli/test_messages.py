@@ -84,7 +84,7 @@ def changed(place, key, value=None, old=None):
             "jamming.plan.families.data: Import path torch.optim.SGD does not correspond to a",
         ),
         (
-            changed(("jamming",), "perturbation", {"class_path": "Perturbation"}),
+            changed(("jamming",), "perturbation", {"class_path": "DataPerturbation"}),
             "jamming.perturbation.optimizer is missing",
         ),
         (
