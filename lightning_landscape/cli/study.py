@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-# imported so that their classes answer to their short names in a configuration
+# imported so that a configuration can use the short names of their classes
 import lightning_landscape.data
 import lightning_landscape.dynamics
 import lightning_landscape.energies
@@ -22,19 +22,19 @@ __all__ = ["main", "run", "study_parser"]
 
 
 def main(args: list[str]) -> int:
-    """Carry out any study, or continue it, in a run folder; print its table."""
+    """Run a study, or resume it, in a run folder; print its table."""
     parser = study_parser("study", __doc__)
     parser.add_argument("--study", type=Study, required=True, help="What to compute.")
     return run(parser, "study", args[1:])
 
 
 def study_parser(verb: str, description: str | None) -> LandscapeParser:
-    """Return a parser with what every study has beside its own options."""
+    """Return a parser with the options common to all studies."""
     parser = LandscapeParser(
         prog=f"python -m lightning_landscape {verb}", description=description, allow_abbrev=False
     )
     parser.add_argument("--config", action="config", help="A file with these options.")
-    parser.add_argument("--save_dir", type=str, default="logs", help="Where runs go.")
+    parser.add_argument("--save_dir", type=str, default="logs", help="Folder that holds the runs.")
     parser.add_argument(
         "--experiment", type=str, default=verb, help="Folder of the run under save_dir."
     )
@@ -42,13 +42,13 @@ def study_parser(verb: str, description: str | None) -> LandscapeParser:
         "--processes",
         type=int | None,
         default=None,
-        help="Among how many processes a round is shared out; one per core where not given.",
+        help="Number of processes that share a round; by default one per core.",
     )
     return parser
 
 
 def run(parser: LandscapeParser, key: str, args: list[str]) -> int:
-    """Carry out the study that is the option ``key``, in a run folder, and print its table."""
+    """Run the study given as the option ``key`` in a run folder, and print its table."""
     quiet()
     config = parser.parse_args(with_packaged_config(args))
     study: Study = parser.instantiate_classes(config)[key]
