@@ -1,23 +1,47 @@
-"""Activation functions, their derivatives, and the initialisation at which each is critical."""
+"""Activation functions: derivatives, Gaussian averages, critical initialisations."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["ACTIVATIONS", "Activation", "ActivationName"]
+from lightning_landscape.errors import require
+
+__all__ = ["ACTIVATIONS", "Activation", "ActivationName", "Moments"]
 
 ActivationName = Literal["relu", "tanh", "erf", "gelu", "linear"]
 
 _aten = torch.ops.aten
 
+Function = Callable[[Tensor], Tensor]
 
-class Activation(NamedTuple):
+# Gaussian averages: Gauss-Legendre points per standard deviation, out to +-12 of them
+_POINTS, _RANGE = 16, 12
+
+
+class Moments(NamedTuple):
+    """Averages over z ~ N(0, K) that decide how a signal and its gradient pass a layer.
+
+    Attributes:
+        square: <sigma(z)^2>.
+        parallel: <z sigma(z) sigma'(z)> / K; times C_W it is chi_parallel.
+        perpendicular: <sigma'(z)^2>; times C_W it is chi_perp.
+    """
+
+    square: float
+    parallel: float
+    perpendicular: float
+
+
+@dataclass(frozen=True)
+class Activation:
     """An activation sigma, and the initialisation at which it is critical.
 
     With weights of variance C_W / fan-in and biases of variance C_b the susceptibilities of a wide
@@ -29,48 +53,132 @@ class Activation(NamedTuple):
     Source: Roberts, Yaida & Hanin 2021, arXiv:2106.10165, chapter 5.
 
     Attributes:
+        name: its key in `ACTIVATIONS`.
         value: h = sigma(z), differentiable to any order.
-        value_: the same without a graph; it may overwrite z by h.
-        pull_: (g, z) -> g sigma'(z), in place of g, with z as ``value_`` has left it.
+        slope: sigma'(z).
+        curvature: sigma''(z); None where it vanishes everywhere but at the kinks.
         weight_variance: C_W.
         bias_variance: C_b.
+        kinks: the z at which sigma' jumps.
+        value_: sigma(z) without a graph; it may overwrite z by h.
+        pull_: (g, z) -> g sigma'(z), in place of g, with z as ``value_`` has left it.
+
+    >>> [round(moment, 12) for moment in ACTIVATIONS["relu"].moments(K=1.0)]
+    [0.5, 0.5, 0.5]
     """
 
-    value: Callable[[Tensor], Tensor]
-    value_: Callable[[Tensor], Tensor]
-    pull_: Callable[[Tensor, Tensor], Tensor]
+    name: ActivationName
+    value: Function
+    slope: Function
+    curvature: Function | None
     weight_variance: float
-    bias_variance: float = 0.0
+    bias_variance: float
+    kinks: tuple[float, ...]
+    value_: Function
+    pull_: Callable[[Tensor, Tensor], Tensor]
+
+    def mean(self, function: Function, K: float) -> float:
+        """Return <function(z)> over z ~ N(0, K), by quadrature between the kinks of sigma.
+
+        Exact to about 1e-13 for functions that are smooth on the scale sqrt(K) there.
+
+        Args:
+            function: elementwise, of z in float64.
+            K: the variance, > 0.
+
+        >>> round(ACTIVATIONS["linear"].mean(torch.square, K=2.0), 12)
+        2.0
+        """
+        require(K > 0, "K", K, "must be > 0")
+        edges = sorted({*range(-_RANGE, _RANGE + 1), *(z / math.sqrt(K) for z in self.kinks)})
+        nodes, weights = (torch.from_numpy(a) for a in np.polynomial.legendre.leggauss(_POINTS))
+        left, right = torch.tensor([edges[:-1], edges[1:]], dtype=torch.float64).unsqueeze(2)
+        u = (left + right) / 2 + (right - left) / 2 * nodes
+        density = (right - left) / 2 * weights * torch.exp(-u.square() / 2) / math.sqrt(2 * math.pi)
+        return (density * function(math.sqrt(K) * u)).sum().item()
+
+    def moments(self, K: float) -> Moments:
+        """Return the averages over z ~ N(0, K) of a layer."""
+
+        def parallel(z: Tensor) -> Tensor:
+            return z * self.value(z) * self.slope(z) / K
+
+        functions = (lambda z: self.value(z).square(), parallel, lambda z: self.slope(z).square())
+        return Moments(*(self.mean(function, K) for function in functions))
 
 
-def _pull_relu_(g: Tensor, h: Tensor) -> Tensor:
-    return _aten.threshold_backward.grad_input(g, h, 0, grad_input=g)
+def _normal_density(z: Tensor) -> Tensor:
+    return torch.exp(-z.square() / 2) / math.sqrt(2 * math.pi)
 
 
-def _pull_tanh_(g: Tensor, h: Tensor) -> Tensor:
-    return _aten.tanh_backward.grad_input(g, h, grad_input=g)
+def _erf_slope(z: Tensor) -> Tensor:
+    return 2 / math.sqrt(math.pi) * torch.exp(-z.square())
 
 
 def _pull_erf_(g: Tensor, z: Tensor) -> Tensor:
     return g.mul_(z.square().neg_().exp_()).mul_(2 / math.sqrt(math.pi))
 
 
-def _pull_gelu_(g: Tensor, z: Tensor) -> Tensor:
-    return _aten.gelu_backward.grad_input(g, z, grad_input=g)
+_RELU = Activation(
+    name="relu",
+    value=torch.relu,
+    slope=lambda z: (z > 0).to(z),
+    curvature=None,
+    weight_variance=2.0,
+    bias_variance=0.0,
+    kinks=(0.0,),
+    value_=torch.relu_,
+    pull_=lambda g, h: _aten.threshold_backward.grad_input(g, h, 0, grad_input=g),
+)
 
+_TANH = Activation(
+    name="tanh",
+    value=torch.tanh,
+    slope=lambda z: 1 - torch.tanh(z).square(),
+    curvature=lambda z: -2 * torch.tanh(z) * (1 - torch.tanh(z).square()),
+    weight_variance=1.0,
+    bias_variance=0.0,
+    kinks=(),
+    value_=torch.tanh_,
+    pull_=lambda g, h: _aten.tanh_backward.grad_input(g, h, grad_input=g),
+)
 
-def _identity(z: Tensor) -> Tensor:
-    return z
+_ERF = Activation(
+    name="erf",
+    value=torch.erf,
+    slope=_erf_slope,
+    curvature=lambda z: -2 * z * _erf_slope(z),
+    weight_variance=math.pi / 4,
+    bias_variance=0.0,
+    kinks=(),
+    value_=torch.erf,
+    pull_=_pull_erf_,
+)
 
+_GELU = Activation(
+    name="gelu",
+    value=F.gelu,
+    slope=lambda z: torch.special.ndtr(z) + z * _normal_density(z),
+    curvature=lambda z: (2 - z.square()) * _normal_density(z),
+    weight_variance=1.9830582574,
+    bias_variance=0.1729223908,
+    kinks=(),
+    value_=F.gelu,
+    pull_=lambda g, z: _aten.gelu_backward.grad_input(g, z, grad_input=g),
+)
 
-def _pull_identity_(g: Tensor, z: Tensor) -> Tensor:
-    return g
-
+_LINEAR = Activation(
+    name="linear",
+    value=lambda z: z,
+    slope=torch.ones_like,
+    curvature=None,
+    weight_variance=1.0,
+    bias_variance=0.0,
+    kinks=(),
+    value_=lambda z: z,
+    pull_=lambda g, z: g,
+)
 
 ACTIVATIONS: dict[str, Activation] = {
-    "relu": Activation(torch.relu, torch.relu_, _pull_relu_, 2.0),
-    "tanh": Activation(torch.tanh, torch.tanh_, _pull_tanh_, 1.0),
-    "erf": Activation(torch.erf, torch.erf, _pull_erf_, math.pi / 4),
-    "gelu": Activation(F.gelu, F.gelu, _pull_gelu_, 1.9830582574, 0.1729223908),
-    "linear": Activation(_identity, _identity, _pull_identity_, 1.0),
+    sigma.name: sigma for sigma in (_RELU, _TANH, _ERF, _GELU, _LINEAR)
 }

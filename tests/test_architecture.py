@@ -12,7 +12,7 @@ import lightning_landscape
 PACKAGE = Path(lightning_landscape.__file__).parent
 FLOORS = {
     **dict.fromkeys(["errors", "philox", "rng", "clock", "sphere", "records"], 0),
-    **dict.fromkeys(["activations", "replicas", "parallel"], 0),
+    **dict.fromkeys(["activations", "mixture", "replicas", "parallel"], 0),
     **dict.fromkeys(["theory", "data"], 1),
     "energies": 2,
     "curvature": 3,
@@ -25,6 +25,7 @@ FLOORS = {
 NEIGHBOURS = {
     ("records", "errors"), ("rng", "errors"), ("rng", "philox"), ("parallel", "errors"),
     ("clock", "errors"), ("sphere", "errors"), ("activations", "errors"), ("replicas", "errors"),
+    ("mixture", "errors"),
     ("testing", "cli"), ("__main__", "cli"),
     ("observables", "dynamics"),  # an estimator that runs a sampler
 }  # fmt: skip

@@ -143,3 +143,8 @@ def test_impossible_fields_are_refused(arguments, named):
 def test_one_copy_is_none():
     with pytest.raises(UsageError, match="copies = 1"):
         Copies(Quadratic(SPECTRUM), copies=1)
+
+
+def test_copies_stay_together():
+    with pytest.raises(UsageError, match="stay together"):
+        Copies(glass()).only(torch.tensor([0]))

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from lightning_landscape.energies.glasses._polynomial import Interaction, along
 from lightning_landscape.energies.glasses._threads import in_threads
-from lightning_landscape.energies.glasses.glass import Glass, check_model, uniform_start
+from lightning_landscape.energies.glasses.glass import Glass, check_sizes, uniform_start
 from lightning_landscape.energies.memory import require_memory
 from lightning_landscape.errors import require
+from lightning_landscape.mixture import checked_mixture
 from lightning_landscape.rng import Stream
 
 __all__ = ["DilutedPSpin"]
@@ -66,8 +67,7 @@ class DilutedPSpin(Glass):
         seed: int = 0,
         dtype: str = "float32",
     ) -> None:
-        mixture = {p: 0.5}
-        number = check_model(N, replicas, dtype, mixture)
+        mixture, number = checked_mixture({p: 0.5}), check_sizes(N, replicas, dtype)
         offsets = tuple(2**k - 1 for k in range(p))
         require(
             2 * offsets[-1] < N, "N", N, f"must be above {2 * offsets[-1]} for p = {p}", "raise N"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, cast
@@ -13,10 +12,11 @@ from torch import Tensor, nn
 from lightning_landscape.energies.energy import Energy
 from lightning_landscape.energies.glasses._polynomial import Interaction, energy
 from lightning_landscape.errors import require
+from lightning_landscape.mixture import mixture_to_json
 from lightning_landscape.rng import Stream
 from lightning_landscape.sphere import Sphere
 
-__all__ = ["Glass", "check_model", "uniform_start"]
+__all__ = ["Glass", "check_sizes", "uniform_start"]
 
 
 class Glass(Energy):
@@ -65,7 +65,7 @@ class Glass(Energy):
         """Return the model and the start temperature, for the Cugliandolo-Kurchan equations."""
         return {
             "theory": "pspin",
-            "mixture": json.dumps({str(p): a for p, a in self.mixture.items()}),
+            "mixture": mixture_to_json(self.mixture),
             "start_temperature": self.start_temperature,
             "N": self.N,
         }
@@ -82,13 +82,9 @@ def uniform_start(replicas: int, N: int, seed: int) -> Tensor:
     return Sphere(N).retract_(x)
 
 
-def check_model(N: int, replicas: int, dtype: str, mixture: Mapping[int, float]) -> torch.dtype:
-    """Raise a `UsageError` for impossible sizes and orders; return the dtype."""
+def check_sizes(N: int, replicas: int, dtype: str) -> torch.dtype:
+    """Raise a `UsageError` for impossible sizes; return the dtype."""
     require(isinstance(N, int) and N >= 2, "N", N, "must be an integer of at least 2")
     require(isinstance(replicas, int) and replicas >= 1, "replicas", replicas, "must be at least 1")
     require(dtype in ("float32", "float64"), "dtype", dtype, "must be float32 or float64")
-    require(len(mixture) > 0, "mixture", dict(mixture), "needs a term such as {3: 0.5}")
-    for p, a in mixture.items():
-        require(isinstance(p, int) and p >= 2, "p", p, "must be an integer of at least 2")
-        require(0 < a < math.inf, f"mixture[{p}]", a, "must be a positive number")
     return getattr(torch, dtype)

@@ -12,9 +12,10 @@ from torch import Tensor
 from lightning_landscape.energies.glasses._couplings import draw_, plant_
 from lightning_landscape.energies.glasses._dense import Dense
 from lightning_landscape.energies.glasses._tuples import count
-from lightning_landscape.energies.glasses.glass import Glass, check_model, uniform_start
+from lightning_landscape.energies.glasses.glass import Glass, check_sizes, uniform_start
 from lightning_landscape.energies.memory import require_memory
 from lightning_landscape.errors import require
+from lightning_landscape.mixture import checked_mixture
 from lightning_landscape.rng import Stream
 
 __all__ = ["SphericalPSpin"]
@@ -82,8 +83,8 @@ class SphericalPSpin(Glass):
         seed: int = 0,
         dtype: str = "float32",
     ) -> None:
-        mixture = dict(sorted(({p: 0.5} if mixture is None else mixture).items()))
-        number = check_model(N, replicas, dtype, mixture)
+        mixture = checked_mixture({p: 0.5} if mixture is None else mixture)
+        number = check_sizes(N, replicas, dtype)
         known = ("shared", "independent")
         require(disorder in known, "disorder", disorder, f"must be one of {', '.join(known)}")
         samples = replicas if disorder == "independent" else 1

@@ -55,11 +55,12 @@ class HessianProduct:
         self._weights, self._h = list(weights), [x.contiguous()]
         self._slopes: list[Tensor] = []
         curvatures: list[Tensor | None] = []
-        for W, b in zip(weights[:-1], biases[:-1], strict=True):
-            h, slope, curvature = _with_derivatives(sigma, _affine(W, b, self._h[-1]))
-            self._h.append(h)
-            self._slopes.append(slope)
-            curvatures.append(curvature)
+        with torch.no_grad():
+            for W, b in zip(weights[:-1], biases[:-1], strict=True):
+                z = _affine(W, b, self._h[-1])
+                self._h.append(sigma.value(z))
+                self._slopes.append(sigma.slope(z))
+                curvatures.append(None if sigma.curvature is None else sigma.curvature(z))
         self._f = _affine(weights[-1], biases[-1], self._h[-1]).requires_grad_()
         with torch.enable_grad():
             E = energies(self._f.transpose(1, 2)).sum()
@@ -138,18 +139,6 @@ class _Room(NamedTuple):
     dz: list[Tensor]
     dh: list[Tensor]
     d: list[Tensor]
-
-
-def _with_derivatives(sigma: Activation, z: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return sigma, sigma' and sigma'' at z; None for the latter where it is 0 everywhere."""
-    with torch.enable_grad():
-        leaf = z.requires_grad_()
-        h = sigma.value(leaf)
-        (slope,) = torch.autograd.grad(h.sum(), leaf, create_graph=True)
-        if not slope.requires_grad:
-            return h.detach(), slope, None
-        (curvature,) = torch.autograd.grad(slope.sum(), leaf)
-    return h.detach(), slope.detach(), curvature if curvature.any() else None
 
 
 def _affine(W: Tensor, b: Tensor, h: Tensor, out: Tensor | None = None) -> Tensor:

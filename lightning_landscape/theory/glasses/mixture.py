@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.polynomial import polynomial
 from numpy.typing import ArrayLike, NDArray
 
 from lightning_landscape.errors import require
+from lightning_landscape.mixture import checked_mixture, mixture_to_json
 
 __all__ = ["Mixture", "mixture_from_json", "mixture_to_json"]
 
@@ -32,13 +32,7 @@ class Mixture(Mapping[int, float]):
     """
 
     def __init__(self, coefficients: Mapping[int, float]) -> None:
-        require(
-            len(coefficients) > 0, "mixture", dict(coefficients), "needs a term such as {3: 0.5}"
-        )
-        for p, a in coefficients.items():
-            require(isinstance(p, int) and p >= 2, "p", p, "must be an integer >= 2")
-            require(0 < a < math.inf, f"a_{p}", a, "must be a positive number")
-        self._coefficients = {p: float(coefficients[p]) for p in sorted(coefficients)}
+        self._coefficients = checked_mixture(coefficients)
         powers = np.zeros(max(coefficients) + 1)
         powers[list(self._coefficients)] = list(self._coefficients.values())
         orders = (polynomial.polyder(powers, order) for order in range(4))
@@ -74,15 +68,6 @@ class Mixture(Mapping[int, float]):
 
     def __repr__(self) -> str:
         return f"Mixture({self._coefficients})"
-
-
-def mixture_to_json(mixture: Mapping[int, float]) -> str:
-    """Return {p: a_p} as JSON, for file attributes.
-
-    >>> mixture_to_json({3: 0.5})
-    '{"3": 0.5}'
-    """
-    return json.dumps({str(p): a for p, a in Mixture(mixture).items()})
 
 
 def mixture_from_json(text: str) -> Mixture:

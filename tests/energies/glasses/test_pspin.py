@@ -405,3 +405,28 @@ def test_the_hessian_of_other_devices_is_that_of_the_kernel(p):
     (interaction,) = energy.interactions
     _, portable = curvature(interaction.packed, energy.x.detach(), p)
     torch.testing.assert_close(-portable, energy.hessian(), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("disorder", ["shared", "independent"])
+@pytest.mark.parametrize("products", [False, True])
+def test_some_replicas_keep_their_disorder(disorder, products):
+    """Energy, force and matrix of each are those it had among all."""
+    temperatures = [0.7, 0.8, 0.9, 1.0] if disorder == "independent" else 0.8
+    glass = SphericalPSpin(
+        N=12, replicas=4, disorder=disorder, start_temperature=temperatures, dtype="float64"
+    )
+    for interaction in glass.interactions:
+        interaction.use_products = products
+    glass()  # makes the matrices of the products
+    kept = [3, 1]
+    some = glass.only(torch.tensor(kept))
+    torch.testing.assert_close(some(), glass()[kept])
+    torch.testing.assert_close(gradient(some), gradient(glass)[kept])
+    torch.testing.assert_close(some.hessian(), glass.hessian()[kept])
+    if disorder == "independent":
+        assert some.start_temperature == [1.0, 0.8]
+    every = glass.only(torch.arange(4))
+    assert every.interactions[0].packed is glass.interactions[0].packed  # no copy of the couplings
+    before = glass.configuration()
+    some.load_configuration(-some.configuration())
+    assert glass.configuration().equal(before)

@@ -120,8 +120,8 @@ def test_mixture_is_a_mapping_and_round_trips_through_json():
     ("call", "message"),
     [
         (lambda: Mixture({}), "mixture = {}"),
-        (lambda: Mixture({1: 0.5}), "p = 1: must be an integer >= 2"),
-        (lambda: Mixture({3: -0.5}), "a_3 = -0.5: must be a positive number"),
+        (lambda: Mixture({1: 0.5}), "p = 1: must be an integer of at least 2"),
+        (lambda: Mixture({3: -0.5}), r"mixture\[3\] = -0.5: must be a positive number"),
         (lambda: pspin.complexity(MIXED, -1.2), "only for pure models"),
         (lambda: pspin.complexity(PURE, -1.0), "energy = -1.0"),
         (lambda: pspin.aging_state(PURE, 0.7), "temperature = 0.7: ages in"),
