@@ -8,10 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_landscape.dynamics.samplers.noise import Noise
+from lightning_landscape.dynamics.samplers.noise import Noise, exponentials
 from lightning_landscape.dynamics.samplers.overdamped import Overdamped
 from lightning_landscape.errors import require
-from lightning_landscape.rng import Stream
 from lightning_landscape.sphere import Sphere
 
 __all__ = ["MetropolisLangevin"]
@@ -153,9 +152,9 @@ class MetropolisLangevin(Overdamped):
 
     def _bath(self, T: float | Tensor, W: Tensor) -> Tensor:
         """Return what each replica may lose in this step, (R,): T times an exponential number."""
-        normals = torch.empty(2, len(W) // self.twins)
-        Stream(self.seed, "acceptance").normal_(normals, self.step_count)
-        return T * normals.double().square().sum(0).repeat(self.twins) / 2
+        distinct = self.replicas[: len(W) // self.twins]
+        drawn = exponentials(self.seed, "acceptance", self.step_count, distinct)
+        return T * drawn.repeat(self.twins)
 
     def _count(self, accepted: Tensor) -> None:
         """Count in a list, which a checkpoint keeps as whole numbers."""

@@ -7,43 +7,62 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from lightning_landscape.errors import require
+from lightning_landscape.philox.addresses import Addresses
 from lightning_landscape.rng import Stream
 
-__all__ = ["Noise", "SuccessiveSums"]
+__all__ = ["Noise", "SuccessiveSums", "check_replicas", "exponentials"]
 
 
 class Noise:
     """Standard normals shaped like ``parameters``, drawn into one flat float32 buffer.
 
-    ``noise(step)`` is a function of (seed, step) and the number of elements; on the CPU the
-    numbers of a buffer are also the first ones of any longer buffer, whatever the processor. The
-    resolution of float32 is far below anything that Langevin noise can resolve, so parameters of
-    every precision share the one buffer.
+    The number of element i of replica r of parameter k is a function of (seed, step, k, r, i),
+    see `Addresses`: the same on every device, for every number of replicas and in whatever parts
+    a system is held. The replica is the first index of a parameter with two axes or more; a
+    parameter of a foreign module, which has no replicas, is addressed by its first index too.
+
+    The resolution of float32 is far below anything that Langevin noise can resolve, so parameters
+    of every precision share the one buffer.
 
     Args:
         parameters: tensors of one device, the keys of what is returned.
         seed: any integer.
+        replicas: which replicas of the whole system these are; None means 0, 1, …
+        first: where each parameter begins, along its first axis, in the whole one that it was cut
+            from; None means 0 for all.
 
-    >>> x = torch.zeros(2, 3)
-    >>> Noise([x], seed=0)(7)[x].equal(Noise([x], seed=0)(7)[x])
+    Raises:
+        UsageError: ``replicas`` does not fit the parameters.
+
+    >>> x = torch.zeros(64, 3)
+    >>> some = x[[5, 9]]
+    >>> Noise([some], seed=0, replicas=[5, 9])(7)[some].equal(Noise([x], seed=0)(7)[x][[5, 9]])
     True
     """
 
-    def __init__(self, parameters: Sequence[Tensor], seed: int) -> None:
+    def __init__(
+        self,
+        parameters: Sequence[Tensor],
+        seed: int,
+        replicas: Sequence[int] | None = None,
+        first: Sequence[int] | None = None,
+    ) -> None:
         self.device = parameters[0].device
+        if replicas is not None:
+            check_replicas(replicas, parameters)
         self._stream = Stream(seed, "langevin")
+        self._addresses = Addresses([p.shape for p in parameters], replicas, first)
         self._flat, self._parts = self._buffer(parameters)
 
     def __call__(self, step: int) -> dict[Tensor, Tensor]:
         """Return the normals of ``step`` for each parameter; they are valid until the next call."""
-        self._stream.normal_(self._flat, step)
+        self._stream.normal_at_(self._flat, step, self._addresses)
         return self._parts
 
     def _buffer(self, parameters: Sequence[Tensor]) -> tuple[Tensor, dict[Tensor, Tensor]]:
-        sizes = [p.numel() for p in parameters]
-        flat = torch.empty(sum(sizes), dtype=torch.float32, device=self.device)
-        parts = zip(parameters, flat.split(sizes), strict=True)
-        return flat, {p: part.view(p.shape) for p, part in parts}
+        flat = torch.empty(self._addresses.size, dtype=torch.float32, device=self.device)
+        return flat, dict(zip(parameters, self._addresses.split(flat), strict=True))
 
 
 class SuccessiveSums(Noise):
@@ -53,18 +72,46 @@ class SuccessiveSums(Noise):
     are a cache, not a state: after a jump in the step they are drawn again.
     """
 
-    def __init__(self, parameters: Sequence[Tensor], seed: int) -> None:
-        super().__init__(parameters, seed)
+    def __init__(
+        self,
+        parameters: Sequence[Tensor],
+        seed: int,
+        replicas: Sequence[int] | None = None,
+        first: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__(parameters, seed, replicas, first)
         self._later, self._later_parts = self._buffer(parameters)
         self._held: int | None = None
 
     def __call__(self, step: int) -> dict[Tensor, Tensor]:
         """Return xi_step + xi_{step+1}, of variance 2; valid until the next call."""
         if self._held != step:
-            self._stream.normal_(self._later, step)
+            self._stream.normal_at_(self._later, step, self._addresses)
         self._flat, self._later = self._later, self._flat
         self._parts, self._later_parts = self._later_parts, self._parts
-        self._stream.normal_(self._later, step + 1)
+        self._stream.normal_at_(self._later, step + 1, self._addresses)
         self._held = step + 1
         self._flat += self._later
         return self._parts
+
+
+def exponentials(seed: int, name: str, step: int, replicas: Sequence[int]) -> Tensor:
+    """Return a number of the law exp(-x), x > 0, for each of ``replicas``: (R,), float64.
+
+    -ln of a uniform number, as a decision of Metropolis needs it; a function of (seed, name, step)
+    and of the index of the replica.
+    """
+    normals = torch.empty(2 * len(replicas))
+    Stream(seed, name).normal_at_(normals, step, Addresses([(len(replicas), 2)], replicas))
+    return normals.double().square().view(-1, 2).sum(1) / 2
+
+
+def check_replicas(replicas: Sequence[int], parameters: Sequence[Tensor]) -> None:
+    """Raise a `UsageError` unless ``replicas`` are indices of the first axis of each parameter."""
+    inside = all(0 <= r < 2**32 for r in replicas)
+    require(inside, "replicas", replicas, "must be indices from 0 to 2^32 - 1")
+    for p in parameters:
+        fits = p.dim() >= 2 and len(p) == len(replicas)
+        admissible = f"has {len(replicas)} indices for a parameter of shape {tuple(p.shape)}"
+        remedy = "give one for each replica; the replica axis is the first of two or more"
+        require(fits, "replicas", replicas, admissible, remedy)

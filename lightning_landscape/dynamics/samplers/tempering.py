@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from lightning_landscape.dynamics.samplers.noise import exponentials
 from lightning_landscape.errors import require
-from lightning_landscape.rng import Stream
 
 __all__ = ["ParallelTempering"]
 
@@ -66,7 +68,9 @@ class ParallelTempering:
         """Return whether configurations are swapped before this step."""
         return step > 0 and step % self.every == 0
 
-    def swaps(self, E: Tensor, T: Tensor, seed: int, step: int) -> tuple[Tensor, Tensor]:
+    def swaps(
+        self, E: Tensor, T: Tensor, seed: int, step: int, replicas: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
         """Return the replicas that may swap with the next rung before a step, and which of them do.
 
         Args:
@@ -74,6 +78,7 @@ class ParallelTempering:
             T: the temperatures, shape (R,), float64.
             seed: of the sampler.
             step: a multiple of ``every``.
+            replicas: the indices of the replicas in the whole system.
 
         Returns:
             the indices of the lower replicas of the pairs, and whether each swap happens, bool.
@@ -83,10 +88,8 @@ class ParallelTempering:
         upper = lower + self.chains
         beta = 1 / T.clamp_min(torch.finfo(T.dtype).tiny)
         gain = (beta[lower] - beta[upper]) * (E[lower] - E[upper])
-        normals = torch.empty(2, len(E))
-        Stream(seed, "exchange").normal_(normals, step)
-        exponential = normals.double().square().sum(0)[lower] / 2  # -ln of a uniform number
-        return lower, (gain >= -exponential) & (T[lower] > 0) & (T[upper] > 0)
+        cost = exponentials(seed, "exchange", step, replicas)[lower]
+        return lower, (gain >= -cost) & (T[lower] > 0) & (T[upper] > 0)
 
     def order(self, lower: Tensor, replicas: int) -> Tensor:
         """Return which replica's configuration each replica gets when those of ``lower`` swap."""

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from lightning_landscape.dynamics.dynamics import Dynamics
 from lightning_landscape.dynamics.samplers.ladder import Ladder
-from lightning_landscape.dynamics.samplers.noise import Noise
+from lightning_landscape.dynamics.samplers.noise import Noise, check_replicas
 from lightning_landscape.dynamics.samplers.tempering import ParallelTempering
 from lightning_landscape.dynamics.schedules import Schedule
 from lightning_landscape.errors import require
@@ -50,6 +50,7 @@ class Thermal(Dynamics, Optimizer):
         self.seed = seed
         self._noise: Noise | None = None
         self._twins = 1
+        self._replicas: Sequence[int] | None = None
         self._constraint = constraint
         self.exchange = exchange
         super().__init__(params, {"lr": numbers("lr", lr)})
@@ -102,6 +103,20 @@ class Thermal(Dynamics, Optimizer):
         no_exchange = twins == 1 or self.exchange is None
         require(no_exchange, "exchange", self.exchange, "swaps replicas, not twins", remedy)
         self._twins, self._noise = twins, None
+
+    @property
+    def replicas(self) -> Sequence[int]:
+        """Which replicas of the whole system are held here: their indices, as the noise has them.
+
+        0, 1, … unless a part of a system is held, whose replicas then move as in the whole. With
+        twins the first block counts; the others share its noise.
+        """
+        return range(len(self._parameters()[0])) if self._replicas is None else self._replicas
+
+    @replicas.setter
+    def replicas(self, replicas: Sequence[int]) -> None:
+        check_replicas(replicas, self._parameters())
+        self._replicas, self._noise = replicas, None
 
     # time
 
@@ -195,7 +210,7 @@ class Thermal(Dynamics, Optimizer):
         with torch.enable_grad():
             E: Tensor = closure()
         T = torch.as_tensor(self.current_temperature, dtype=torch.float64).expand(len(E))
-        lower, happens = exchange.swaps(E.double().cpu(), T, self.seed, step)
+        lower, happens = exchange.swaps(E.double().cpu(), T, self.seed, step, self.replicas)
         tried, accepted = self._swaps()
         for r, happened in zip(lower.tolist(), happens.tolist(), strict=True):
             tried[r] += 1
@@ -235,8 +250,9 @@ class Thermal(Dynamics, Optimizer):
     def _draw(self) -> dict[Tensor, Tensor]:
         parameters = self._parameters()
         if self._noise is None or self._noise.device != parameters[0].device:
-            distinct = [p[: len(p) // self._twins] if self._twins > 1 else p for p in parameters]
-            self._noise = self.noise(distinct, self.seed)
+            n, own = self._twins, self._replicas
+            distinct = [p[: len(p) // n] if n > 1 else p for p in parameters]
+            self._noise = self.noise(distinct, self.seed, own and own[: len(own) // n])
         drawn = self._noise(self.step_count)
         if self._twins == 1:
             return drawn
@@ -247,6 +263,7 @@ class Thermal(Dynamics, Optimizer):
         return [p for group in self.param_groups for p in group["params"]]
 
     def __getstate__(self) -> dict[str, Any]:
-        own = ("temperature", "seed", "exchange", "_constraint", "_twins")  # noise is drawn anew
+        # the noise is drawn anew
+        own = ("temperature", "seed", "exchange", "_constraint", "_twins", "_replicas")
         kept = {k: self.__dict__[k] for k in own}
         return {**super().__getstate__(), "_noise": None, **kept}
