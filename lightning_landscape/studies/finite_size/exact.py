@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,8 @@ from lightning_landscape.studies.finite_size.temperature import WINDOWS
 
 if TYPE_CHECKING:
     from xarray import Dataset
+
+    from lightning_landscape.theory.glasses.cugliandolo_kurchan import Solution
 
 __all__ = ["with_exact"]
 
@@ -23,14 +26,11 @@ def with_exact(found: Dataset) -> Dataset:
     """
     if found.attrs.get("theory") != "pspin":
         return found
-    from lightning_landscape.theory.glasses.cugliandolo_kurchan import solve
-    from lightning_landscape.theory.glasses.mixture import mixture_from_json
-
     t = found["t"].to_numpy()
     tw, lag = np.meshgrid(found["tw"], t, indexing="ij")
     measured = tw + lag <= t[-1] * (1 + 1e-9)
-    mixture, T0 = mixture_from_json(found.attrs["mixture"]), found.attrs["start_temperature"]
-    solution = solve(mixture, found.attrs["temperature"], t[-1] * (1 + 1e-9), T0)
+    model = (found.attrs[name] for name in ("mixture", "temperature", "start_temperature"))
+    solution = _solve(*model, float(t[-1]) * (1 + 1e-9))
     late, early = np.where(measured, tw + lag, tw), tw
     C = np.where(measured, solution.correlation(late, early), np.nan)
     chi = np.where(measured, solution.integrated_response(late, early), np.nan)
@@ -48,3 +48,11 @@ def with_exact(found: Dataset) -> Dataset:
         for c, x in zip(C, chi, strict=True)
     ]
     return found.assign(T_eff_exact=(("tw", "window"), slopes))
+
+
+@lru_cache(maxsize=1)
+def _solve(mixture: str, temperature: float, start_temperature: float, t_max: float) -> Solution:
+    from lightning_landscape.theory.glasses.cugliandolo_kurchan import solve
+    from lightning_landscape.theory.glasses.mixture import mixture_from_json
+
+    return solve(mixture_from_json(mixture), temperature, t_max, start_temperature)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lightning_landscape.dynamics.dynamics import dynamics_of
 from lightning_landscape.energies.energy import Energy
 from lightning_landscape.errors import require
 from lightning_landscape.studies.checkpoint import RoundCheckpoint
@@ -78,9 +79,9 @@ class FiniteSize(Study):
     Args:
         energy: makes the energy from N; it also has to take ``replicas``, and ``seed`` for the
             disorder and the start. The replicas of one energy are one sample.
-        optimizer: makes the dynamics from the parameters; it also has to take ``lr`` and ``seed``.
+        optimizer: makes the dynamics from the parameters, with an ``lr``; it also has to take
+            another ``lr``, and ``seed``.
         sizes: the N.
-        time_step: lr.
         last: the length of a run.
         waiting_times: tw.
         first: the shortest time, and shortest t of the two-time functions.
@@ -98,8 +99,8 @@ class FiniteSize(Study):
 
     >>> from lightning_landscape.dynamics import Langevin
     >>> from lightning_landscape.energies import SphericalPSpin
-    >>> quench = partial(Langevin, temperature=0.3)
-    >>> study = FiniteSize(SphericalPSpin, quench, [8, 16], time_step=0.1, last=1.0, first=0.5)
+    >>> quench = partial(Langevin, lr=0.1, temperature=0.3)
+    >>> study = FiniteSize(SphericalPSpin, quench, [8, 16], last=1.0, first=0.5)
     >>> study.next([]).key
     (0, 8, 0.1, 0)
     """
@@ -114,7 +115,6 @@ class FiniteSize(Study):
         energy: EnergyFactory,
         optimizer: OptimizerFactory,
         sizes: list[int],
-        time_step: float,
         last: float,
         waiting_times: Sequence[float] = (),
         first: float = 1.0,
@@ -127,7 +127,6 @@ class FiniteSize(Study):
         rounds: int = 20,
         seed: int = 0,
     ) -> None:
-        require(time_step > 0, "time_step", time_step, "must be positive")
         for name, number in (("replicas", replicas), ("seeds", seeds), ("rounds", rounds)):
             require(number >= 1, name, number, "must be at least 1")
         require(seeds >= 2 or rounds >= 2, "seeds", seeds, "must be 2, or rounds 2, for an error")
@@ -135,10 +134,11 @@ class FiniteSize(Study):
         unknown = sorted({*half_step_sizes} - {*sizes})
         require(not unknown, "half_step_sizes", unknown, "must be among the sizes")
         self.laws = _laws(exponents or {}, sizes)
+        self.replicas, self.seeds, self.error, self.rounds = replicas, seeds, error, rounds
+        self.reference = _reference(energy(min(sizes)), optimizer)
+        self.time_step = time_step = self.reference["time_step"]
         self.points = _points(sizes, half_step_sizes, time_step)
         self.grid = TimeGrid.of(first, last, per_decade, waiting_times, time_step)
-        self.time_step, self.replicas, self.seeds = time_step, replicas, seeds
-        self.error, self.rounds = error, rounds
         self._sample = _Sample(energy, optimizer, self.grid, replicas, seed)
 
     @property
@@ -173,8 +173,7 @@ class FiniteSize(Study):
             "probe": "FiniteSize",
             "N": ", ".join(map(str, sorted({point.N for point in self.points}))),
             "replicas": self.replicas,
-            "time_step": self.time_step,
-            **self._sample.reference(self.points[0].N),
+            **self.reference,
         }
         samples = Dataset(columns(recorded, self.dims), coordinates, attributes)
         return limits(samples, self.laws)
@@ -207,18 +206,6 @@ class _Sample:
         found = measure(energy, dynamics, self.grid.finer(point.refinement))
         return {name: values.tolist() for name, values in found.items()}
 
-    def reference(self, N: int) -> dict[str, Any]:
-        """Return what a record says of energy and dynamics."""
-        energy = self.energy(N, replicas=1)  # type: ignore[call-arg]
-        dynamics = self.optimizer(energy.parameters())
-        T = getattr(dynamics, "current_temperature", 0.0)
-        return {
-            **{k: v for k, v in energy.reference().items() if k != "N"},
-            "energy": type(energy).__name__,
-            "dynamics": type(dynamics).__name__,
-            "temperature": float(T),
-        }
-
 
 def _compute(
     sample: _Sample, seeds: int, each: SizeRound, share: list[int], checkpoint: RoundCheckpoint
@@ -231,6 +218,19 @@ def _compute(
         done = [*done, place | {"sample": number} | sample.run(each.point, number)]
         checkpoint.end("samples", {"done": done}, supersedes="samples")
     return done
+
+
+def _reference(energy: Energy, optimizer: OptimizerFactory) -> dict[str, Any]:
+    """Return what a record says of energy and dynamics."""
+    dynamics = optimizer(energy.parameters())
+    told = dynamics_of(dynamics)
+    return {
+        **{name: value for name, value in energy.reference().items() if name != "N"},
+        "energy": type(energy).__name__,
+        "dynamics": type(dynamics).__name__,
+        "temperature": float(told.current_temperature),
+        "time_step": told.time_step,
+    }
 
 
 def _points(sizes: Sequence[int], halved: Sequence[int], time_step: float) -> list[_Point]:

@@ -17,7 +17,8 @@ from lightning_landscape.results.quantities.jamming.perturbation import (
     last_minima,
 )
 from lightning_landscape.results.summary import rows
-from lightning_landscape.studies.jamming import DataPerturbation, Experiment, Family, Scan
+from lightning_landscape.studies import Experiment, Processes
+from lightning_landscape.studies.jamming import DataPerturbation, Family, Jamming, Scan
 from lightning_landscape.studies.jamming.perturbation import gaps_of
 from lightning_landscape.studies.jamming.training import Protocol, train
 
@@ -31,9 +32,9 @@ def test_decompressed_without_hidden_layers_those_fit_again_that_a_linear_progra
     separable,
 ):
     """At every change, of every network; a classifier of 8 dimensions, from 30 patterns to 6."""
-    changes = DataPerturbation(ADAM, steps=2500, times=6, removed=4, added=0)
+    perturbation = DataPerturbation(ADAM, steps=2500, times=6, removed=4, added=0)
     each = Scan([LINEAR], [30], seeds=10).rounds[0]
-    runs = train(each, 10, Protocol(ADAM, steps=3000, margin=1e-3, changes=changes))
+    runs = train(Protocol(ADAM, steps=3000, margin=1e-3, perturbation=perturbation), 10, each)
     orders = LINEAR.patterns(30, 10, seed=0)
     fits = np.array([run["change_loss"] for run in runs]) < 1e-10
     exact = [[separable(LINEAR.data, order[4 * k :]) for k in range(7)] for order in orders]
@@ -51,17 +52,17 @@ def test_where_the_descent_is_at_its_end_nothing_changes_unless_patterns_do():
     data = RandomData(400, 20, normalized=True)
     study = Scan([Family(0, data, [1.0])], [60], seeds=6)
     adam = partial(DecayingAdam, lr=0.05, every=400, floor=1e-6)
-    changes = DataPerturbation(adam, steps=2000, times=2, removed=20, added=20)
-    runs = train(study.rounds[0], 6, Protocol(adam, steps=2000, changes=changes))
+    perturbation = DataPerturbation(adam, steps=2000, times=2, removed=20, added=20)
+    runs = train(Protocol(adam, steps=2000, perturbation=perturbation), 6, study.rounds[0])
     assert all(run["jammed"] and run["avalanche"][0] == 0 for run in runs)
     assert all(0 < size < 40 for run in runs for size in run["avalanche"][1:])
 
 
 def test_an_avalanche_is_what_changes_among_the_patterns_that_stay():
     """Done by hand: networks that jam, 4 of 150 patterns dropped and 6 taken in, twice."""
-    changes = DataPerturbation(FAST, steps=60, times=2, removed=4, added=6)
+    perturbation = DataPerturbation(FAST, steps=60, times=2, removed=4, added=6)
     each = Scan([DEEP], [150], seeds=3).rounds[0]
-    runs = train(each, 3, Protocol(FAST, steps=400, changes=changes))
+    runs = train(Protocol(FAST, steps=400, perturbation=perturbation), 3, each)
     energy, orders = DEEP.networks(6.0, 3, 0, margin=1.0), DEEP.patterns(162, 3, seed=0)
     minimize(energy, FAST, 400, 1e-10, orders[:, :150])
     sets = [unsatisfied(energy, orders, 0, 150)]
@@ -92,9 +93,10 @@ def unsatisfied(energy, orders, first, end):
 
 
 def test_the_record_knows_the_last_minima_and_where_they_were_left(tmp_path):
-    changes = DataPerturbation(FAST, steps=500, times=6, removed=14, added=0)
+    perturbation = DataPerturbation(FAST, steps=500, times=6, removed=14, added=0)
     study = Scan([DEEP], [130], seeds=4)
-    Experiment(study, FAST, steps=500, changes=changes, processes=1).run(
+    decompression = Jamming(study, FAST, steps=500, perturbation=perturbation)
+    Experiment(decompression, Processes(1)).run(
         tmp_path / "decompression.nc", {"config": ""}, lambda line: None
     )
     many = records.read(tmp_path / "decompression.nc")
@@ -161,14 +163,16 @@ def test_the_table_has_the_exponents_that_the_gaps_were_made_with():
         ({"steps": 0}, "steps = 0"),
     ],
 )
-def test_impossible_changes_are_refused(options, sentence):
+def test_impossible_perturbations_are_refused(options, sentence):
     with pytest.raises(UsageError, match=sentence):
         DataPerturbation(FAST, **options)
 
 
-def test_changes_that_the_data_do_not_allow_are_refused_before_anything_is_trained():
+def test_perturbations_that_the_data_do_not_allow_are_refused_before_anything_is_trained():
     study = Scan([LINEAR], [100], seeds=2)
     with pytest.raises(UsageError, match="removed = 10"):
-        Experiment(study, FAST, 10, changes=DataPerturbation(FAST, 10, 10, removed=10, added=0))
+        Jamming(study, FAST, 10, perturbation=DataPerturbation(FAST, times=10, removed=10, added=0))
     with pytest.raises(UsageError, match="P = 2100"):
-        Experiment(study, FAST, 10, changes=DataPerturbation(FAST, 10, 20, removed=100, added=100))
+        Jamming(
+            study, FAST, 10, perturbation=DataPerturbation(FAST, 10, 20, removed=100, added=100)
+        )

@@ -1,8 +1,6 @@
 """Whole studies: the transition where it has to be, and records that survive a kill."""
 
-import sys
 from functools import partial
-from subprocess import PIPE, Popen
 
 import numpy as np
 import pytest
@@ -14,17 +12,17 @@ from lightning_landscape.data import RandomData
 from lightning_landscape.dynamics import DecayingAdam
 from lightning_landscape.errors import UsageError
 from lightning_landscape.results.summary import rows
+from lightning_landscape.studies import Experiment, Processes, checkpoint
 from lightning_landscape.studies.jamming import (
     CriticalLoad,
     CriticalWidth,
     DataPerturbation,
-    Experiment,
     Family,
+    Jamming,
     Scan,
-    checkpoint,
 )
 from lightning_landscape.studies.jamming.family import hidden_widths, weight_count
-from lightning_landscape.studies.jamming.studies import Round
+from lightning_landscape.studies.jamming.plan import NetworkRound
 from lightning_landscape.studies.jamming.training import Protocol, train
 from lightning_landscape.theory.jamming import cover_probability
 
@@ -40,8 +38,8 @@ def small(**options):
     return Family(1, RandomData(400, 5, normalized=True, test_samples=50), [4.0], **options)
 
 
-def run(experiment, path, tell=lambda line: None):
-    experiment.run(path, {"config": ""}, tell)
+def run(study, path, tell=lambda line: None, processes=1):
+    Experiment(study, Processes(processes)).run(path, {"config": ""}, tell)
     return records.read(path)
 
 
@@ -55,7 +53,7 @@ def test_networks_fit_below_the_transition_and_jam_above(tmp_path):
     """
     family = random_family(2, 12)
     study = Scan([family], [1.5, 3.0], seeds=4, per_weight=True)
-    dataset = run(Experiment(study, SLOW, steps=3000), tmp_path / "jump.nc")
+    dataset = run(Jamming(study, SLOW, steps=3000), tmp_path / "jump.nc")
     below = dataset.isel(run=np.flatnonzero(dataset["P"] == 450))
     above = dataset.isel(run=np.flatnonzero(dataset["P"] == 900))
     assert (below["N"] == 300).all()
@@ -70,7 +68,7 @@ def test_networks_fit_below_the_transition_and_jam_above(tmp_path):
 def test_the_transition_of_300_weights_is_where_it_was_found(tmp_path, depth, d):
     """Test 11: r_c in (1.8, 2.6), and hypostatic: N_Delta/N in [0.5, 0.95] where jamming begins."""
     study = CriticalLoad([random_family(depth, d)], seeds=12, ratios=(1, 6), error=0.03, rounds=6)
-    dataset = run(Experiment(study, SLOW, steps=16_000), tmp_path / "line.nc")
+    dataset = run(Jamming(study, SLOW, steps=16_000), tmp_path / "line.nc")
     assert 1.8 < dataset["ratio"].item() < 2.6
     assert dataset["ratio_error"].item() < 0.1 and not dataset["bound"].any()
     # the few that stop before most do are not done with their descent
@@ -91,7 +89,7 @@ def test_without_hidden_layers_those_fit_that_a_linear_program_separates(separab
     family = Family(0, RandomData(20_000, d), [1.0])
     each = Scan([family], [P], seeds=R).rounds[0]
     adam = partial(DecayingAdam, lr=0.1, every=5000)
-    fits = [run["fits"] for run in train(each, R, Protocol(adam, steps=2000, margin=1e-3))]
+    fits = [run["fits"] for run in train(Protocol(adam, steps=2000, margin=1e-3), R, each)]
     assert fits == [separable(family.data, rows) for rows in family.patterns(P, R, 0)]
     share, bounds = np.mean(fits), (cover_probability(P, d), cover_probability(P, d + 1))
     error = 4 * np.sqrt(share * (1 - share) / R)
@@ -99,7 +97,7 @@ def test_without_hidden_layers_those_fit_that_a_linear_program_separates(separab
 
 
 def test_early_stopping_never_predicts_worse(tmp_path):
-    experiment = Experiment(Scan([small()], [60], seeds=3), FAST, steps=300, test_error=True)
+    experiment = Jamming(Scan([small()], [60], seeds=3), FAST, steps=300, test_error=True)
     dataset = run(experiment, tmp_path / "errors.nc")
     assert (dataset["early_test_error"] <= dataset["test_error"]).all()
     assert ((dataset["test_error"] > 0) & (dataset["test_error"] < 1)).all()
@@ -109,7 +107,7 @@ def test_what_is_recorded_is_what_the_networks_do():
     """Against a count by hand, of networks that do not fit."""
     study = Scan([small()], [120], seeds=3)
     each = study.rounds[0]
-    runs = train(each, 3, Protocol(FAST, steps=100))
+    runs = train(Protocol(FAST, steps=100), 3, each)
     family = study.points[0].family
     energy = family.networks(4.0, 3, 0, margin=1.0)
     adam = FAST(energy.parameters())
@@ -148,11 +146,11 @@ def test_killed_and_continued_it_ends_with_the_same_record(tmp_path, kind, stop)
     families = [small(), Family(2, small().data, [3.0, 3.5])]
     if kind is CriticalWidth:
         families = [Family(1, small().data, [2.0, 8.0]), families[1]]
-    changes = DataPerturbation(FAST, steps=30, times=2, removed=4, added=0)
+    perturbation = DataPerturbation(FAST, steps=30, times=2, removed=4, added=0)
 
     def experiment():
         study = kind(families, seeds=3, **STUDIES[kind])
-        return Experiment(study, FAST, steps=60, changes=changes)
+        return Jamming(study, FAST, steps=60, perturbation=perturbation)
 
     lines = []
 
@@ -170,9 +168,13 @@ def test_killed_and_continued_it_ends_with_the_same_record(tmp_path, kind, stop)
     assert whole["avalanche"].dims == ("run", "change") and whole.sizes["change"] == 3
 
 
-@pytest.mark.parametrize("written", [30, 61, 64])
-def test_killed_within_a_round_it_goes_on_from_there(tmp_path, monkeypatch, written):
-    """In the training of 60 steps, and between the changes that follow, a file at each."""
+@pytest.mark.parametrize("written", [30, 61, 75, 92, 130, 216])
+def test_killed_within_a_round_it_resumes_there(tmp_path, monkeypatch, written):
+    """In the training of 60 steps, in the five descents of 30 that follow, and after each.
+
+    A file is written before every step and after every descent: the only step that is written
+    again is the one before which it was killed.
+    """
     monkeypatch.setattr(checkpoint, "_SECONDS_BETWEEN_WRITES", 0.0)
     writes = []
 
@@ -182,26 +184,26 @@ def test_killed_within_a_round_it_goes_on_from_there(tmp_path, monkeypatch, writ
         if len(writes) == written:
             raise Killed
 
-    def experiment():
-        changes = DataPerturbation(FAST, steps=30, times=4, removed=4, added=2)
-        study = Scan([small()], [60], seeds=3)
-        return Experiment(study, FAST, 60, test_error=True, changes=changes, processes=1)
+    def study():
+        perturbation = DataPerturbation(FAST, steps=30, times=4, removed=4, added=2)
+        scan = Scan([small()], [60], seeds=3)
+        return Jamming(scan, FAST, 60, test_error=True, perturbation=perturbation)
 
-    whole = run(experiment(), tmp_path / "whole.nc")
+    whole = run(study(), tmp_path / "whole.nc")
     monkeypatch.setattr(checkpoint, "write_atomically", write)
     with pytest.raises(Killed):
-        run(experiment(), tmp_path / "cut.nc")
+        run(study(), tmp_path / "cut.nc")
     assert not (tmp_path / "cut.nc").exists() and writes[0].exists()
-    xarray.testing.assert_identical(run(experiment(), tmp_path / "cut.nc"), whole)
-    # the state of the last step before, once more, and what was missing
-    assert len(writes) - written == 60 + 5 - written + (written < 60)
+    xarray.testing.assert_identical(run(study(), tmp_path / "cut.nc"), whole)
+    ends = [61 + 31 * k for k in range(6)]
+    assert len(writes) == ends[-1] + (written not in ends)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cut.nc", "whole.nc"]
 
 
 def test_where_the_ratios_end_before_the_transition_r_c_is_called_a_bound(tmp_path):
     family = Family(1, small().data, [40.0])
     study = CriticalLoad([family], seeds=6, ratios=(0.02, 0.1), rounds=6, error=0.1)
-    dataset = run(Experiment(study, FAST, steps=300), tmp_path / "line.nc")
+    dataset = run(Jamming(study, FAST, steps=300), tmp_path / "line.nc")
     assert dataset["bound"].values.tolist() == [1]
     assert "a bound" in next(rows(dataset)).note
 
@@ -212,7 +214,7 @@ def test_the_finder_goes_where_it_knows_least_and_stops_when_it_knows():
     study = CriticalLoad([Family(1, data, [10.0, 20.0])], seeds=8, error=0.05, rounds=20)
     rng, runs = np.random.default_rng(0), []
     while (each := study.next(runs)) is not None:
-        assert isinstance(each, Round) and each.samples % 2 == 0
+        assert isinstance(each, NetworkRound) and each.samples % 2 == 0
         ratio = each.samples / each.point.N
         p = 1 / (1 + (ratio / (2, 3)[each.point.index]) ** -20)
         place = {"point": each.point.index, "P": each.samples, "N": each.point.N}
@@ -252,16 +254,16 @@ def test_in_width_the_size_is_found_where_half_of_the_networks_jam():
         (lambda: Scan([small()], [1]), "samples"),
         (lambda: CriticalLoad([small()], ratios=(2, 1)), "ratios"),
         (lambda: CriticalLoad([small()], error=0), "error = 0"),
-        (lambda: Experiment(Scan([small()], [10]), FAST, steps=0), "steps = 0"),
-        (lambda: Experiment(Scan([small()], [500]), FAST, steps=9), "P = 500.*lower samples"),
+        (lambda: Jamming(Scan([small()], [10]), FAST, steps=0), "steps = 0"),
+        (lambda: Jamming(Scan([small()], [500]), FAST, steps=9), "P = 500.*lower samples"),
         (
-            lambda: Experiment(CriticalLoad([small()], ratios=(1, 30)), FAST, steps=9),
+            lambda: Jamming(CriticalLoad([small()], ratios=(1, 30)), FAST, steps=9),
             "P = 720.*lower ratios",
         ),
         (lambda: Scan([small()], [float("nan")]), "samples"),
-        (lambda: Experiment(Scan([small()], [10]), FAST, steps=9, margin=-1), "margin = -1"),
+        (lambda: Jamming(Scan([small()], [10]), FAST, steps=9, margin=-1), "margin = -1"),
         pytest.param(
-            lambda: Experiment(Scan([small()], [10]), FAST, steps=9, accelerator="gpu"),
+            lambda: Jamming(Scan([small()], [10]), FAST, steps=9, accelerator="gpu"),
             "accelerator = gpu.*take cpu",
             marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"),
         ),
@@ -277,38 +279,19 @@ def test_impossible_settings_are_refused(make, sentence):
 
 def test_two_processes_train_the_same_networks_as_one(tmp_path):
     def record(processes):
-        experiment = Experiment(Scan([small()], [60], seeds=3), FAST, 50, processes=processes)
-        return run(experiment, tmp_path / f"{processes}.nc")
+        study = Jamming(Scan([small()], [60], seeds=3), FAST, 50)
+        return run(study, tmp_path / f"{processes}.nc", processes=processes)
 
     one, two = record(1), record(2)
     assert two["replica"].values.tolist() == [0, 1, 2]
     assert two["loss"].values == pytest.approx(one["loss"].values, rel=1e-9)
-    with pytest.raises(UsageError, match="processes = 0"):
-        record(0)
-
-
-def test_processes_end_with_a_parent_that_is_killed(tmp_path):
-    """They have its output open: it ends when all of them have."""
-    program = tmp_path / "program.py"
-    program.write_text(
-        "import time\n"
-        "from lightning_landscape.studies.jamming.experiment import _shares\n"
-        "if __name__ == '__main__':\n"
-        "    with _shares(2, 2) as shares:\n"
-        "        print(shares(list), flush=True)\n"
-        "        time.sleep(60)\n"
-    )
-    with Popen([sys.executable, program], stdout=PIPE, text=True) as parent:
-        assert parent.stdout.readline() == "[tensor(0), tensor(1)]\n"
-        parent.kill()
-        parent.communicate(timeout=20)
 
 
 def test_a_loss_that_rose_is_no_result():
     """Adam takes steps of its lr however large the gradient: it stays finite."""
     wild = partial(DecayingAdam, lr=1e30)
     with pytest.raises(UsageError, match=r"loss rose .* lower the optimizer's lr"):
-        train(Scan([small()], [60]).rounds[0], 2, Protocol(wild, steps=20))
+        train(Protocol(wild, steps=20), 2, Scan([small()], [60]).rounds[0])
 
 
 @pytest.mark.gpu
@@ -317,14 +300,13 @@ def test_on_a_gpu_the_same_networks_are_trained(tmp_path):
     """Up to rounding, which 50 steps do not let grow far."""
 
     def record(accelerator):
-        changes = DataPerturbation(FAST, steps=20, times=2, removed=4, added=2)
-        experiment = Experiment(
+        perturbation = DataPerturbation(FAST, steps=20, times=2, removed=4, added=2)
+        experiment = Jamming(
             Scan([small()], [60], seeds=3),
             FAST,
             50,
             test_error=True,
-            changes=changes,
-            processes=1,
+            perturbation=perturbation,
             accelerator=accelerator,
         )
         return run(experiment, tmp_path / f"{accelerator}.nc")

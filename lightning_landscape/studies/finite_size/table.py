@@ -1,0 +1,162 @@
+"""The table of finite-size and finite-step shifts, made from the record of a study.
+
+python -m lightning_landscape.studies.finite_size.table RECORD [TABLE]
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightning_landscape import records
+from lightning_landscape.studies.finite_size.law import Law
+from lightning_landscape.theory.glasses.cugliandolo_kurchan import solve
+from lightning_landscape.theory.glasses.finite_size import TABLE
+from lightning_landscape.theory.glasses.finite_step import Scheme, solve_discrete
+from lightning_landscape.theory.glasses.mixture import mixture_from_json
+
+if TYPE_CHECKING:
+    from xarray import Dataset
+
+__all__ = ["fit_gaps", "shift_table"]
+
+Array = NDArray[np.float64]
+
+_SCHEMES: tuple[Scheme, ...] = ("Langevin", "LeimkuhlerMatthews")
+_LAW = Law((1.0, 2.0))
+_SOURCE = "1/N and 1/N², docs/finite_size.md"
+
+
+def shift_table(samples: Dataset, command: str) -> dict[str, Any]:
+    """Return the coefficients b of the sizes and c of the step, with what they hold for.
+
+    Args:
+        samples: the record of a `FiniteSize` study of a spherical glass under `Langevin`; its
+            samples at the longest step are used.
+        command: by which it was made.
+    """
+    a = samples.attrs
+    mixture, T, dt = mixture_from_json(a["mixture"]), a["temperature"], a["time_step"]
+    t, tw = samples["t"].to_numpy(), samples["tw"].to_numpy()
+    exact = _exact(dict(mixture), T, t, tw)
+    steps = {scheme: _of_step(dict(mixture), T, dt, scheme, t, tw, exact) for scheme in _SCHEMES}
+    coarse = samples.isel(run=np.flatnonzero(samples["time_step"] == dt))
+    at_step = {
+        name: exact[name] + c[0] * dt + c[1] * dt**2 for name, c in steps["Langevin"].items()
+    }
+    size = {name: fit_gaps(coarse, name, at_step[name], _LAW) for name in ("E", "C", "chi")}
+    return {
+        "command": command,
+        "source": _SOURCE,
+        "mixture": {str(p): c for p, c in mixture.items()},
+        "temperature": T,
+        "sizes": np.unique(coarse["N"]).tolist(),
+        "exponents": list(_LAW.exponents),
+        "t": t.tolist(),
+        "tw": tw.tolist(),
+        "size": {
+            name: {"coefficients": _json(b), "covariance": _json(covariance)}
+            for name, (b, covariance, _) in size.items()
+        },
+        "step": {
+            scheme: {name: _json(c) for name, c in found.items()} for scheme, found in steps.items()
+        },
+    }
+
+
+def fit_gaps(samples: Dataset, name: str, limit: Array, law: Law) -> tuple[Array, Array, Array]:
+    """Fit X(N) - limit by b_1 N^-w_1 + …, the limit being known.
+
+    Returns:
+        b, shape (terms, …); its covariance, enlarged by chi^2 per degree of freedom where that is
+        above 1; and chi^2.
+    """
+    sizes = np.unique(samples["N"])
+    values = [samples[name].to_numpy()[samples["N"] == N] for N in sizes]
+    gaps = np.stack([x.mean(0) for x in values]) - limit
+    errors = np.stack([x.std(0, ddof=1) / len(x) ** 0.5 for x in values])
+    A = law.design(sizes, np.zeros(len(sizes)))[:, 1:]
+    shape, K = gaps.shape[1:], A.shape[1]
+    b, covariance = np.full((K, *shape), np.nan), np.full((K, K, *shape), np.nan)
+    chi2 = np.full(shape, np.nan)
+    for place in np.ndindex(shape):
+        y, sigma = gaps[:, *place], errors[:, *place]
+        if not (np.isfinite(y) & (sigma > 0)).all():
+            continue
+        scaled = A / sigma[:, None]
+        inverse = np.linalg.inv(scaled.T @ scaled)
+        found = inverse @ scaled.T @ (y / sigma)
+        chi2[place] = np.square((y - A @ found) / sigma).sum()
+        excess = max(1.0, chi2[place] / max(1, len(y) - K))
+        b[:, *place], covariance[:, :, *place] = found, inverse * excess
+    return b, covariance, chi2
+
+
+def _exact(mixture: dict[int, float], T: float, t: Array, tw: Array) -> dict[str, Array]:
+    solution = solve(mixture, T, t[-1] * (1 + 1e-9), tolerance=1e-5)
+    early, lag = np.meshgrid(tw, t, indexing="ij")
+    inside = early + lag <= t[-1] * (1 + 1e-9)
+    late = np.where(inside, early + lag, early)
+    return {
+        "E": solution.energy(t),
+        "C": np.where(inside, solution.correlation(late, early), np.nan),
+        "chi": np.where(inside, solution.integrated_response(late, early), np.nan),
+    }
+
+
+def _of_step(
+    mixture: dict[int, float],
+    T: float,
+    dt: float,
+    scheme: Scheme,
+    t: Array,
+    tw: Array,
+    exact: dict[str, Array],
+) -> dict[str, Array]:
+    """Return c_1 and c_2 of each quantity, from the exact dynamics at dt and dt / 2."""
+    shifts = []
+    for h in (dt, dt / 2):
+        steps, waits = (np.rint(x / h).astype(int) for x in (t, tw))
+        found = solve_discrete(mixture, T, h, int(steps[-1]), scheme)
+        late = waits[:, None] + steps
+        inside = late <= steps[-1]
+        late = np.where(inside, late, 0)
+        two_times = {
+            "C": found.correlation[late, waits[:, None]],
+            "chi": found.integrated_response[late, waits[:, None]],
+        }
+        at = {"E": found.energy[steps]} | {
+            name: np.where(inside, x, np.nan) for name, x in two_times.items()
+        }
+        shifts.append({name: at[name] - exact[name] for name in exact})
+    full, half = shifts
+    return {
+        name: np.stack(
+            [(4 * half[name] - full[name]) / dt, (full[name] - 2 * half[name]) * 2 / dt**2]
+        )
+        for name in exact
+    }
+
+
+def _json(values: Array) -> Any:
+    """Return lists of numbers of six digits, with None for nan."""
+    if values.ndim:
+        return [_json(part) for part in values]
+    return None if np.isnan(values) else float(f"{float(values):.6g}")
+
+
+def main(record: str, table: str = str(TABLE)) -> None:
+    """Write the table of a record."""
+    samples = records.read(record)
+    command = samples.attrs.get("command", "python -m lightning_landscape study")
+    text = json.dumps(shift_table(samples, command), indent=None, separators=(", ", ": "))
+    Path(table).write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
