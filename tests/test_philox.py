@@ -1,11 +1,15 @@
-"""The noise: Philox's published numbers, exact normals, and functions of the step."""
+"""Philox's published numbers, exact normals, and the same bits compiled and by torch."""
+
+import math
 
 import numpy as np
 import pytest
+import torch
 from numba import njit
 from scipy import stats
 
-from lightning_landscape import philox
+from lightning_landscape.philox import compiled, tensors
+from lightning_landscape.philox.addresses import Addresses
 from lightning_landscape.rng import Stream
 
 COUNT = 1 << 20
@@ -13,18 +17,18 @@ COUNT = 1 << 20
 
 def draw(key, count=COUNT):
     out = np.empty(count, np.float32)
-    philox.fill_normal(out, key)
+    compiled.fill_normal(out, key)
     return out
 
 
 @njit
 def words_of(words, first, key):
-    philox.philox(words, first, key)
+    compiled.philox(words, first, key)
 
 
 @njit
 def normals_of(u, v, x, y):
-    philox.normals_of_words(u, v, x, y)
+    compiled.normals_of_words(u, v, x, y)
 
 
 def naive_philox(counter, key, rounds=7):
@@ -103,3 +107,101 @@ def test_the_first_number_of_the_steps_is_a_normal_too():
     assert stats.kstest(first[:, 0], "norm").pvalue > 1e-4
     for a, b in ((first[1:, 0], first[:-1, 0]), (first[:, 0], first[:, 1])):
         assert abs((a * b).mean()) < 4 / a.size**0.5
+
+
+# addressed numbers
+
+ADDRESSES = {
+    "whole": Addresses([(3, 5), (7,), (), (2, 2, 4), (600, 1), (0, 3), (2, 2051)]),
+    "replicas": Addresses([(3, 5), (3, 2), (3, 1)], replicas=[9, 2**32 - 1, 0]),
+    "cut": Addresses([(3, 5), (7,), (1,)], first=[2, 5, 8]),
+}
+
+
+def normals_of_counters(counters, key):
+    words = np.array([naive_philox(c, [key % 2**32, key >> 32]) for c in counters], np.uint32)
+    x = np.empty((4, len(words)), np.float32)
+    for w in (0, 2):
+        normals_of(words[:, w].copy(), words[:, w + 1].copy(), x[w], x[w + 1])
+    return x.T
+
+
+def expected(shapes, key, first):
+    """Every number from its own counter (i // 4, r, 0, k)."""
+    for k, (shape, start) in enumerate(zip(shapes, first, strict=True)):
+        slices = shape[0] if len(shape) > 1 else 1
+        for s in range(slices):
+            r, begin = (start + s, 0) if len(shape) > 1 else (0, start)
+            index = begin + np.arange(math.prod(shape) // slices)
+            counters = [[int(i) // 4, r, 0, k] for i in index]
+            yield from normals_of_counters(counters, key)[range(len(index)), index % 4]
+
+
+@pytest.mark.parametrize(
+    "shapes, first",
+    [([(3, 5), (7,), (), (2, 2, 4), (600, 1), (2, 3)], [0] * 6), ([(3, 5), (7,), (1,)], [2, 5, 8])],
+)
+def test_each_number_has_the_counter_of_its_address(shapes, first):
+    addresses, key = Addresses(shapes, first=first), 0xFEDCBA9876543210
+    flat = torch.empty(addresses.size)
+    compiled.fill_addressed(flat.numpy(), addresses.rows, addresses.parts, key)
+    drawn = torch.cat([part.flatten() for part in addresses.split(flat)])
+    assert drawn.tolist() == [float(x) for x in expected(shapes, key, first)]
+
+
+# by torch
+
+
+def by_torch(count, key):
+    out = torch.empty(count)
+    tensors.fill_normal(out, key)
+    return out.numpy()
+
+
+@pytest.mark.parametrize("key", [0, 2026, 0xFEDCBA9876543210, 2**64 - 1])
+def test_torch_draws_the_compiled_numbers(key, monkeypatch):
+    monkeypatch.setattr(tensors, "CHUNK", 1 << 14)  # it then stays in the cache
+    assert (by_torch(COUNT + 3, key) == draw(key, COUNT + 3)).all()
+
+
+@pytest.mark.parametrize("name", ADDRESSES)
+@pytest.mark.parametrize("chunk", [1 << 20, 37])
+def test_torch_draws_the_compiled_addressed_numbers(name, chunk, monkeypatch):
+    monkeypatch.setattr(tensors, "CHUNK", chunk)
+    addresses = ADDRESSES[name]
+    a, b = np.empty(addresses.size, np.float32), torch.empty(addresses.size)
+    rows = torch.from_numpy(addresses.rows.astype(np.int64))
+    for key in (3, 2**63):
+        compiled.fill_addressed(a, addresses.rows, addresses.parts, key)
+        tensors.fill_addressed(b, rows, addresses.parts.tolist(), key)
+        assert (a == b.numpy()).all()
+
+
+def test_torch_and_compiled_agree_at_the_ends_of_the_words():
+    """The tails, the quarters of the circle, and what lies beside them."""
+    edges = np.array([0, 1, 2, 2**24, 2**29, 2**30, 2**31, 3 * 2**29, 3 * 2**30, 2**32 - 2])
+    edges = np.unique(np.concatenate([edges + d for d in (-1, 0, 1)]) % 2**32).astype(np.uint32)
+    u, v = (grid.ravel().copy() for grid in np.meshgrid(edges, edges))
+    x, y = np.empty(u.size, np.float32), np.empty(u.size, np.float32)
+    normals_of(u, v, x, y)
+    a, b = tensors.normals_of_words(*(torch.from_numpy(w.astype(np.int64)) for w in (u, v)))
+    assert (a.numpy() == x).all() and (b.numpy() == y).all()
+
+
+def test_a_fused_multiply_add_rounds_once():
+    """A sum a hair beside the middle of two float32 numbers, on the middle if rounded twice."""
+    a, b = torch.tensor([1 + 2.0**-20]).double(), torch.tensor([(1 - 2.0**-20) / 2**24]).double()
+    c = 1 + 2.0**-23
+    assert tensors._fma(a, b, c).item() == c
+    assert (a * b + c).float().item() == 1 + 2.0**-22
+    assert tensors._fma(a, b, -c).item() == -c
+    assert (a * b - c).float().item() == -1
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("count", [1, 1023, (1 << 22) + 3])
+def test_a_gpu_draws_the_numbers_of_the_cpu(count):
+    stream = Stream(0, "langevin")
+    on_gpu = stream.normal_(torch.empty(count, device="cuda"), step=7)
+    assert on_gpu.cpu().equal(stream.normal_(torch.empty(count), step=7))

@@ -7,11 +7,14 @@ price of a step of any torch optimizer (hooks and profiler, about 6 us) is what 
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from lightning_landscape.dynamics import Langevin, LeimkuhlerMatthews
+from lightning_landscape.philox import compiled
+from lightning_landscape.philox.addresses import Addresses
 from lightning_landscape.sphere import Sphere
 
 SIZES = pytest.mark.parametrize("size", ["300k in 6 tensors", "2k in 8 tensors"])
@@ -64,6 +67,40 @@ def test_a_step_against_its_limit(compare, size, scheme):
         against="normal_ and two axpys",
         at_most=1.15,
         assert_=size.startswith("300k"),  # 2k: the fixed price of torch's own step is the limit
+    )
+
+
+@pytest.mark.parametrize(
+    "what, sizes, at_most",
+    [
+        ("42 000", [42_000], 1.15),
+        ("2000", [2000], 1.15),
+        ("2251 in 8 tensors", [300, 30, 900, 30, 900, 30, 60, 1], 1.3),
+        ("231", [231], 1.6),
+        ("231 in 6 tensors", [100, 10, 100, 10, 10, 1], 1.6),
+    ],
+)
+def test_noise_by_address_against_one_buffer(compare, what, sizes, at_most):
+    """64 replicas: what it costs that each has numbers of its own, whatever the others."""
+    addresses = Addresses([(64, size) for size in sizes])
+    out = np.empty(addresses.size, np.float32)
+    repeats = max(1, 1_000_000 // out.size)
+
+    def by_address():
+        for _ in range(repeats):
+            compiled.fill_addressed(out, addresses.rows, addresses.parts, 1)
+
+    def in_order():
+        for _ in range(repeats):
+            compiled.fill_normal(out, 1)
+
+    compare(
+        f"normals of 64 replicas of {what}",
+        by_address,
+        in_order,
+        against="one buffer of as many",
+        at_most=at_most,
+        rounds=101,
     )
 
 
