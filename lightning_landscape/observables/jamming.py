@@ -1,4 +1,4 @@
-"""What decides whether a minimum of a jammed network is stable: the two parts of its Hessian."""
+"""The two parts of the Hessian that decide whether a minimum of a jammed network is stable."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from lightning_landscape.curvature.operators.kept_graph import HessianOperator
 from lightning_landscape.energies.networks.architectures import Architecture
 from lightning_landscape.energies.networks.network import NetworkEnergy
 from lightning_landscape.errors import require
+from lightning_landscape.replicas import size
 from lightning_landscape.rng import Stream
 
 __all__ = ["effective_parameters", "part_spectra", "split_of"]
@@ -60,8 +61,8 @@ def effective_parameters(
 ) -> Tensor:
     r"""Return N_eff, the dimension spanned by grad_theta f(x) over all inputs x, shape (R,), int64.
 
-    The directions in which the weights can move without changing the function, to first order,
-    do not count: for ReLU one for each hidden neuron, by the symmetry W^l -> c W^l, W^(l+1) ->
+    Directions in which the weights can move without changing the function, to first order, do not
+    count: for ReLU one for each hidden neuron, by the symmetry W^l -> c W^l, W^(l+1) ->
     W^(l+1) / c of its weights, so that N_eff is N less the number of hidden neurons where none is
     dead. Only N_eff parameters take part in fitting the data.
 
@@ -83,7 +84,7 @@ def effective_parameters(
     tensor([31])
     """
     parameters = [p.detach() for p in architecture.parameters()]
-    n = sum(p[0].numel() for p in parameters)
+    n = size(parameters)
     J = _jacobian(architecture, parameters, sample_shape, seed, range(n))
     rank = torch.linalg.matrix_rank(J)
     while True:

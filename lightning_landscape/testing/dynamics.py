@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lightning_landscape.errors import UsageError
+from lightning_landscape.replicas import flatten
 
 __all__ = ["DynamicsContract"]
 
@@ -26,7 +27,7 @@ def _start() -> list[nn.Parameter]:
 
 def _energy(params: list[nn.Parameter]) -> Tensor:
     """An anharmonic energy, bounded below, that couples the parameters of a replica; (R,)."""
-    x = torch.cat([p.flatten(1) for p in params], dim=1)
+    x = flatten(params)
     return 0.25 * x.pow(4).sum(1) + 0.5 * x.sum(1).square()
 
 

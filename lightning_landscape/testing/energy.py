@@ -10,23 +10,19 @@ from torch import Tensor
 
 from lightning_landscape.energies.energy import Energy
 from lightning_landscape.errors import UsageError
+from lightning_landscape.replicas import flatten
 
 __all__ = ["EnergyContract", "gradient"]
 
 
 def gradient(energy: Energy, create_graph: bool = False) -> Tensor:
     """Return the gradient of each replica's energy, shape (R, N)."""
-    return _flat(
-        torch.autograd.grad(energy().sum(), tuple(energy.parameters()), create_graph=create_graph)
-    )
-
-
-def _flat(parts: tuple[Tensor, ...]) -> Tensor:
-    return torch.cat([part.flatten(1) for part in parts], dim=1)
+    parameters = tuple(energy.parameters())
+    return flatten(torch.autograd.grad(energy().sum(), parameters, create_graph=create_graph))
 
 
 def _hessian_vector(energy: Energy, g: Tensor, v: Tensor) -> Tensor:
-    return _flat(torch.autograd.grad(g, tuple(energy.parameters()), v, retain_graph=True))
+    return flatten(torch.autograd.grad(g, tuple(energy.parameters()), v, retain_graph=True))
 
 
 class EnergyContract:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from lightning_landscape.dynamics.samplers.langevin import Langevin
 from lightning_landscape.errors import UsageError, require
+from lightning_landscape.replicas import per_replica, size, unflatten
 from lightning_landscape.sphere import Sphere
 
 __all__ = ["MatchedLangevin"]
@@ -55,15 +54,14 @@ class MatchedLangevin(Langevin):
             UsageError: the shape is not that of the configurations, or a number is negative.
         """
         parameters = self._parameters()
-        R, sizes = len(parameters[0]), [p[0].numel() for p in parameters]
-        shape, needed = tuple(variance.shape), (R, sum(sizes))
+        shape, needed = tuple(variance.shape), (len(parameters[0]), size(parameters))
         require(shape == needed, "variance.shape", shape, f"must be (R, N) = {needed}")
         smallest = variance.min().item()
         require(smallest >= 0, "variance", smallest, "must be at least 0 everywhere")
         self._clock()  # the state of the first parameter begins with it
-        for p, part in zip(parameters, variance.split(sizes, dim=1), strict=True):
-            total = part.double().sum(1)
-            self.state[p] |= {"variance": part.reshape(p.shape).to(p), "total": total.to(p)}
+        for p, part in zip(parameters, unflatten(variance, parameters), strict=True):
+            total = part.flatten(1).double().sum(1)
+            self.state[p] |= {"variance": part.to(p), "total": total.to(p)}
 
     @property
     def current_temperature(self) -> float | Tensor:
@@ -72,13 +70,13 @@ class MatchedLangevin(Langevin):
         for group in self.param_groups:
             for p in group["params"]:
                 if "total" in self.state[p]:
-                    lr = _like(group["lr"], self.state[p]["total"])
+                    lr = per_replica(group["lr"], self.state[p]["total"])
                     totals.append(lr * self.state[p]["total"])
                 N += p[0].numel()
         if not totals:
             return T
         matched = torch.stack(totals).double().sum(0) / (2 * N)
-        return matched + _like(T, matched)
+        return matched + per_replica(T, matched)
 
     @property
     def temperature_is_constant(self) -> bool:
@@ -94,20 +92,16 @@ class MatchedLangevin(Langevin):
         moving = list(self._moving())
         for lr, x, gradient in moving:
             for p, g in zip(x, gradient, strict=True):
-                p.sub_(_like(lr, p) * g)
+                p.sub_(per_replica(lr, p) * g)
         noise, T = self._draw(), super().current_temperature
         for lr, x, _ in moving:
             for p in x:
-                local = _like(T, p) + _like(lr, p) * self.state[p].get("variance", 0.0) / 2
-                p.add_(self.amplitude(_like(lr, p), local) * noise[p].to(p))
+                h, D = per_replica(lr, p), self.state[p].get("variance", 0.0)
+                local = per_replica(T, p) + h * D / 2
+                p.add_(self.amplitude(h, local) * noise[p].to(p))
 
     def _move_on(self, sphere: Sphere, T: float | Tensor) -> None:
         raise UsageError(
             f"constraint = |x|^2 = {sphere.N}: MatchedLangevin lives in flat space, where networks "
             "have their mini-batches; use Langevin"
         )
-
-
-def _like(value: Any, p: Tensor) -> Any:
-    """Return a number as it is, or one per replica, (R,), so that it broadcasts to ``p``."""
-    return value.to(p).view(-1, *[1] * (p.dim() - 1)) if isinstance(value, Tensor) else value

@@ -22,6 +22,7 @@ from lightning_landscape.energies.networks.losses import (
 )
 from lightning_landscape.energies.networks.slices import even_slices
 from lightning_landscape.errors import require
+from lightning_landscape.replicas import per_replica
 
 __all__ = ["NetworkEnergy"]
 
@@ -266,7 +267,7 @@ class _Mean(torch.autograd.Function):
             gradients = torch.autograd.grad(mean, parameters, g, create_graph=True)
         else:
             scale = g / x.shape[1]
-            scales = [scale.view(-1, *[1] * (p.ndim - 1)) for p in parameters]
+            scales = [per_replica(scale, p) for p in parameters]
             gradients = torch._foreach_mul(ctx.gradients, scales)
         return None, None, None, *gradients
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from lightning_landscape.energies.networks.architectures import FullyConnected
 from lightning_landscape.energies.networks.network import NetworkEnergy
 from lightning_landscape.observables.gradient_noise.moments import Moments
+from lightning_landscape.replicas import flatten
 
 __all__ = ["layered_moments"]
 
@@ -31,8 +32,8 @@ def layered_moments(energy: NetworkEnergy, rows: Tensor) -> Moments:
     first += [d.sum(-1) for d in slopes]
     second = [_product(d.square(), h.square()) for d, h in zip(slopes, inputs, strict=True)]
     second += [d.square().sum(-1) for d in slopes]
-    mean = torch.cat([g.flatten(1) for g in first], dim=1).div_(len(rows))
-    squares = torch.cat([g.flatten(1) for g in second], dim=1)
+    mean = flatten(first).div_(len(rows))
+    squares = flatten(second)
     squares.addcmul_(mean, mean, value=-len(rows)).clamp_(min=0)
     return Moments(len(rows), mean, squares)
 
