@@ -16,7 +16,10 @@ from lightning_landscape.errors import require
 
 __all__ = ["ACTIVATIONS", "Activation", "ActivationName", "Moments"]
 
-ActivationName = Literal["relu", "tanh", "erf", "gelu", "linear"]
+ActivationName = Literal[
+    "relu", "tanh", "erf", "gelu", "linear", "swish", "sin", "leaky_relu", "elu", "selu",
+    "softsign", "hard_swish", "mish", "softplus", "sigmoid",
+]  # fmt: skip
 
 _aten = torch.ops.aten
 
@@ -47,8 +50,9 @@ class Activation:
     With weights of variance C_W / fan-in and biases of variance C_b the susceptibilities of a wide
     network, chi_parallel = C_W <z sigma sigma'>_K / K and chi_perp = C_W <sigma'^2>_K for
     z ~ N(0, K), are both 1 at the fixed point K* of its kernel: neither signals nor gradients
-    explode or vanish with depth. K* is any K for relu and linear, 0 for tanh and erf, and
-    (3 + sqrt 17) / 2 for gelu.
+    explode or vanish with depth. K* is any K for relu, leaky_relu and linear, 0 for tanh, erf,
+    sin, elu, selu and softsign, (3 + sqrt 17) / 2 for gelu, 14.32 for swish, 4.80 for hard_swish
+    and 1.67 for mish. softplus and sigmoid have no such point: theirs are C_W = 1 and C_b = 0.
 
     Source: Roberts, Yaida & Hanin 2021, arXiv:2106.10165, chapter 5.
 
@@ -59,9 +63,10 @@ class Activation:
         curvature: sigma''(z); None where it vanishes everywhere but at the kinks.
         weight_variance: C_W.
         bias_variance: C_b.
-        kinks: the z at which sigma' jumps.
+        kinks: the z at which sigma' or sigma'' jumps.
         value_: sigma(z) without a graph; it may overwrite z by h.
         pull_: (g, z) -> g sigma'(z), in place of g, with z as ``value_`` has left it.
+        critical: whether C_W and C_b are critical.
 
     >>> [round(moment, 12) for moment in ACTIVATIONS["relu"].moments(K=1.0)]
     [0.5, 0.5, 0.5]
@@ -76,6 +81,7 @@ class Activation:
     kinks: tuple[float, ...]
     value_: Function
     pull_: Callable[[Tensor, Tensor], Tensor]
+    critical: bool = True
 
     def mean(self, function: Function, K: float) -> float:
         """Return <function(z)> over z ~ N(0, K), by quadrature between the kinks of sigma.
@@ -179,6 +185,122 @@ _LINEAR = Activation(
     pull_=lambda g, z: g,
 )
 
+
+def _out_of_place(
+    name: ActivationName,
+    value: Function,
+    slope: Function,
+    curvature: Function | None,
+    variances: tuple[float, float],
+    kinks: tuple[float, ...] = (),
+    critical: bool = True,
+) -> Activation:
+    """Return an activation whose layers keep z for the way back."""
+
+    def pull_(g: Tensor, z: Tensor) -> Tensor:
+        return g.mul_(slope(z))
+
+    return Activation(name, value, slope, curvature, *variances, kinks, value, pull_, critical)
+
+
+def _swish_slope(z: Tensor) -> Tensor:
+    s = torch.sigmoid(z)
+    return s + z * s * (1 - s)
+
+
+def _swish_curvature(z: Tensor) -> Tensor:
+    s = torch.sigmoid(z)
+    return s * (1 - s) * (2 + z * (1 - 2 * s))
+
+
+def _mish_slope(z: Tensor) -> Tensor:
+    t = torch.tanh(F.softplus(z))
+    return t + z * torch.sigmoid(z) * (1 - t.square())
+
+
+def _mish_curvature(z: Tensor) -> Tensor:
+    t, s = torch.tanh(F.softplus(z)), torch.sigmoid(z)
+    return s * (1 - t.square()) * (2 + z * (1 - s - 2 * t * s))
+
+
+def _exponential_below(z: Tensor) -> Tensor:
+    """Return e^z for z <= 0, and 0 above."""
+    return torch.where(z > 0, 0.0, torch.exp(z.clamp(max=0.0)))
+
+
+def _hard_swish_slope(z: Tensor) -> Tensor:
+    return torch.where(z.abs() < 3, z / 3 + 0.5, (z >= 3).to(z))
+
+
+_LEAK = 0.01  # slope of the leaky ReLU at z < 0, torch's default
+_SELU, _SELU_BELOW = 1.0507009873554805, 1.7580993408473768  # its slopes above and below 0
+
+_SWISH = _out_of_place(
+    "swish", F.silu, _swish_slope, _swish_curvature, (1.9880046783, 0.5551431707)
+)
+_SIN = _out_of_place("sin", torch.sin, torch.cos, lambda z: -torch.sin(z), (1.0, 0.0))
+_LEAKY_RELU = _out_of_place(
+    "leaky_relu",
+    lambda z: F.leaky_relu(z, _LEAK),
+    lambda z: torch.where(z > 0, 1.0, torch.full_like(z, _LEAK)),
+    None,
+    (2 / (1 + _LEAK**2), 0.0),
+    kinks=(0.0,),
+)
+_ELU = _out_of_place(
+    "elu",
+    F.elu,
+    lambda z: (z > 0) + _exponential_below(z),
+    _exponential_below,
+    (1.0, 0.0),
+    kinks=(0.0,),
+)
+_SELU_ACTIVATION = _out_of_place(
+    "selu",
+    F.selu,
+    lambda z: _SELU * (z > 0).to(z) + _SELU_BELOW * _exponential_below(z),
+    lambda z: _SELU_BELOW * _exponential_below(z),
+    (2 / (_SELU**2 + _SELU_BELOW**2), 0.0),
+    kinks=(0.0,),
+)
+_SOFTSIGN = _out_of_place(
+    "softsign",
+    F.softsign,
+    lambda z: (1 + z.abs()) ** -2,
+    lambda z: -2 * z.sign() * (1 + z.abs()) ** -3,
+    (1.0, 0.0),
+    kinks=(0.0,),
+)
+_HARD_SWISH = _out_of_place(
+    "hard_swish",
+    F.hardswish,
+    _hard_swish_slope,
+    lambda z: (z.abs() < 3).to(z) / 3,
+    (1.9732895836, 0.5071458488),
+    kinks=(-3.0, 3.0),
+)
+_MISH = _out_of_place("mish", F.mish, _mish_slope, _mish_curvature, (2.0135240697, 0.0945217874))
+_SOFTPLUS = _out_of_place(
+    "softplus",
+    lambda z: F.softplus(z, threshold=40.0),
+    torch.sigmoid,
+    lambda z: torch.sigmoid(z) * torch.sigmoid(-z),
+    (1.0, 0.0),
+    critical=False,
+)
+_SIGMOID = _out_of_place(
+    "sigmoid",
+    torch.sigmoid,
+    lambda z: torch.sigmoid(z) * torch.sigmoid(-z),
+    lambda z: torch.sigmoid(z) * torch.sigmoid(-z) * (1 - 2 * torch.sigmoid(z)),
+    (1.0, 0.0),
+    critical=False,
+)
+
 ACTIVATIONS: dict[str, Activation] = {
-    sigma.name: sigma for sigma in (_RELU, _TANH, _ERF, _GELU, _LINEAR)
+    sigma.name: sigma
+    for sigma in (
+        *(_RELU, _TANH, _ERF, _GELU, _LINEAR, _SWISH, _SIN, _LEAKY_RELU, _ELU, _SELU_ACTIVATION),
+        *(_SOFTSIGN, _HARD_SWISH, _MISH, _SOFTPLUS, _SIGMOID),
+    )
 }

@@ -16,7 +16,7 @@ Z = torch.linspace(-4, 4, 80, dtype=torch.float64)  # without 0
 def test_derivatives_are_those_of_autograd(name):
     sigma, z = ACTIVATIONS[name], Z.clone().requires_grad_()
     (slope,) = torch.autograd.grad(sigma.value(z).sum(), z, create_graph=True)
-    torch.testing.assert_close(sigma.slope(Z), slope.detach(), rtol=1e-13, atol=1e-15)
+    torch.testing.assert_close(sigma.slope(Z), slope.detach(), rtol=1e-13, atol=1e-14)
     curvature = torch.zeros_like(Z)
     if slope.requires_grad:
         (curvature,) = torch.autograd.grad(slope.sum(), z)
@@ -50,7 +50,12 @@ def test_gaussian_averages_known_in_closed_form(K):
 
 @pytest.mark.parametrize(
     ("name", "K"),
-    [("relu", 1.7), ("linear", 1.7), ("tanh", 1e-7), ("erf", 1e-7), ("gelu", (3 + 17**0.5) / 2)],
+    [
+        *(("relu", 1.7), ("linear", 1.7), ("leaky_relu", 1.7)),
+        *(("tanh", 1e-7), ("erf", 1e-7), ("sin", 1e-7)),
+        *(("gelu", (3 + 17**0.5) / 2), ("swish", 14.320173618), ("hard_swish", 4.803855949)),
+        ("mish", 1.670169132),
+    ],
 )
 def test_the_table_is_critical(name, K):
     """Both susceptibilities are 1 at the fixed point; near K* = 0 up to a number of order K."""
@@ -60,6 +65,21 @@ def test_the_table_is_critical(name, K):
     assert C_W * moments.parallel == pytest.approx(1, abs=tolerance)
     assert C_W * moments.perpendicular == pytest.approx(1, abs=tolerance)
     assert (sigma.bias_variance + C_W * moments.square) / K == pytest.approx(1, abs=tolerance)
+
+
+@pytest.mark.parametrize("name", ["elu", "selu", "softsign"])
+def test_with_a_kink_at_0_the_approach_to_criticality_is_slower(name):
+    """1 - chi goes as sqrt(K) where sigma' or sigma'' jumps at 0, instead of as K."""
+    sigma = ACTIVATIONS[name]
+    far, near = (1 - sigma.weight_variance * sigma.moments(K).perpendicular for K in (1e-6, 1e-8))
+    assert far / near == pytest.approx(10, rel=0.02)
+
+
+def test_two_activations_have_no_critical_point():
+    assert [name for name, sigma in ACTIVATIONS.items() if not sigma.critical] == [
+        "softplus",
+        "sigmoid",
+    ]
 
 
 def test_an_average_needs_a_variance():

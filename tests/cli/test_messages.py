@@ -103,7 +103,8 @@ def changed(place, key, value=None, old=None):
         ),
         (
             changed(FAMILY, "activation", "rleu"),
-            "jamming.plan.families.activation = rleu: must be one of relu, tanh, erf, gelu, linear"
+            "jamming.plan.families.activation = rleu: must be one of relu, tanh, erf, gelu, linear,"
+            " swish, sin, leaky_relu, elu, selu, softsign, hard_swish, mish, softplus, sigmoid"
             " (did you mean relu?)",
         ),
         ({"jamming": {"steps": 3}}, "jamming.plan is missing; give it in a configuration"),
