@@ -1,8 +1,8 @@
 r"""How many stiff directions a landscape has, from its fluctuations at temperature T.
 
 In a quadratic valley with n stiff directions <U> - U_min = nT/2 and Var U = nT^2/2, so that n can
-be read off the mean, the variance, the heat capacity or the spread of the configurations. In any
-other landscape they are four numbers, and their agreement is what makes one of them a dimension.
+be obtained from the mean, the variance, the heat capacity or the spread of the configurations. In
+any other landscape these are four numbers, and only their agreement makes one of them a dimension.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def from_mean(energy: ArrayLike, temperature: ArrayLike, lowest_energy: float = 
         energy: <U>.
         temperature: T > 0.
         lowest_energy: U_min. It has to be known: 0 for a loss that the network can fit; the
-            lowest U of a run lies above it by about what N counts.
+            lowest U of a run lies above it by an amount of the order of N T.
 
     >>> float(from_mean(0.05, 0.01))
     10.0
@@ -86,10 +86,10 @@ def from_specific_heat(
 def participation_ratio(samples: Tensor, sketched: int | None = None) -> Tensor:
     r"""Return (tr C)^2 / tr C^2 of the covariance C of configurations, one for each replica.
 
-    It is n where n directions fluctuate alike, and counts the widest where they do not: flat
-    directions, which diffuse, and not stiff ones. tr C^2 and (tr C)^2 are each estimated without
-    bias from S samples that are independent, through their scalar products: no matrix N x N. Of
-    samples that are correlated it sees only what they have explored.
+    It is n where n directions fluctuate equally; otherwise it counts the widest ones: flat
+    directions, which diffuse, rather than stiff ones. tr C^2 and (tr C)^2 are each estimated
+    without bias from S independent samples, through their scalar products and without an N x N
+    matrix. From correlated samples it sees only what they have explored.
 
     Args:
         samples: S >= 4 configurations, or their sketches, shape (S, R, N).
@@ -129,11 +129,11 @@ def participation_ratio(samples: Tensor, sketched: int | None = None) -> Tensor:
 
 
 class Sketch:
-    """Projections of configurations on random directions, from which the spread can be had.
+    """Projections of configurations on random directions, from which their spread is estimated.
 
     A configuration of N numbers becomes m products with the same Gaussian directions of variance
-    1/m, for all replicas and times. The directions are functions of the seed: nothing of the size
-    m N is kept. Where m >= N the configuration stays as it is.
+    1/m, for all replicas and times. The directions are functions of the seed: nothing of size m N
+    is stored. Where m >= N the configuration stays as it is.
 
     Args:
         N: size of a configuration.

@@ -1,4 +1,4 @@
-"""Equilibrium judged from data: chains that come from different sides agree, or they do not."""
+"""Tests of equilibrium from data: chains that start on different sides have to agree."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def two_starts(above: ArrayLike, below: ArrayLike) -> tuple[float, float]:
     """Return how far apart two groups of chains are, <x>_above - <x>_below, and its error.
 
     The mean over time of each chain is one number, and chains are independent; so the error comes
-    from the scatter of the chains and nothing is assumed of correlations in time. A chain that is
-    stuck shows in the error, two groups that are stuck apart in the difference.
+    from the scatter of the chains and nothing is assumed about correlations in time. A chain that
+    is stuck shows in the error, two groups stuck in different places in the difference.
 
     Args:
         above: shape (chains, samples), at least two chains.
@@ -35,14 +35,14 @@ def two_starts(above: ArrayLike, below: ArrayLike) -> tuple[float, float]:
 
 
 def gelman_rubin(x: ArrayLike) -> float:
-    """Return R-hat of chains cut in halves: 1 where all have found the same law, more before.
+    """Return R-hat of chains split in halves: 1 where all sample one distribution, larger before.
 
         R-hat^2 = (n - 1)/n + B/W
 
     with W the mean variance within the 2 m half chains of n samples and B the variance of their
-    means. Cutting in halves makes a drift common to all chains count as well. Near equilibrium
-    R-hat^2 - 1 is about (2 tau - 1)/n for samples with the autocorrelation time tau: it falls as
-    the run grows, to any threshold (1.01 is a common one).
+    means. Splitting each chain in halves detects a drift common to all chains as well. Near
+    equilibrium R-hat^2 - 1 is about (2 tau - 1)/n for samples with the autocorrelation time tau:
+    it falls below any threshold as the run grows (1.01 is a common one).
 
     Args:
         x: shape (chains, samples), at least four samples.

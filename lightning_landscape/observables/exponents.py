@@ -17,7 +17,7 @@ __all__ = ["PowerLaw", "fit_power_law", "fit_size_law"]
 
 Array = NDArray[np.float64]
 
-_FEWEST = 10  # below that an exponent has no error bar worth the name
+_FEWEST = 10  # with fewer samples an exponent has no meaningful error bar
 _DRAWS = 200
 # the law of sqrt(n) times the distance no longer depends on n from here on
 _DRAWN = 1000
@@ -32,8 +32,8 @@ class PowerLaw:
         error: the standard error of s from the likelihood, for independent samples.
         replica_error: its standard error from leaving out one replica at a time (jackknife), which
             holds where the samples of one replica depend on each other; nan for one replica.
-        p_value: of the distance of Kolmogorov and Smirnov: how often samples of the fitted law are
-            farther from their own fit. Below 0.05 no power law describes the window.
+        p_value: of the Kolmogorov-Smirnov distance: the fraction of samples drawn from the fitted
+            law that are farther from their own fit. Below 0.05 no power law describes the window.
         count: how many samples lie in the window.
         low: the lower end of the window.
         high: the upper end of the window.
@@ -57,15 +57,15 @@ def fit_power_law(samples: ArrayLike, low: float, high: float, seed: int = 0) ->
     r"""Fit p(x) = (s + 1) x^s / (high^(s+1) - low^(s+1)) to what lies in [low, high].
 
     The likelihood is highest where the mean of ln x is that of the law, and the standard error is
-    1 / sqrt(n Var ln x): the bound of Cramer and Rao. Bins play no part. The exponent theta of
+    1 / sqrt(n Var ln x): the bound of Cramer and Rao. No bins are involved. The exponent theta of
     P(Delta) ~ Delta^theta is s, and gamma of P(Delta) ~ |Delta|^-gamma is -s.
 
     Args:
-        samples: shape (n,), or (R, n) where the replicas are apart; what lies outside of the
-            window, or is nan, does not count.
+        samples: shape (n,), or (R, n) with the replicas along the first axis; values outside
+            the window, and nan, do not count.
         low: lower end of the window, > 0.
         high: upper end of the window.
-        seed: of the samples that the p-value compares with.
+        seed: of the synthetic samples for the p-value.
 
     Cost: the p-value draws 200 times at most 1000 samples, some 30 ms.
 
@@ -89,13 +89,13 @@ def fit_size_law(sizes: ArrayLike, low: int, high: int, seed: int = 0) -> PowerL
     """Fit p(x) = x^s / sum_k k^s to the whole numbers from ``low`` to ``high``.
 
     For sizes of avalanches, p ~ size^-tau: tau is -s. The same estimate as `fit_power_law`, with
-    sums in the place of integrals: small sizes are not approximated by a continuum.
+    sums instead of integrals: small sizes are not approximated by a continuum.
 
     Args:
-        sizes: shape (n,), or (R, n) where the replicas are apart; what lies outside does not count.
+        sizes: shape (n,), or (R, n) with the replicas along the first axis; others do not count.
         low: the smallest size, >= 1.
         high: the largest size.
-        seed: of the samples that the p-value compares with.
+        seed: of the synthetic samples for the p-value.
 
     Cost: that of `fit_power_law`, and high - low operations some hundred times.
 

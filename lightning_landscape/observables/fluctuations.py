@@ -1,4 +1,4 @@
-"""Gradient, displacement along directions, data near the boundary: what moves besides U."""
+"""Observables of thermal motion besides U: gradient, displacements, data near the boundary."""
 
 from __future__ import annotations
 
@@ -44,17 +44,21 @@ def gradient_of(
 def configurational_temperature_ratio(
     squares: ArrayLike, traces: ArrayLike, temperature: float
 ) -> tuple[float, float]:
-    r"""Return <|grad U|^2> / (T <tr H>) and its standard error, from n looks at a run.
+    r"""Return <|grad U|^2> / (T <tr H>) and its standard error, from n measurements of a run.
 
-    It is 1 in any stationary state of dx = -grad U dt + sqrt(2T) dW, whatever U is: the mean of
-    dU by Ito's formula is zero (on a sphere, with tangent gradient and trace). A step of length lr
-    raises it, to 1/(1 - lr lambda/2) in a quadratic valley, so that it tells whether the step size
-    has invalidated the sampler; so does U that still falls, and noise of mini-batches.
+    The numerator over <tr H> is the configurational temperature of Rugh in its simplest form, so
+    the ratio is 1 for the density exp(-U/T), whatever U is; on a sphere with the tangent gradient
+    and the Laplace-Beltrami operator. A step of length lr raises it, to 1/(1 - lr lambda/2) in a
+    quadratic valley, so that it tells whether the step size has invalidated the sampler. It also
+    exceeds 1 while U still falls, and with the noise of mini-batches.
 
     Args:
         squares: |grad U|^2, shape (n,).
         traces: tr H at the same moments.
         temperature: T > 0.
+
+    Source: Rugh 1997, Phys. Rev. Lett. 78, 772; in this form Butler, Ayton, Jepps, Evans 1998,
+    J. Chem. Phys. 109, 6519.
 
     >>> configurational_temperature_ratio([1.0, 3.0], [20.0, 20.0], temperature=0.1)
     (1.0, 0.5)
@@ -83,7 +87,7 @@ def is_off_equilibrium(ratio: float, error: float) -> bool:
 def orthogonal_directions(directions: Tensor, random: Tensor) -> Tensor:
     """Return ``random`` made orthonormal, and orthogonal to ``directions``; both (R, k, N).
 
-    In a space of many flat directions, random ones are flat but for a fraction n/N.
+    In a space of N dimensions with n stiff directions, random ones are flat up to a fraction n/N.
     """
     both = torch.cat([directions, random.to(directions)], 1)
     return torch.linalg.qr(both.mT).Q.mT[:, directions.shape[1] :].contiguous()
@@ -118,11 +122,11 @@ def near_boundary(gaps: Tensor, margin: float) -> Tensor:
 
 
 def active_data(gaps: Tensor) -> Tensor:
-    r"""Return how many data carry the energy: the participation ratio of their log-losses, (R,).
+    r"""Return how many data carry the energy, the participation ratio of their log-losses, (R,).
 
     :math:`(\sum_\mu l_\mu)^2 / \sum_\mu l_\mu^2` with :math:`l = \ln(1 + e^\Delta)`: P where all
-    lie equally far from the boundary, 1 where one is much nearer than the others. No margin has to
-    be chosen, which would have to change with T.
+    lie equally far from the boundary, 1 where one is much nearer than the others. It needs no
+    margin, which would have to change with T.
 
     Args:
         gaps: as in `near_boundary`.

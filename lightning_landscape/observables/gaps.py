@@ -1,7 +1,7 @@
-"""Gaps of patterns: which are satisfied, how far from it the others are, and which have changed.
+"""Gaps of patterns: which are satisfied, by how much the others are not, and which have changed.
 
-A gap Delta is positive where a pattern is unsatisfied; how it is made of outputs and labels is
-said in `losses.gaps`. Everything here takes gaps of shape (R, P).
+A gap Delta is positive where a pattern is unsatisfied; how it follows from outputs and labels is
+stated in `losses.gaps`. Everything here takes gaps of shape (R, P).
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ def classification_gaps(outputs: Tensor, labels: Tensor, margin: float = 1.0) ->
         outputs: shape (P, k) or (R, P, k); k = 1 for two classes that share an output, whose sign
             is the class.
         labels: class labels 0, 1, …, shape (P,).
-        margin: kappa; 0 counts as unsatisfied what is misclassified.
+        margin: kappa; with 0, exactly the misclassified patterns are unsatisfied.
 
     Raises:
-        UsageError: outputs and labels do not belong together.
+        UsageError: the shapes of outputs and labels do not match.
 
     >>> outputs, labels = torch.tensor([[2.0, -1.0], [0.5, 0.0]]), torch.tensor([0, 1])
     >>> classification_gaps(outputs, labels)
@@ -68,8 +68,8 @@ def classification_gaps(outputs: Tensor, labels: Tensor, margin: float = 1.0) ->
 def unsatisfied(gaps: Tensor) -> Tensor:
     """Return N_Delta, the number of positive gaps, shape (R,).
 
-    Where a network fits its data the gaps approach 0 from above, so N_Delta > 0 at a loss of
-    1e-31: whether it fits is asked of the loss, `satisfied`.
+    Where a network fits its data the gaps approach 0 from above, so N_Delta > 0 even at a loss of
+    1e-31: whether it fits is decided by the loss, see `satisfied`.
     """
     return (gaps > 0).sum(1)
 
@@ -106,16 +106,16 @@ def avalanches(before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
 def size_density(sizes: Tensor, per_decade: int = 5) -> tuple[Tensor, Tensor, Tensor]:
     """Return the distribution of the sizes of avalanches in logarithmic bins of whole numbers.
 
-    Each bin holds at least one whole number, and its density is per whole number, so that a law
+    Each bin contains at least one whole number, and its density is per whole number, so that a law
     size^-tau is a straight line from size 1 on. Sizes of 0 are left out.
 
     Args:
         sizes: whole numbers, any shape.
-        per_decade: bins in a factor of ten, where that many whole numbers are.
+        per_decade: bins per factor of ten, where there are that many whole numbers.
 
     Returns:
         The centres (geometric means of the whole numbers at both ends), the densities and their
-        errors of counting, each (bins,), float64.
+        Poisson errors, each (bins,), float64.
 
     >>> centres, density, _ = size_density(torch.tensor([1, 1, 2, 4]))
     >>> centres[:2].tolist(), density[:2].tolist()
@@ -145,10 +145,10 @@ def transition_exponents(
 
     The first law has the exponent theta, the second -gamma. The positive gaps are forces in the
     packing of spheres, of a scale that vanishes at the transition: sqrt(L) takes it out, so that
-    replicas with losses of their own are put together.
+    replicas with different losses can be pooled.
 
     Args:
-        gaps: shape (R, P), nan in what does not count.
+        gaps: shape (R, P), nan for what does not count.
         loss: L of each replica, shape (R,); where it is below 1e-10 the network fits, its gaps lie
             at 0 up to rounding, and they belong to no power law: they are left out.
         theta_window: of Delta / sqrt(L).
@@ -165,7 +165,7 @@ def log_counts(values: Tensor, edges: Tensor) -> Tensor:
     """Return how many values lie in each bin, shape (R, bins), int64.
 
     Args:
-        values: shape (R, P); what lies outside of the edges, or is nan, does not count.
+        values: shape (R, P); values outside the edges, and nan, do not count.
         edges: ascending, shape (bins + 1,); a bin contains its lower edge.
     """
     bins, x = len(edges) - 1, values.nan_to_num(nan=-torch.inf).to(edges.dtype)

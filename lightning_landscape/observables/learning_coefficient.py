@@ -16,7 +16,7 @@ from lightning_landscape.errors import require
 
 __all__ = ["LearningCoefficient", "learning_coefficient"]
 
-_PORTION = 64  # steps whose energies are taken in together
+_PORTION = 64  # steps whose energies are accumulated together
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class LearningCoefficient:
 
     Attributes:
         value: (<E> - E(x*)) / T.
-        error: its standard error from blocks of each chain; nan where the chain is too short.
+        error: its standard error from blocks of each chain, see `Blocking`; nan of fewer than six
+            steps, and a lower bound where the chain has few autocorrelation times.
         mean_energy: <E>.
         energy: E(x*).
     """
@@ -47,7 +48,7 @@ def learning_coefficient(
 
         lambda = (<E> - E(x*)) / T,    x ~ exp[-E(x)/T - localisation |x - x*|^2 / 2]
 
-    sampled by a chain of each replica that starts at x*. With E the mean loss over P data and
+    sampled by one chain per replica that starts at x*. With E the mean loss over P data and
     T = 1 / (P beta) it is P beta (<L> - L*), whose limit at T -> 0 is the real log canonical
     threshold: d/2 for d stiff directions, half of what `dimension` counts from the mean energy,
     and less at singular minima: 1/4 for x^4. At finite T it is smaller for directions that the
@@ -58,12 +59,12 @@ def learning_coefficient(
     before, bit for bit.
 
     Args:
-        energy: returns the energies, (R,), of the parameters; the whole ones for T -> 0 to mean
-            anything.
+        energy: returns the energies, (R,), of the parameters; over all data, or the limit T -> 0
+            means nothing.
         sampler: a dynamics of the parameters at one constant temperature > 0, for example
             `LeimkuhlerMatthews`; its step size biases the result as it does any mean energy.
             Not one that accepts or exchanges.
-        steps: of the chain, beyond ``burn_in``.
+        steps: of the chain, after ``burn_in``.
         burn_in: steps before the energies count.
         localisation: how strongly a chain is held at x*, > 0 in units of 1 / x^2: the inverse
             variance where E is flat. Devinterp's gamma.

@@ -24,7 +24,7 @@ class Decay(NamedTuple):
     """Two laws fitted to a decay, E = a - b ln t and E = E_inf + A t^-alpha.
 
     ``logarithmic`` and ``power`` are their chi^2 per degree of freedom. The points of one window
-    share their replicas, so only the comparison of the two means something, not their distance
+    share their replicas, so only the comparison of the two is meaningful, not their distance
     from 1.
     """
 

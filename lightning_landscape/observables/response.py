@@ -32,7 +32,7 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-# Where the decay is fast, as in equilibrium, and where it is slow: fractions of the whole of it.
+# Where the decay is fast, as in equilibrium, and where it is slow, in fractions of its range.
 FAST, SLOW = (0.0, 0.25), (0.5, 1.0)
 
 
@@ -50,7 +50,7 @@ def noise_response(x: Tensor, start: Tensor, score: Tensor) -> Tensor:
     x(tw) is subtracted because it is independent of the later noise: same mean, less scatter.
 
     The standard error of a replica is about sqrt(Delta (t - tw) / (2 T N)): it grows with time and
-    with 1/T, and does not with the response. At long times a field costs less.
+    with 1/T, but not with the response. At long times a field costs less.
 
     Args:
         x: configurations at t, shape (R, N).
@@ -101,9 +101,9 @@ def effective_temperature(
 ) -> tuple[float, float]:
     """Return T_eff, the inverse slope of chi against the decay, and its jackknife error.
 
-    A straight line is fitted by least squares to the means over replicas, all points weighing the
-    same, where the mean decay lies within ``window``. chi is fitted as the function of the decay
-    and not the other way round, because it is the one that scatters.
+    A straight line is fitted by least squares, with equal weights, to the means over replicas where
+    the mean decay lies within ``window``. chi is fitted as a function of the decay and not the
+    other way round, because it is the noisier of the two.
 
     Args:
         decay: Delta / 2, which is 1 - C on the sphere; shape (times, R), or (times,) for a curve

@@ -1,4 +1,4 @@
-"""Relations that hold in every steady state, and whether a series of them does.
+"""Relations that hold in every steady state, and a test of whether a series satisfies them.
 
 Both are those of Yaida, "Fluctuation-dissipation relations for SGD", arXiv:1810.00004.
 """
@@ -33,10 +33,10 @@ def yaida_fdr1(x: Tensor, y: Tensor, lr: float) -> tuple[Tensor, Tensor]:
         <x . g> = T N + (lr / 2) <|g|^2>,
 
     where g is g_B with mini-batches, whose noise so adds to T N. Momentum and Adam obey the form
-    in Delta. Without a force x diffuses, and the left side is zero: nothing is stationary.
+    in Delta. Without a force x diffuses and the left side vanishes: there is no steady state.
 
-    The origin of x is free. Far from the origin x . Delta is noise for the most part, so take the
-    minimum, or a configuration that is so old that the present one has forgotten it.
+    The origin of x is free. Far from the origin x . Delta is mostly noise, so take the minimum, or
+    a configuration so old that the present one is decorrelated from it.
 
     Args:
         x: configurations, shape (R, N).
@@ -64,7 +64,8 @@ def yaida_fdr2(step: Tensor, before: Tensor, after: Tensor, lr: float) -> tuple[
 
         <|g|^2> = (lr / 2) <tr(H C~)>;
 
-    for `Langevin` <|g|^2> = T <tr H> + (lr / 2) <g . H g>, which for lr -> 0 is Ito's identity.
+    for `Langevin` <|g|^2> = T <tr H> + (lr / 2) <g . H g>, which for lr -> 0 is
+    the relation of the configurational temperature (Rugh 1997).
     Where FDR1 holds and FDR2 does not, the landscape is not quadratic over the length of a step.
 
     Args:
@@ -102,8 +103,8 @@ def balance(left: Tensor, right: Tensor) -> Balance:
     The error is that of the mean of left - right, from the scatter of the means of blocks of 1, 2,
     4, … successive times, in each replica apart: the largest of them, as long as there are 16
     blocks in all. It grows with the length of the blocks until they are longer than correlations
-    (Flyvbjerg and Petersen, J. Chem. Phys. 91, 461 (1989)); the largest is never too small by more
-    than what so few blocks can tell.
+    (Flyvbjerg and Petersen, J. Chem. Phys. 91, 461 (1989)); the largest is too small by no more
+    than so few blocks can resolve.
 
     Args:
         left: shape (n, R).

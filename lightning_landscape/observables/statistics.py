@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 
 
 def mean_and_error(values: DataArray, dim: str = "replica") -> tuple[DataArray, DataArray]:
-    """Return the mean over ``dim`` and its standard error s/sqrt(R); the error of one value is nan.
+    """Return the mean over ``dim`` and its standard error s/sqrt(R), which is nan for one value.
 
     The error covers what differs between the replicas: with shared couplings that is the noise
     and the start, not the disorder.

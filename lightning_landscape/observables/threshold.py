@@ -1,4 +1,4 @@
-"""Where a probability passes one half: its place from yes-or-no trials, and the best next trial."""
+"""The threshold where a probability passes one half, from yes-or-no trials one after another."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 
 _POINTS = 240  # of the grid of places
 _SPREADS = np.geomspace(0.01, 0.6, 12)
-# Now and then a trial fails for another reason: it must not drag the threshold across the range.
+# Occasionally a trial fails for another reason, which must not move the threshold far.
 _LAPSE = 0.02
 
 
@@ -33,14 +33,14 @@ class Threshold:
         P(yes | x) = 0.01 + 0.98 \Phi((log x - log x*) / s)
 
     The posterior of (log x*, s) is kept on a grid, with priors flat in log x* over the range and
-    flat in log s over 0.01 … 0.6: so place and error bar exist from the first trial on, also where
-    all trials agree, and adding trials can only help. Trials have to be independent.
+    flat in log s over 0.01 … 0.6: so estimate and error bar exist from the first trial on, even if
+    all trials agree. Trials have to be independent.
 
     A single trial at the threshold is worth 2/pi of a direct measurement of one sample's threshold
-    (the Fisher information of a probit at its middle): nothing that needs several trials for a
-    sample can do as well. `next_place` finds that middle.
+    (the Fisher information of a probit at its middle): no method that needs several trials
+    per sample does as well. `next_place` finds that middle.
 
-    Cost: milliseconds a round.
+    Cost: milliseconds per round.
 
     Args:
         low: the lower end of the range of x.

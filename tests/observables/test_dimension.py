@@ -92,7 +92,7 @@ def test_the_gradient_of_each_replica():
     assert gradient.shape == (3, 6) and not gradient[:, 4:].any()
 
 
-def test_ito_ratio_of_a_discretised_valley():
+def test_configurational_temperature_ratio_of_a_discretised_valley():
     """n = 3 curvatures at a large step: 1/(1 - lr lambda/2) averaged, within 4 errors; and the
     jackknife error is that of many repetitions."""
     lam, T, lr = np.array([0.5, 1.0, 4.0]), 0.1, 0.3

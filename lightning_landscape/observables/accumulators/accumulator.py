@@ -23,7 +23,7 @@ class Accumulator(Metric):
     ``add(values)``, ``merge(other)`` and the statistics. The tensors are the states of the metric.
 
     * `update` takes in the next values of the series; ``add`` does the same without the
-      bookkeeping of torchmetrics, which takes about 25 us per call.
+      bookkeeping of torchmetrics, which costs about 15 us per call.
     * `compute` returns the statistic, under distributed training that of all ranks.
     * `reset` empties it, and `merge_state` appends the series of another one.
     * ``metric_state`` is the dictionary of the states. They are changed in place, never replaced
@@ -62,7 +62,7 @@ class Accumulator(Metric):
     @property
     def update_called(self) -> bool:
         """Whether there is anything to compute from, by `update`, ``add`` or `merge_state`."""
-        return any(not torch.equal(x, self._empty(k)) for k, x in self.metric_state.items())
+        return any(not torch.equal(x, self._empty(k)) for k, x in self._states().items())
 
     def update(self, values: Tensor) -> None:
         """Take in the next values of the series, the first axis counting them."""
@@ -77,13 +77,11 @@ class Accumulator(Metric):
         Raises:
             UsageError: it is not an accumulator of the same class and shape.
         """
-        states: dict[str, Any]
+        states: Any = incoming_state
         if isinstance(incoming_state, Metric):
             same, name = isinstance(incoming_state, type(self)), type(incoming_state).__name__
             require(same, "incoming_state", name, f"must be a {type(self).__name__}")
             states = incoming_state.metric_state
-        else:
-            states = incoming_state
         self._require_like(states)
         self.merge(type(self).core(**{name: x.clone() for name, x in states.items()}))
 
@@ -92,7 +90,7 @@ class Accumulator(Metric):
         was_synced = self._is_synced
         super().sync(*args, **kwargs)
         if self._is_synced and not was_synced:
-            stacked = self.metric_state
+            stacked = self._states()
             ranks = range(len(next(iter(stacked.values()))))
             first, *others = (
                 type(self).core(**{name: x[rank].clone() for name, x in stacked.items()})
@@ -102,6 +100,9 @@ class Accumulator(Metric):
                 first.merge(other)
             for name in stacked:
                 setattr(self, name, getattr(first, name))
+
+    def _states(self) -> dict[str, Tensor]:
+        return {name: getattr(self, name) for name in self._defaults}
 
     def _empty(self, name: str) -> Tensor:
         default = self._defaults[name]

@@ -34,7 +34,7 @@ class Bins:
     def add(self, values: Tensor) -> None:
         """Take in values, shape (n, R), all finite."""
         x, (bins, R) = values.to(self.low), self.counts.shape
-        low, high = x.min().item(), x.max().item()
+        low, high = (extreme.item() for extreme in x.aminmax())
         if self.width == 0:
             self._place(low, high)
         self._grow(low, high)

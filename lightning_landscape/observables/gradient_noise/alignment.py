@@ -1,4 +1,4 @@
-"""How far two symmetric matrices, such as noise and curvature, share their directions."""
+"""The alignment of two symmetric matrices, such as noise covariance and curvature."""
 
 from __future__ import annotations
 

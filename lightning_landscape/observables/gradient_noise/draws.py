@@ -1,4 +1,4 @@
-"""How the noise of a mini-batch follows from the spread of single samples: exact factors."""
+"""Exact factors between the noise of a mini-batch and the spread of single samples."""
 
 from __future__ import annotations
 

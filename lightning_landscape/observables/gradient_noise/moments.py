@@ -1,4 +1,4 @@
-"""Mean and variance of many gradients, gathered in portions."""
+"""Mean and variance of many gradients, accumulated in portions."""
 
 from __future__ import annotations
 

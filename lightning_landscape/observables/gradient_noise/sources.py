@@ -1,4 +1,4 @@
-"""Where the gradients of single samples come from, without ever holding all of them."""
+"""The gradients of single samples, without ever storing all of them."""
 
 from __future__ import annotations
 
@@ -71,16 +71,16 @@ def gradients_of(
     many samples at once as ``memory`` holds.
 
     The covariance is never formed: S v takes a derivative along v and one gradient, about 1.5
-    gradients; it has the graph of all samples, or of portions of them where that would take more
-    than 16 times ``memory``.
+    gradients; it keeps the graph of all samples, or of portions of them where that would take
+    more than 16 times ``memory``.
 
     Args:
-        energy: a mean over samples that do not see each other.
+        energy: a mean over independent samples (no batch normalisation).
         rows: indices of the samples; None takes all P.
         memory: bytes of the portions in which variances are gathered.
 
     Raises:
-        UsageError: fewer than 2 samples, or the energy is no mean over samples.
+        UsageError: fewer than 2 samples, or the energy is not a mean over samples.
 
     Source of the squares: Dangel, Kunstner and Hennig, BackPACK, arXiv:1912.10985.
 
@@ -184,9 +184,9 @@ class _OfLayers(_OfEnergy):
 class GroupGradients(SampleGradients):
     """The gradients of groups of samples, each of which is an energy of its own.
 
-    For code that gives the mean loss of a batch and nothing of its samples: parts of the batch
+    For code that returns the mean loss of a batch and not those of its samples: parts of the batch
     are the groups. A group of b samples is a mini-batch itself, so the spread of single samples
-    is b times that of the groups. As any variance it has m - 1 degrees of freedom.
+    is b times that of the groups. Like any sample variance it has m - 1 degrees of freedom.
 
     Cost: one gradient of each group for the moments; 1.5 gradients of all for a product.
 

@@ -30,25 +30,13 @@ def test_autocorrelation_time_of_an_autoregression(phi):
     assert tau.std() == pytest.approx(error.mean().item(), rel=0.35)
 
 
-@pytest.mark.parametrize("phi", [0.5, 0.95])
-def test_the_error_of_the_mean_covers(phi):
-    """One error holds the truth in 68 %, two in 95 % of 1000 series; 4 binomial errors."""
-    x = autoregression(phi, 20_000, 1000)
-    error = blocked(x).error()
-    exact = ((1 + phi) / (1 - phi) / 20_000) ** 0.5
-    assert error.mean() == pytest.approx(exact, rel=0.06)
-    within = [(x.mean(0).abs() < k * error).double().mean().item() for k in (1, 2)]
-    assert within[0] == pytest.approx(0.6827, abs=0.06)
-    assert within[1] == pytest.approx(0.9545, abs=0.03)
-
-
 def test_variances_of_block_means_are_exact():
     """At every level those of NumPy, whatever the portions."""
-    x = torch.randn(3001, 2, dtype=torch.float64)
-    for portion in (1, 7, 3001):
+    x = torch.randn(1001, 2, dtype=torch.float64)
+    for portion in (1, 7, 1001):
         times = blocked(x, portion).level_times()
-        assert len(times) == 11
-        for k in range(11):
+        assert len(times) == 9
+        for k in range(9):
             B = 2**k
             means = x[: len(x) // B * B].unflatten(0, (-1, B)).mean(1)
             expected = B * means.var(0) / x.var(0)
@@ -73,7 +61,7 @@ def test_fewer_than_six_samples_have_no_time():
         assert series.tau()[0].isnan().all() and series.is_lower_bound().all()
 
 
-@pytest.mark.parametrize("phi", [0.5, 0.9])
+@pytest.mark.parametrize("phi", [0.5, 0.8])
 @pytest.mark.parametrize("length", [25, 100, 1000])
 def test_errors_of_short_series_cover(phi, length):
     """Two errors hold the known tau, and the mean, in close to 95 % of series of so many tau."""
@@ -83,6 +71,8 @@ def test_errors_of_short_series_cover(phi, length):
     found, error = series.tau()
     assert not found.isnan().any() and not error.isnan().any()
     assert 0.89 < ((found - tau).abs() < 2 * error).double().mean() < 0.98
+    exact = (tau / len(x)) ** 0.5
+    assert series.error().mean() == pytest.approx(exact, rel=0.2 if length < 1000 else 0.05)
     within = [(x.mean(0).abs() < k * series.error()).double().mean().item() for k in (1, 2)]
     assert 0.63 < within[0] < 0.75
     assert 0.915 < within[1] < 0.97

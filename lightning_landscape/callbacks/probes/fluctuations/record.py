@@ -32,7 +32,7 @@ Array = NDArray[np.float64]
 Variables = dict[str, Any]
 
 _REPLICA = [
-    "temperature", "samples", "lost", "least",
+    "temperature", "samples", "lost", "least", "tau_is_lower_bound",
     *[f"{name}{of}" for name in ("mean", "variance", "skewness", "kurtosis", "tau", "drift")
       for of in ("", "_error")],
 ]  # fmt: skip
