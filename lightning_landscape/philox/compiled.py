@@ -192,11 +192,13 @@ def fill_addressed(out: Floats, rows: Words, parts: Any, key: int) -> None:
         k, first, slices, numbers, start = parts[p]
         counters = (numbers + 3) // 4
         r = c = 0
+        _count(parameters[used:], k, 0)
         while r < slices:
             if used == BATCH:
                 _normals(blocks, owners, parameters, key, words, normals)
                 done += _write(normals, pieces[:count], out[done:])
                 used = count = 0
+                _count(parameters, k, 0)
             if counters == 1:
                 lanes = min(slices - r, BATCH - used)
                 size, each = lanes * numbers, numbers
@@ -211,7 +213,6 @@ def fill_addressed(out: Floats, rows: Words, parts: Any, key: int) -> None:
                 c += lanes
                 if c == counters:
                     r, c = r + 1, 0
-            _count(parameters[used : used + lanes], k, 0)
             pieces[count, 0], pieces[count, 1], pieces[count, 2] = used, size, each
             used, count = used + lanes, count + 1
     _normals(blocks[:used], owners, parameters, key, words, normals)
