@@ -15,23 +15,23 @@ __all__ = ["Copies"]
 
 
 class Copies(Energy):
-    """Every replica of an energy, several times: what makes two of them part is the noise alone.
+    """Several copies of every replica of an energy, which only the noise can drive apart.
 
     Copy k of replica r is row k R + r of the parameters and of the energies. It has the couplings
     or data of replica r and starts where replica r starts. Noise and mini-batches differ between
     the copies, so that their distance is what the noise does (see `callbacks.DamageSpreading`).
 
-    In the records of probes that know nothing of copies stands the mean over the copies of a
-    replica, so that error bars are over what differs between replicas.
+    Probes that know nothing of copies record the mean over the copies of a replica, so that error
+    bars are over the independent replicas.
 
     Cost: that of R x ``copies`` replicas, evaluated copy by copy; couplings and data are held once.
 
     Args:
-        energy: R replicas; it is taken over and of no use by itself afterwards.
+        energy: R replicas; it becomes part of this one and must not be used by itself afterwards.
         copies: how many of each, at least 2.
 
     Raises:
-        UsageError: less than two copies.
+        UsageError: fewer than two copies.
 
     >>> from lightning_landscape.energies import SphericalPSpin
     >>> energy = Copies(SphericalPSpin(N=32, replicas=3, disorder="independent"), copies=2)

@@ -24,21 +24,21 @@ class WithField(Copies):
 
     For every waiting time there are two twins of each replica, one in the field +h, the other in
     -h. All twins of a replica have the same start, couplings or data, signs, mini-batches and
-    noise, so that up to tw they are one, and after it (x_+ - x_-) . epsilon / (2 h N) is the
-    response to the field alone, free of even orders in h (see `callbacks.FieldResponse`). It
-    takes any optimizer and any temperature, 0 included.
+    noise, so that they coincide up to tw, and after it (x_+ - x_-) . epsilon / (2 h N) is the
+    response to the field alone, free of even orders in h (see `callbacks.FieldResponse`). Any
+    optimizer and any temperature will do, including 0.
 
     With n waiting times, twin s of waiting time k of replica r is row (2 k + s) R + r; s = 0 is
-    the one in +h. In the records of probes that know nothing of twins stands their mean, in which
-    what one field does to first order averages out.
+    the one in +h. Probes that know nothing of twins record their mean, in which the effect of the
+    field cancels to first order.
 
-    The field must be small: halve it, and the response must stay the same. It should be large
-    against rounding: in float32 the response comes with an error of about 1e-7 |x| / (h sqrt(N)).
+    The field must be small: halving it must leave the response unchanged. It should be large
+    against rounding: in float32 the response has an error of about 1e-7 |x| / (h sqrt(N)).
 
-    Cost: that of 2 n R replicas, and two passes over their parameters a step.
+    Cost: that of 2 n R replicas, and two passes over their parameters per step.
 
     Args:
-        energy: R replicas; it is taken over and of no use by itself afterwards.
+        energy: R replicas; it becomes part of this one and must not be used by itself afterwards.
         field: h > 0, in units of the energy per unit of x.
         waiting_times: tw >= 0 in physical time (the step size times the number of steps).
         seed: of the signs.

@@ -1,4 +1,4 @@
-"""LandscapeModule: an energy and its dynamics, several integrator steps a Lightning batch."""
+"""LandscapeModule: an energy and its dynamics, several integrator steps per Lightning batch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class LandscapeModule(LightningModule):
     """R replicas that move in an energy.
 
     One Lightning batch is a *block* of integrator steps, because Lightning costs about a
-    millisecond a batch and a small energy a tenth of that a step. Blocks end where a probe or
+    millisecond per batch and a small energy a tenth of that per step. Blocks end where a probe or
     a checkpoint is due and at ``max_steps``; where they end has no influence on the trajectory.
     ``trainer.global_step`` and ``max_steps`` count integrator steps. Nothing random is saved:
     mini-batches and noise are functions of the step, so a run resumes bit for bit.
@@ -38,7 +38,7 @@ class LandscapeModule(LightningModule):
             other torch optimizer; on a constrained energy it is kept on the constraint.
         batches: which samples each step sees, for an energy that is a mean over data; None uses
             all samples at every step.
-        block_size: the most integrator steps in one Lightning batch.
+        block_size: the largest number of integrator steps in one Lightning batch.
 
     Raises:
         UsageError: the optimizer cannot keep the constraint, or ``batches`` is given for an energy
@@ -116,7 +116,7 @@ class LandscapeModule(LightningModule):
         self._batch(0)
 
     def train_dataloader(self) -> Iterable[int]:
-        """Return an endless stream of blocks; a block is told nothing, it asks the clock."""
+        """Return an endless stream of blocks; they carry no data, only the step matters."""
         return _Blocks()
 
     def training_step(self, block: int, batch_idx: int) -> None:

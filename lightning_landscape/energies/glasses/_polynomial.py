@@ -37,7 +37,7 @@ class Interaction(nn.Module):
 def energy(x: Tensor, interactions: Sequence[Interaction]) -> Tensor:
     """Return H(x) = -sum_p P_p(x), shape (R,), differentiable twice.
 
-    The forces are computed once, in the forward pass; the value costs nothing beside them, since
+    The forces are computed once, in the forward pass; the value adds nothing to their cost, since
     P_p = x . grad P_p / p.
 
     Args:

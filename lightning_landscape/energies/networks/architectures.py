@@ -1,6 +1,6 @@
 """Networks with a replica axis: the contract, and fully connected ones.
 
-`stacked.Replicated` makes any other `nn.Module` one of these.
+`replicated.Replicated` makes one of any other `nn.Module`.
 """
 
 from __future__ import annotations

@@ -50,20 +50,20 @@ class NetworkEnergy(Energy):
     The temperature of a dynamics has the unit of one sample's loss; a summed loss at temperature
     T_sum is this energy at T = T_sum / P.
 
-    The data are worked on in blocks of samples and replicas whose activations stay in the cache,
-    each forward and straight back, so that the gradient is there with the energy: it costs about
-    two more energies, also where it is not used (evaluate under ``torch.no_grad()`` then), and
-    memory does not grow with the data. Derivatives of the gradient (``create_graph=True``) come
+    The data are processed in blocks of samples and replicas whose activations stay in the cache,
+    each forwards and immediately backwards, so that the gradient comes with the energy: it costs
+    about two more energies, also where it is not used (evaluate under ``torch.no_grad()`` then),
+    and memory does not grow with the data. Derivatives of the gradient (``create_graph=True``) come
     from the graph of all samples at once, at autograd's usual cost in memory.
 
     Where the architecture normalises samples together, E is the mean over consecutive groups of
     ``samples_together`` of them, each with its own statistics: of the data in their order, of a
-    mini-batch, and of the held-out data, which are normalised by themselves and not by what was
-    remembered of training. So E is a function of theta and the batch, and nothing else.
+    mini-batch, and of the held-out data, which are normalised by their own statistics and not by
+    running averages of training. So E is a function of theta and the batch, and nothing else.
 
     Args:
         architecture: R networks, with their initial weights.
-        data: what they learn; moved with the module, stored in no checkpoint.
+        data: the training and held-out data; moved with the module, stored in no checkpoint.
         loss: ``cross_entropy``, ``quadratic_hinge`` or ``squared``; see `losses.Loss`.
         margin: kappa of the quadratic hinge and, for any loss, of the `gaps`.
 
