@@ -25,7 +25,7 @@ _OVERLAP = 0.5  # of all points must lie in the range of another curve, or shift
 
 
 class Collapse(NamedTuple):
-    """The exponent mu of t / tw^mu, its standard error, and how well the curves fall together.
+    """The exponent mu of t / tw^mu, its standard error, and how well the curves collapse.
 
     ``quality`` is the mean squared distance of a point from the other curves in units of the
     variance of that distance: about 1 where they are one curve, far above it where no exponent
@@ -77,8 +77,21 @@ def collapse(waiting_times: ArrayLike, times: ArrayLike, values: ArrayLike) -> C
     return best._replace(error=float(jackknife(exponent, curves)[1]))
 
 
+class _Interpolant:
+    """The monotone cubic through points; at few points SciPy's own evaluation is mostly overhead."""
+
+    def __init__(self, x: Array, values: Array) -> None:
+        self.x, self.c = x, PchipInterpolator(x, values).c
+
+    def __call__(self, at: Array) -> Array:
+        k = np.clip(np.searchsorted(self.x, at, "right") - 1, 0, len(self.x) - 2)
+        d = (at - self.x[k])[:, None]
+        a, b, c, constant = self.c[:, k]
+        return np.asarray(((a * d + b) * d + c) * d + constant)
+
+
 class _Curves:
-    """ln value as functions of ln t, one a waiting time."""
+    """ln value as functions of ln t, one per waiting time."""
 
     def __init__(self, tw: Array, x: Array, values: Array) -> None:
         self.tw, self.points = tw, []
@@ -88,7 +101,7 @@ class _Curves:
             R = curve.shape[-1]
             variance = curve[seen].var(-1, ddof=1) / R if R > 1 else mean**2
             self.points.append((x[seen], np.log(mean), variance / mean**2))
-        self.curves = [PchipInterpolator(x, np.stack([y, v], -1)) for x, y, v in self.points]
+        self.curves = [_Interpolant(x, np.stack([y, v], -1)) for x, y, v in self.points]
 
     def quality(self, mu: float) -> float:
         distances, total = [], 0
@@ -123,14 +136,14 @@ def _best_exponent(curves: _Curves, lowest: float, highest: float) -> Collapse:
 def aging_onset(
     temperatures: ArrayLike, collapses: Sequence[Collapse]
 ) -> tuple[float, float] | None:
-    """Return the highest temperature that ages and the next one, between which aging sets in.
+    """Return the highest temperature that ages and the next one; aging sets in between them.
 
     A temperature ages where mu is above 0 by more than four standard errors. None where no
     temperature ages, or the highest one does.
 
     Args:
-        temperatures: in increasing order; or any other strength of the noise.
-        collapses: one a temperature.
+        temperatures: in increasing order; or any other noise strength.
+        collapses: one per temperature.
 
     >>> aging_onset([0.1, 0.2, 0.3], [Collapse(mu, 0.02, 1.0) for mu in (0.6, 0.2, 0.01)])
     (0.2, 0.3)

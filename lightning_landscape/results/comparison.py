@@ -32,11 +32,8 @@ def draw(named: dict[str, Records]) -> Figure | None:
     if not names:
         return None
     panels = [_bound(column.get(name)) for name in names for column in columns]
-    figure = grid(panels, (len(names), len(columns)), (4.6, 3.4))
-    for axes, (name, run) in zip(figure.axes, named.items(), strict=False):
-        system = title(next(iter(run.values())))
-        axes.set_title(f"{name}\n{system}", fontsize="small")
-    return figure
+    heads = [f"{name}\n{title(next(iter(run.values())))}" for name, run in named.items()]
+    return grid(panels, (len(names), len(columns)), heads)
 
 
 def _panels(run: Records) -> dict[str, tuple[str, Panel, Dataset]]:

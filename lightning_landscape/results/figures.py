@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_landscape import __version__, records
+from lightning_landscape.results.axes import lighten_minor_ticks
 from lightning_landscape.results.registry import kind_of, look_up
 from lightning_landscape.results.system import title
 
@@ -25,6 +26,10 @@ __all__ = ["draw", "grid", "image", "png", "publish", "save_image"]
 Pixels = NDArray[np.uint8]
 
 _MOST_ACROSS = 4  # panels in a row
+# A panel and its margins in inches, and the space above all. Fixed margins fit our labels; to
+# measure all texts first, as layout engines do, takes longer than to draw them.
+_WIDTH, _HEIGHT = 5.2, 3.9
+_LEFT, _RIGHT, _BOTTOM, _TOP, _HEAD = 0.85, 0.15, 0.55, 0.15, 0.5
 _DPI = 130
 _KEY = "Record"  # of the text in a PNG that says which record it shows
 _STYLE = {
@@ -49,13 +54,9 @@ def draw(dataset: Dataset) -> Figure | None:
         return None
     across = min(len(panels), _MOST_ACROSS)
     shape = -(-len(panels) // across), across
-    missing = [None] * (shape[0] * shape[1] - len(panels))
-    drawn = [_bound(panel, dataset) for panel in panels]
-    figure = grid([*drawn, *missing], shape, (5.2, 3.9))
     exact = any(str(name).endswith("_exact") for name in dataset)
     legend = "\npoints: measured, lines: exact for N = ∞" if exact else ""
-    figure.suptitle(title(dataset) + legend, fontsize="medium")
-    return figure
+    return grid([_bound(panel, dataset) for panel in panels], shape, [title(dataset) + legend])
 
 
 def _bound(panel: Callable[[Dataset, Axes], None], dataset: Dataset) -> Callable[[Axes], None]:
@@ -63,28 +64,34 @@ def _bound(panel: Callable[[Dataset, Axes], None], dataset: Dataset) -> Callable
 
 
 def grid(
-    panels: Sequence[Callable[[Axes], None] | None],
-    shape: tuple[int, int],
-    size: tuple[float, float],
+    panels: Sequence[Callable[[Axes], None] | None], shape: tuple[int, int], heads: Sequence[str]
 ) -> Figure:
-    """Return a figure of panels in rows and columns; None leaves a place empty.
+    """Return a figure of panels in rows and columns, with heads evenly spread above them.
 
     Args:
-        panels: one for each place, row by row; each draws into its axes.
+        panels: one for each place, row by row, the last ones may be missing; each draws into its
+            axes, and None leaves its place empty.
         shape: rows and columns.
-        size: width and height of a panel in inches.
+        heads: texts of at most two lines, one for the whole figure or one for each column.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
+    rows, columns = shape
+    width, height = _WIDTH * columns, _HEIGHT * rows + _HEAD
+    inside = (_WIDTH - _LEFT - _RIGHT) / width, (_HEIGHT - _BOTTOM - _TOP) / height
     with rc_context(_STYLE):
-        inches = (size[0] * shape[1], size[1] * shape[0])
-        figure = Figure(figsize=inches, dpi=_DPI, layout="constrained")
-        for axes, panel in zip(figure.subplots(*shape, squeeze=False).flat, panels, strict=True):
-            if panel is None:
-                axes.set_axis_off()
-            else:
+        figure = Figure(figsize=(width, height), dpi=_DPI)
+        for k, panel in enumerate(panels):
+            if panel is not None:
+                left = _WIDTH * (k % columns) + _LEFT
+                bottom = _HEIGHT * (rows - 1 - k // columns) + _BOTTOM
+                axes = figure.add_axes((left / width, bottom / height, *inside))
                 panel(axes)
+                lighten_minor_ticks(axes)
+        for k, head in enumerate(heads):
+            x, y = (k + 0.5) / len(heads), 1 - 0.08 / height
+            figure.text(x, y, head, ha="center", va="top", fontsize="medium")
     return figure
 
 

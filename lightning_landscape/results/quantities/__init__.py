@@ -8,13 +8,14 @@ from lightning_landscape.results.quantities import aging, response, damage
 from lightning_landscape.results.quantities import spectrum, gradient_noise, noise_spectrum
 from lightning_landscape.results.quantities import stationarity, fluctuations
 from lightning_landscape.results.quantities import equilibration, learning_coefficient
-from lightning_landscape.results.quantities import jamming
+from lightning_landscape.results.quantities import finite_size, jamming
 
 __all__ = [
     "aging",
     "damage",
     "energy",
     "equilibration",
+    "finite_size",
     "fluctuations",
     "gradient_noise",
     "jamming",

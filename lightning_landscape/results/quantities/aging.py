@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lightning_landscape.errors import UsageError
 from lightning_landscape.observables.relaxation import plateau, relaxation_time, susceptibility
-from lightning_landscape.observables.scaling import aging_onset, collapse
+from lightning_landscape.observables.scaling import Collapse, aging_onset, collapse
 from lightning_landscape.observables.statistics import by_temperature
 from lightning_landscape.results import pspin
 from lightning_landscape.results.axes import points, shades
@@ -114,17 +115,32 @@ def _plateau(dataset: Dataset) -> Iterator[Row]:
 
 
 def _collapse(dataset: Dataset) -> Iterator[Row]:
-    aged = dataset.sel(tw=dataset["tw"] > 0)
     try:
-        found = collapse(aged["tw"], aged["t"], aged["MSD"])
+        found = _fit(dataset)
     except UsageError:  # one waiting time
         return
     exact = np.nan
-    if "MSD_exact" in aged:
-        curves = aged["MSD_exact"].where(aged["MSD"].notnull().all("replica"))
-        exact = collapse(aged["tw"], aged["t"], curves.expand_dims("replica", -1)).exponent
+    if "MSD_exact" in dataset:
+        curves = dataset["MSD_exact"].where(dataset["MSD"].notnull().all("replica"))
+        alone = dataset[[]].assign(MSD=curves.expand_dims("replica", -1))
+        exact = _fit(alone).exponent
     note, holds = f"quality {found.quality:.2g}", found.quality < _WORST_COLLAPSE
     yield Row("μ of Δ(t / tw^μ)", found.exponent, found.error, exact, note=note, holds=holds)
+
+
+def _fit(dataset: Dataset) -> Collapse:
+    """Return the collapse of Delta, which is fitted once for the rows and panels of a record."""
+    aged = dataset.sel(tw=dataset["tw"] > 0)
+    MSD = aged["MSD"].transpose("tw", "t", "replica").to_numpy()
+    tw, t = aged["tw"].to_numpy(), aged["t"].to_numpy()
+    return _fit_once(tw.tobytes(), t.tobytes(), MSD.tobytes())
+
+
+@lru_cache(maxsize=64)
+def _fit_once(tw: bytes, t: bytes, MSD: bytes) -> Collapse:
+    waiting_times, times = np.frombuffer(tw), np.frombuffer(t)
+    values = np.frombuffer(MSD).reshape(len(waiting_times), len(times), -1)
+    return collapse(waiting_times, times, values)
 
 
 def two_times(name: str, label: str, scale: str) -> Panel:
@@ -147,7 +163,7 @@ def _collapsed(dataset: Dataset, axes: Axes) -> None:
     """The displacement against t / tw^mu, with the mu at which its curves fall together best."""
     aged = dataset.sel(tw=dataset["tw"] > 0).dropna("tw", how="all", subset=["MSD"])
     try:
-        found = collapse(aged["tw"], aged["t"], aged["MSD"])
+        found = _fit(dataset)
     except UsageError as refusal:
         axes.set_title(str(refusal), fontsize="x-small", wrap=True)
         return
@@ -207,7 +223,7 @@ def _of_temperatures(dataset: Dataset) -> Iterator[Row]:
 def _onset(dataset: Dataset) -> Iterator[Row]:
     groups = by_temperature(dataset)
     try:
-        found = [collapse(some["tw"], some["t"], some["MSD"]) for _, some in groups]
+        found = [_fit(some) for _, some in groups]
     except UsageError:  # not yet two waiting times with enough points
         return
     for (T, _), at in zip(groups, found, strict=True):
@@ -269,7 +285,7 @@ def _collapse_exponents(dataset: Dataset, axes: Axes) -> None:
     """The exponent of the collapse on t / tw^mu against T: above 0 where the system ages."""
     aged = dataset.sel(tw=dataset["tw"] > 0)
     groups = [(T, some.dropna("tw", how="all", subset=["MSD"])) for T, some in by_temperature(aged)]
-    found = [(T, collapse(x["tw"], x["t"], x["MSD"])) for T, x in groups if x.sizes["tw"] > 1]
+    found = [(T, _fit(some)) for T, some in groups if some.sizes["tw"] > 1]
     for T, at in found:
         axes.errorbar(T, at.exponent, at.error, fmt="o", color="C0")
     axes.axhline(0, color="gray", linewidth=0.5)
