@@ -30,7 +30,8 @@ class Limit(NamedTuple):
         error: the statistical error and the model error, which is the difference of ``shorter``
             from X, added in quadrature.
         statistical: what the errors of the means give.
-        shorter: X without the smallest size, and X itself where too few sizes would remain.
+        shorter: X by a shorter law, without the last of several terms, and without the smallest
+            size; X itself where too few sizes would remain.
         weights: X = sum of weights times means, shape (points, …).
         coefficients: X, b_1, …, and c where there are several steps, shape (coefficients, …).
         covariance: of the coefficients, shape (coefficients, coefficients, …).
@@ -88,9 +89,10 @@ def extrapolate(
 ) -> Limit:
     """Return the limits N to infinity and dt to 0 of quantities known at some points.
 
-    The model error is the whole of the difference that leaving out the smallest size makes. It is
-    an estimate of the next term of the law, and of the scatter of the fit at least, so that the
-    error is on the safe side.
+    The model error is the whole difference from a fit without the last term of the law (if there
+    are several) and without the smallest size, where that term matters most. It contains what the
+    last term contributes beyond the smallest size, which is more than a next term should, so that
+    the error is on the safe side.
 
     Args:
         law: the corrections.
@@ -113,11 +115,12 @@ def extrapolate(
     design = law.design(N, dt)
     weights, covariance, coefficients, chi2 = _fit(design, X, errors)
     statistical = np.sqrt(covariance[0, 0])
-    of_sizes, kept = 1 + len(law.exponents), N > N.min()
     value = shorter = coefficients[0]
-    if len({*N[kept]}) >= of_sizes:  # the effect of the step is left as it is
+    of_sizes, kept = 1 + len(law.exponents), N > N.min()
+    terms = 1 + len(law.exponents[:-1] or law.exponents)
+    if len({*N[kept]}) >= terms:  # the effect of the step is left as it is
         at_no_step = X - np.tensordot(design[:, of_sizes:], coefficients[of_sizes:], 1)
-        shorter = _fit(design[kept, :of_sizes], at_no_step[kept], errors[kept])[2][0]
+        shorter = _fit(design[kept, :terms], at_no_step[kept], errors[kept])[2][0]
     return Limit(
         value=value,
         error=np.hypot(statistical, shorter - value),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_landscape.studies.finite_size.exact import with_exact
+from lightning_landscape.studies.finite_size.exact import step_effect, with_exact
 from lightning_landscape.studies.finite_size.law import Law, Limit, extrapolate
 from lightning_landscape.studies.finite_size.temperature import effective_temperatures
 
@@ -24,9 +24,10 @@ def limits(samples: Dataset, laws: Mapping[str, Law]) -> Dataset:
     """Return the samples with the limits of their means.
 
     For each quantity X there are ``X_limit``, ``X_error``, of that ``X_statistical``, the limit
-    ``X_shorter`` without the smallest size, ``X_coefficients`` with ``X_covariance``, and
-    ``X_chi2``; see `law.Limit`. Of T_eff see `temperature`. Where theory knows the limit,
-    ``X_exact`` stands beside it.
+    ``X_shorter`` by a shorter law, ``X_coefficients`` with ``X_covariance``, and ``X_chi2``; see
+    `law.Limit`. Where all runs have one step whose effect theory knows, it is subtracted, see
+    `exact.step_effect`; else it is part of the fit. Of T_eff see `temperature`. Where theory knows
+    the limit, ``X_exact`` stands beside it.
 
     Args:
         samples: E (run, t), C, MSD and chi (run, tw, t), with ``point``, N and ``time_step`` of
@@ -39,12 +40,14 @@ def limits(samples: Dataset, laws: Mapping[str, Law]) -> Dataset:
         return samples
     first = [runs[0] for runs in members]
     N, dt = samples["N"].to_numpy()[first], samples["time_step"].to_numpy()[first]
-    found = samples
+    found, step = samples, step_effect(samples) if np.ptp(dt) == 0 else None
     for name in ("E", "C", "MSD", "chi"):
         if name not in samples or np.unique(N).size <= len(laws[name].exponents):
             continue
         values = samples[name].to_numpy()
         means = np.stack([values[runs].mean(0) for runs in members])
+        if step is not None:
+            means -= step[name]
         errors = np.stack([values[runs].std(0, ddof=1) / len(runs) ** 0.5 for runs in members])
         measured = np.isfinite(means).all(0) & (errors > 0).all(0)
         limit = _masked(laws[name], N, dt, means, errors, measured)

@@ -69,8 +69,9 @@ class FiniteSize(Study):
     Each seed is one sample of the disorder, in which R replicas move on the replica axis; their
     mean is one result, so that all error bars are those over samples. Measured are E(t), C(tw+t,
     tw), Delta and, where the dynamics is `Langevin` at T > 0, chi(tw+t, tw). Each is extrapolated
-    by the law X(N, dt) = X + sum_k b_k N^-w_k + c dt, see `law`; sizes in ``half_step_sizes`` are
-    run at half the step too, which gives c. T_eff follows from the limits of Delta and chi. Where
+    by the law X(N, dt) = X + sum_k b_k N^-w_k + c dt, see `law`. The effect of the step is that of
+    theory, where theory knows it for this dynamics; else ``half_step_sizes`` are run at half the
+    step too, which gives c. T_eff follows from the limits of Delta and chi. Where
     theory knows the limit it stands in the record.
 
     A round goes to the point whose error of E at the last time is largest, until all are below
@@ -87,8 +88,10 @@ class FiniteSize(Study):
         first: the shortest time, and shortest t of the two-time functions.
         per_decade: times in a factor of ten.
         replicas: R, in each sample.
-        half_step_sizes: those of ``sizes`` that are also run with lr / 2; with none c is left out.
-        exponents: the w_k, one list for each quantity E, C, MSD, chi that differs from [1].
+        half_step_sizes: those of ``sizes`` that are also run with lr / 2, which
+            measures the effect of the step; with none it is that of theory, or left as it is.
+        exponents: the w_k, one list for each quantity E, C, MSD, chi that differs from [1, 2], the
+            expansion at fixed times.
         seeds: samples in a round.
         error: the standard error of E at the last time that is enough.
         rounds: the most rounds of a point.
@@ -100,7 +103,7 @@ class FiniteSize(Study):
     >>> from lightning_landscape.dynamics import Langevin
     >>> from lightning_landscape.energies import SphericalPSpin
     >>> quench = partial(Langevin, lr=0.1, temperature=0.3)
-    >>> study = FiniteSize(SphericalPSpin, quench, [8, 16], last=1.0, first=0.5)
+    >>> study = FiniteSize(SphericalPSpin, quench, [8, 16, 24], last=1.0, first=0.5)
     >>> study.next([]).key
     (0, 8, 0.1, 0)
     """
@@ -243,7 +246,7 @@ def _laws(exponents: Mapping[str, list[float]], sizes: Sequence[int]) -> dict[st
     known = ("E", "C", "MSD", "chi")
     unknown = sorted({*exponents} - {*known})
     require(not unknown, "exponents", unknown, f"must be of {', '.join(known)}")
-    laws = {name: Law(tuple(exponents.get(name, [1.0]))) for name in known}
+    laws = {name: Law(tuple(exponents.get(name, [1.0, 2.0]))) for name in known}
     for law in laws.values():
         law.check(sizes, [])
     return laws

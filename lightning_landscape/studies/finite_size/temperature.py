@@ -28,8 +28,8 @@ def effective_temperatures(
     It is the inverse slope of chi against Delta / 2, see `observables.effective_temperature`, of
     which the limits are weighted sums of means: leaving out one sample moves them by its weight
     times (mean - sample) / (n - 1), and the jackknife over the samples of each point gives the
-    statistical error. The model error is the change when both limits are taken without the
-    smallest size.
+    statistical error. The model error is the change when both limits are taken by the shorter law,
+    see `law.Limit`.
 
     Args:
         found: `limits` of MSD and chi, with the samples.

@@ -26,10 +26,10 @@ import numpy as np
 from lightning_landscape.errors import require
 from lightning_landscape.theory.glasses.mixture import Array, Mixture
 
-__all__ = ["DiscreteSolution", "Scheme", "solve_discrete"]
+__all__ = ["MOST_STEPS", "DiscreteSolution", "Scheme", "solve_discrete"]
 
 Scheme = Literal["Langevin", "LeimkuhlerMatthews"]
-_MOST = 4000  # steps: 0.4 GB and a minute
+MOST_STEPS = 4000  # 0.4 GB and a minute
 
 
 class DiscreteSolution(NamedTuple):
@@ -73,7 +73,7 @@ def solve_discrete(
     """
     require(0 <= temperature < math.inf, "temperature", temperature, "must be at least 0")
     require(0 < time_step < math.inf, "time_step", time_step, "must be positive")
-    require(1 <= steps <= _MOST, "steps", steps, f"must be in 1 … {_MOST}")
+    require(1 <= steps <= MOST_STEPS, "steps", steps, f"must be in 1 … {MOST_STEPS}")
     known = ("Langevin", "LeimkuhlerMatthews")
     require(scheme in known, "scheme", scheme, f"must be one of {', '.join(known)}")
     f, dt = Mixture(dict(mixture)), time_step
