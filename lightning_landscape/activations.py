@@ -112,6 +112,10 @@ class Activation:
         functions = (lambda z: self.value(z).square(), parallel, lambda z: self.slope(z).square())
         return Moments(*(self.mean(function, K) for function in functions))
 
+    def __reduce__(self) -> tuple[Callable[[str], Activation], tuple[str]]:
+        """Pickle and copy as the entry of the table."""
+        return _of_table, (self.name,)
+
 
 def _normal_density(z: Tensor) -> Tensor:
     return torch.exp(-z.square() / 2) / math.sqrt(2 * math.pi)
@@ -304,3 +308,7 @@ ACTIVATIONS: dict[str, Activation] = {
         *(_SOFTSIGN, _HARD_SWISH, _MISH, _SOFTPLUS, _SIGMOID),
     )
 }
+
+
+def _of_table(name: str) -> Activation:
+    return ACTIVATIONS[name]

@@ -1,6 +1,8 @@
 """The table of activations: derivatives, Gaussian averages, criticality."""
 
+import copy
 import math
+import pickle
 
 import pytest
 import torch
@@ -80,6 +82,13 @@ def test_two_activations_have_no_critical_point():
         "softplus",
         "sigmoid",
     ]
+
+
+@every_activation
+def test_it_is_pickled_as_the_entry_of_the_table(name):
+    sigma = ACTIVATIONS[name]
+    assert pickle.loads(pickle.dumps(sigma)) is sigma
+    assert copy.deepcopy(sigma) is sigma
 
 
 def test_an_average_needs_a_variance():
