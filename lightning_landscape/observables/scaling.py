@@ -78,7 +78,7 @@ def collapse(waiting_times: ArrayLike, times: ArrayLike, values: ArrayLike) -> C
 
 
 class _Interpolant:
-    """The monotone cubic through points; at few points SciPy's own evaluation is mostly overhead."""
+    """The monotone cubic through points, without the overhead of SciPy at few of them."""
 
     def __init__(self, x: Array, values: Array) -> None:
         self.x, self.c = x, PchipInterpolator(x, values).c
