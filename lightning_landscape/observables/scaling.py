@@ -84,7 +84,7 @@ class _Interpolant:
         self.x, self.c = x, PchipInterpolator(x, values).c
 
     def __call__(self, at: Array) -> Array:
-        k = np.clip(np.searchsorted(self.x, at, "right") - 1, 0, len(self.x) - 2)
+        k = self.x[1:-1].searchsorted(at, "right")  # the interval, 0 … n - 2
         d = (at - self.x[k])[:, None]
         a, b, c, constant = self.c[:, k]
         return np.asarray(((a * d + b) * d + c) * d + constant)
@@ -108,8 +108,10 @@ class _Curves:
         for i, (x, y, variance) in enumerate(self.points):
             weights, weighted = np.zeros_like(x), np.zeros_like(x)
             for j, curve in enumerate(self.curves):
+                if i == j:
+                    continue
                 shifted = x + mu * (self.tw[j] - self.tw[i])
-                inside = (shifted >= curve.x[0]) & (shifted <= curve.x[-1]) & (i != j)
+                inside = (shifted >= curve.x[0]) & (shifted <= curve.x[-1])
                 other, spread = curve(shifted[inside]).T
                 weights[inside] += 1 / spread
                 weighted[inside] += other / spread

@@ -175,7 +175,8 @@ def _encode(pixels: Pixels, text: dict[str, str]) -> bytes:
     information, buffer = PngInfo(), io.BytesIO()
     for key, value in text.items():
         information.add_text(key, value)
-    Image.fromarray(pixels).save(buffer, format="png", pnginfo=information)
+    # level 3 takes a third of the time of the default and a tenth more room
+    Image.fromarray(pixels).save(buffer, format="png", pnginfo=information, compress_level=3)
     return buffer.getvalue()
 
 
