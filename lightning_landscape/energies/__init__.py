@@ -12,19 +12,29 @@ from lightning_landscape.energies.networks.network import NetworkEnergy
 from lightning_landscape.energies.networks.replicated import Replicated
 from lightning_landscape.energies.networks.resnet import ResNet18
 from lightning_landscape.energies.quadratic import Quadratic
+from lightning_landscape.energies.regularized import WithL2
+from lightning_landscape.energies.surfaces.closure import Closure
+from lightning_landscape.energies.surfaces.lennard_jones import LennardJones
+from lightning_landscape.energies.surfaces.mueller_brown import MuellerBrown
+from lightning_landscape.energies.surfaces.six_hump_camel import SixHumpCamel
 
 __all__ = [
     "Architecture",
+    "Closure",
     "Copies",
     "DilutedPSpin",
     "Energy",
     "FullyConnected",
+    "LennardJones",
+    "MuellerBrown",
     "NetworkEnergy",
     "Quadratic",
     "Replicated",
     "ResNet18",
+    "SixHumpCamel",
     "SmallConvNet",
     "SphericalPSpin",
     "SphericalPerceptron",
     "WithField",
+    "WithL2",
 ]

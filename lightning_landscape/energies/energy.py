@@ -71,6 +71,33 @@ class Energy(nn.Module):
         for p, part in zip(parameters, unflatten(x, parameters), strict=True):
             p.copy_(part)
 
+    def value_and_gradient(self, x: Tensor, batch: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the energies, shape (R,), and their gradients, (R, N), at ``x``.
+
+        The replicas stay where they are, and nothing is left in ``.grad``. The gradient is that in
+        flat space, on a sphere too.
+
+        Args:
+            x: configurations, shape (R, N).
+            batch: indices of samples, as in ``forward``.
+        """
+        leaves = [part.detach().requires_grad_() for part in unflatten(x, self.parameters())]
+        named = dict(zip((name for name, _ in self.named_parameters()), leaves, strict=True))
+        with torch.enable_grad():
+            E = torch.func.functional_call(self, named, (batch,))
+            g = torch.autograd.grad(E.sum(), leaves, materialize_grads=True)
+        return E.detach(), flatten(g)
+
+    def zero_modes(self, x: Tensor) -> Tensor:
+        """Return orthonormal directions that no energy of this kind resists, shape (B, K, N).
+
+        Those of its continuous symmetries at ``x``, shape (B, N), and on a sphere that along x,
+        in which a configuration cannot move. Other energies have none, K = 0.
+        """
+        if self.constraint is not None:
+            return (x / x.norm(dim=1, keepdim=True)).unsqueeze(1)
+        return x.new_zeros(len(x), 0, x.shape[1])
+
     def only(self, replicas: Tensor) -> Energy:
         """Return an energy of some of the replicas: their configurations copied, all else shared.
 

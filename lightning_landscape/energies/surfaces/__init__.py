@@ -1,0 +1,1 @@
+"""Surfaces and clusters whose stationary points are tabulated, and any function as an energy."""
