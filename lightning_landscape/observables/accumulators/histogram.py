@@ -35,7 +35,7 @@ class Bins:
         """Take in values, shape (n, R), all finite."""
         x, (bins, R) = values.to(self.low), self.counts.shape
         low, high = (extreme.item() for extreme in x.aminmax())
-        if self.width == 0:
+        if self.width.item() == 0:
             self._place(low, high)
         self._grow(low, high)
         flat = (self._bin(x) * R + torch.arange(R, device=x.device)).flatten()
@@ -61,7 +61,7 @@ class Bins:
         self.counts.index_add_(0, self._bin(middles), other.counts[occupied])
 
     def _bin(self, x: Tensor) -> Tensor:
-        return ((x - self.low) / self.width).long().clamp(0, len(self.counts) - 1)
+        return ((x - self.low) / self.width).long().clamp(0, self.counts.shape[0] - 1)
 
     def _place(self, low: float, high: float) -> None:
         """Give the first values the middle of twice their range."""
@@ -71,19 +71,21 @@ class Bins:
 
     def _grow(self, low: float, high: float) -> None:
         """Double the range until it holds both values."""
-        half = len(self.counts) // 2
-        while True:
-            below = low < self.low
-            if not below and high < self.low + 2 * half * self.width:
-                return
+        bins = self.counts.shape[0]
+        half, start, width = bins // 2, self.low.item(), self.width.item()
+        if start <= low and high < start + bins * width:
+            return
+        while low < start or high >= start + bins * width:
             paired = self.counts.view(half, 2, -1).sum(1)
             self.counts.zero_()
-            if below:
-                self.low.sub_(2 * half * self.width)
+            if low < start:
+                start -= bins * width
                 self.counts[half:] = paired
             else:
                 self.counts[:half] = paired
-            self.width.mul_(2)
+            width *= 2
+        self.low.fill_(start)
+        self.width.fill_(width)
 
 
 class GrowingHistogram(Accumulator, Bins):
