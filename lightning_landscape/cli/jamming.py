@@ -10,6 +10,6 @@ __all__ = ["main"]
 
 def main(args: list[str]) -> int:
     """Carry out the study, or continue it, in a run folder; print its table."""
-    parser = study_parser("jamming", __doc__)
+    parser = study_parser("jamming", __doc__ or "")
     parser.add_class_arguments(Jamming, "jamming")
     return run(parser, "jamming", args[1:])

@@ -23,12 +23,12 @@ __all__ = ["main", "run", "study_parser"]
 
 def main(args: list[str]) -> int:
     """Run a study, or resume it, in a run folder; print its table."""
-    parser = study_parser("study", __doc__)
+    parser = study_parser("study", __doc__ or "")
     parser.add_argument("--study", type=Study, required=True, help="What to compute.")
     return run(parser, "study", args[1:])
 
 
-def study_parser(verb: str, description: str | None) -> LandscapeParser:
+def study_parser(verb: str, description: str) -> LandscapeParser:
     """Return a parser with the options common to all studies."""
     parser = LandscapeParser(
         prog=f"python -m lightning_landscape {verb}", description=description, allow_abbrev=False

@@ -112,9 +112,9 @@ class _Shares:
         try:
             self._executor = self._executor or self._workers.executor()
             for k in sorted(missing):
-                share = self._shares[k]
-                task = (_of_share, self._compute, each, share, record)
-                futures[k] = self._executor.submit(*task)
+                futures[k] = self._executor.submit(
+                    _of_share, self._compute, each, self._shares[k], record
+                )
         except BrokenExecutor:
             pass  # some have not been submitted, and are missing
         for k, future in futures.items():

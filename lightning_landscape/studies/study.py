@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import torch
@@ -45,7 +45,7 @@ class Study(ABC):
 
     name: ClassVar[str]
     seeds: int
-    dims: dict[str, tuple[str, ...]]
+    dims: Mapping[str, tuple[str, ...]]
 
     @abstractmethod
     def next(self, recorded: Sequence[Result]) -> Any:

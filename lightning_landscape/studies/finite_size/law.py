@@ -143,9 +143,11 @@ def _fit(A: Array, X: Array, errors: Array) -> tuple[Array, Array, Array, Array]
     coefficients = (solve @ y[..., None])[..., 0]
     residuals = (y - coefficients @ A.T) / sigma
     shape, K = X.shape[1:], A.shape[1]
-    return (
+    found = (
         solve[:, 0].T.reshape(X.shape),
         covariance.transpose(1, 2, 0).reshape(K, K, *shape),
         coefficients.T.reshape(K, *shape),
         np.square(residuals).sum(-1).reshape(shape),
     )
+    weights, inverse, fitted, chi2 = (np.asarray(values, dtype=float) for values in found)
+    return weights, inverse, fitted, chi2

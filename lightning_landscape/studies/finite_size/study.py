@@ -109,9 +109,10 @@ class FiniteSize(Study):
     """
 
     name: ClassVar[str] = "finite_size"
-    dims: ClassVar[dict[str, tuple[str, ...]]] = {  # type: ignore[misc]
-        "E": ("t",), **dict.fromkeys(("C", "MSD", "chi"), ("tw", "t"))
-    }  # fmt: skip
+    dims: Mapping[str, tuple[str, ...]] = {
+        "E": ("t",),
+        **dict.fromkeys(("C", "MSD", "chi"), ("tw", "t")),
+    }
 
     def __init__(
         self,
@@ -205,7 +206,8 @@ class _Sample:
         """Return what is measured of sample ``k`` of a point, as lists."""
         seed = self.seed + _SEEDS_OF_A_POINT * point.index + k
         energy = self.energy(point.N, replicas=self.replicas, seed=seed)  # type: ignore[call-arg]
-        dynamics = partial(self.optimizer, lr=point.time_step, seed=seed)
+        factory: Callable[..., Optimizer] = self.optimizer
+        dynamics = partial(factory, lr=point.time_step, seed=seed)
         found = measure(energy, dynamics, self.grid.finer(point.refinement))
         return {name: values.tolist() for name, values in found.items()}
 

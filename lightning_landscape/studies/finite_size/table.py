@@ -29,7 +29,7 @@ Array = NDArray[np.float64]
 
 _SCHEMES: tuple[Scheme, ...] = ("Langevin", "LeimkuhlerMatthews")
 _LAW = Law((1.0, 2.0))
-_SOURCE = "1/N and 1/N², docs/finite_size.md"
+_SOURCE = "1/N fit"
 
 
 def shift_table(samples: Dataset, command: str) -> dict[str, Any]:

@@ -74,7 +74,7 @@ class _Run:
         def energies() -> Tensor:
             self.dynamics.zero_grad()
             values = self.energy()
-            values.sum().backward()  # type: ignore[no-untyped-call]
+            values.sum().backward()
             return values.detach()
 
         move: Any = self.dynamics.step  # typed by torch for one number
@@ -124,7 +124,7 @@ def _empty(grid: TimeGrid, *names: str) -> dict[str, Tensor]:
 
 def _scores(energy: Energy, dynamics: Optimizer) -> dict[Tensor, Tensor]:
     """Let the dynamics add up its noise; return the sums, zero where it does not."""
-    score = {p: torch.zeros_like(p) for p in energy.parameters()}
+    score: dict[Tensor, Tensor] = {p: torch.zeros_like(p) for p in energy.parameters()}
     if _tells_response(dynamics):
         assert isinstance(dynamics, Langevin)
         dynamics.scores.update(score)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -48,6 +48,10 @@ class Jamming(Study):
     """
 
     name: ClassVar[str] = "jamming"
+    dims: Mapping[str, tuple[str, ...]] = {
+        **dict.fromkeys(_PERTURBED, ("change",)),
+        "gap": ("pattern",),
+    }
 
     def __init__(
         self,
@@ -64,7 +68,6 @@ class Jamming(Study):
         require(there, "accelerator", accelerator, "torch finds no GPU", "take cpu, or auto")
         device = "cuda" if has_gpu and accelerator != "cpu" else "cpu"
         self.plan, self.seeds = plan, plan.seeds
-        self.dims = dict.fromkeys(_PERTURBED, ("change",)) | {"gap": ("pattern",)}
         self.protocol = Protocol(optimizer, steps, margin, test_error, perturbation, device)
         self.protocol.check()
         remedy = f"lower {plan.limited_by}, or give the data more samples"

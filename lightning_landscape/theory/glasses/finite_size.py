@@ -14,6 +14,7 @@ finite_size.md has the evidence for the law.
 from __future__ import annotations
 
 import json
+import math
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -89,7 +90,7 @@ def shifts_of(
     model = {int(p): a for p, a in table["mixture"].items()}
     covered = (
         mixture == model
-        and temperature == table["temperature"]
+        and math.isclose(temperature, table["temperature"], rel_tol=1e-6)
         and min(table["sizes"]) <= N
         and time_step <= _LONGEST_STEP
         and scheme in table["step"]
