@@ -1,5 +1,19 @@
 """Effective theory of deep networks of width n and depth L: criticality, kernels, fluctuations."""
 
+from lightning_landscape.theory.wide_networks.aspect_ratio import (
+    mutual_information,
+    mutual_information_series,
+    optimal_aspect_ratio,
+)
+from lightning_landscape.theory.wide_networks.averages import GaussianAverages
+from lightning_landscape.theory.wide_networks.chain import (
+    Chain,
+    MetricMoments,
+    next_metric_moments,
+    pooled_metric_variance,
+    sample_chain,
+    sample_metrics,
+)
 from lightning_landscape.theory.wide_networks.closed_forms import (
     linear_metric_variance,
     relu_metric_variance,
@@ -12,24 +26,51 @@ from lightning_landscape.theory.wide_networks.criticality import (
     learning_rates,
 )
 from lightning_landscape.theory.wide_networks.first_order import FirstOrder, first_order
+from lightning_landscape.theory.wide_networks.kernels import Kernels, input_kernel, kernels
 from lightning_landscape.theory.wide_networks.layer import Flow, Layer
 from lightning_landscape.theory.wide_networks.metric_law import MetricLaw, metric_law
 from lightning_landscape.theory.wide_networks.metric_vertex import MetricVertex, metric_vertex
+from lightning_landscape.theory.wide_networks.pair_averages import PairAverages
+from lightning_landscape.theory.wide_networks.prediction import (
+    Prediction,
+    bayesian,
+    gradient_descent,
+)
+from lightning_landscape.theory.wide_networks.two_inputs import TwoInputs, two_inputs
 
 __all__ = [
+    "Chain",
     "Criticality",
     "FirstOrder",
     "Flow",
+    "GaussianAverages",
+    "Kernels",
     "Layer",
     "MetricLaw",
+    "MetricMoments",
     "MetricVertex",
+    "PairAverages",
+    "Prediction",
     "Rates",
+    "TwoInputs",
+    "bayesian",
     "criticality",
     "first_order",
+    "gradient_descent",
+    "input_kernel",
+    "kernels",
     "learning_rates",
     "linear_metric_variance",
     "metric_law",
     "metric_vertex",
+    "mutual_information",
+    "mutual_information_series",
+    "next_metric_moments",
+    "optimal_aspect_ratio",
+    "pooled_metric_variance",
     "relu_metric_variance",
     "relu_tangent_variance",
+    "sample_chain",
+    "sample_metrics",
+    "two_inputs",
 ]

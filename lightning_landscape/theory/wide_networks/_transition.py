@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
-from lightning_landscape.theory.wide_networks.averages import Array, gaussian_nodes
+from lightning_landscape.theory.wide_networks.averages import Array, evaluate, gaussian_nodes
 from lightning_landscape.theory.wide_networks.layer import Layer
 
 __all__ = ["Transition"]
@@ -37,11 +37,11 @@ class Transition:
         """Return the probabilities of all states after ``G``."""
         row = np.zeros(2 + len(self._nodes))
         y, p = _law_of_a_term(layer, G)
-        mean, deviation = p @ y, np.sqrt(p @ (y - p @ y) ** 2 / n)
+        mean, deviation = float(p @ y), float(np.sqrt(p @ (y - p @ y) ** 2 / n))
         if deviation <= 1e-12 * mean or mean == 0:  # nothing is random: sigma(0) = 0 and G = 0
             row[1] = 1.0
             return row
-        dead = p[y == 0].sum()
+        dead = float(p[y == 0].sum())
         row[1] = dead**n
         near = np.abs(self._nodes - mean) < _WINDOW * deviation
         density = _density(y - mean, p, n, deviation, self._nodes[near] - mean, dead)
@@ -55,8 +55,7 @@ def _law_of_a_term(layer: Layer, G: float) -> tuple[Array, Array]:
         z, p = np.zeros(1), np.ones(1)
     else:
         z, p = gaussian_nodes(G, layer.sigma.kinks)
-    sigma = layer.sigma.value(torch.from_numpy(z)).numpy()
-    return layer.weight_variance * sigma**2, p / p.sum()
+    return layer.weight_variance * evaluate(layer.sigma.value, z) ** 2, p / p.sum()
 
 
 def _density(y: Array, p: Array, n: int, deviation: float, x: Array, dead: float) -> Array:
@@ -66,7 +65,7 @@ def _density(y: Array, p: Array, n: int, deviation: float, x: Array, dead: float
     products of two short tables, and the sums over nodes and frequencies matrix products.
     """
     frequency = np.pi / (_WINDOW * deviation)
-    digits = np.arange(_BASE)
+    digits = np.arange(_BASE, dtype=float)
     phi = _table(_BASE * digits, frequency / n, y) * p @ _table(digits, frequency / n, y).T
     coefficients = phi**n
     if dead > 0:  # all n neurons dead: y = y_dead at each, an atom at the lower end
@@ -78,6 +77,6 @@ def _density(y: Array, p: Array, n: int, deviation: float, x: Array, dead: float
     return series / (_WINDOW * deviation)
 
 
-def _table(k: Array, frequency: float, x: Array) -> Array:
+def _table(k: Array, frequency: float, x: Array) -> NDArray[np.complex128]:
     """Return exp(i k frequency x), shape (k, x)."""
     return np.exp(1j * frequency * np.outer(k, x))

@@ -16,21 +16,21 @@ def relu_metric_variance(width: int, depth: int) -> Array:
     The metric is a product of independent factors (2/n) sum_j relu(g_j)^2, g ~ N(0, 1), of mean 1
     and variance 5/n. Source: derived here.
 
-    >>> round(relu_metric_variance(width=50, depth=6)[-1], 7)
-    0.61051
+    >>> relu_metric_variance(width=50, depth=6)[-1:].round(7).tolist()
+    [0.61051]
     """
     require_depth(depth)
-    return (1 + 5 / width) ** np.arange(depth) - 1
+    return np.float64(1 + 5 / width) ** np.arange(depth, dtype=float) - 1
 
 
 def linear_metric_variance(width: int, depth: int) -> Array:
     """Return Var G / K^2 = (1 + 2/n)^(l-1) - 1 of linear layers with C_W = 1, shape (L,).
 
-    >>> round(linear_metric_variance(width=50, depth=11)[-1], 7)
-    0.4802443
+    >>> linear_metric_variance(width=50, depth=11)[-1:].round(7).tolist()
+    [0.4802443]
     """
     require_depth(depth)
-    return (1 + 2 / width) ** np.arange(depth) - 1
+    return np.float64(1 + 2 / width) ** np.arange(depth, dtype=float) - 1
 
 
 def relu_tangent_variance(width: int, depth: int) -> float:

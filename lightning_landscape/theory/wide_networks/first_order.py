@@ -106,7 +106,7 @@ def first_order(
         UsageError: a length does not fit the depth, or the layer has a skip connection.
 
     >>> result = first_order(Layer.critical("tanh"), K1=1.0, depth=5)
-    >>> round(result.V[-1], 7), round(result.A[-1], 5)
+    >>> result.V[-1].round(7).item(), result.A[-1].round(5).item()
     (0.0393984, 1.84517)
     """
     require_depth(depth)

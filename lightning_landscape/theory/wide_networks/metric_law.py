@@ -139,7 +139,7 @@ def metric_law(layer: Layer, K1: float, width: int | Sequence[int], depth: int) 
         UsageError: a width is below 8, their number does not fit, or the layer has a skip.
 
     >>> law = metric_law(Layer.critical("tanh"), K1=1.0, width=32, depth=5)
-    >>> round(law.mean[-1], 6), round(law.variance[-1], 7)
+    >>> law.mean[-1].round(6).item(), law.variance[-1].round(7).item()
     (0.125777, 0.0012152)
     """
     require_depth(depth)

@@ -48,7 +48,7 @@ def metric_vertex(layer: Layer, K1: float, depth: int) -> MetricVertex:
         depth: L.
 
     >>> vertex = metric_vertex(Layer.critical("relu", skip=0.5**0.5), K1=1.0, depth=6)
-    >>> round(vertex.V[-1] / 5, 3)
+    >>> (vertex.V[-1] / 5).round(3).item()
     3.596
     """
     require_depth(depth)
