@@ -17,7 +17,7 @@ FLOORS = {
     "energies": 2,
     "curvature": 3,
     **dict.fromkeys(["dynamics", "observables"], 4),
-    "results": 5,
+    **dict.fromkeys(["results", "exploration"], 5),
     **dict.fromkeys(["modules", "callbacks", "studies"], 6),
     **dict.fromkeys(["cli", "testing", "__main__"], 7),
 }
@@ -71,7 +71,7 @@ def test_mathematics_is_free_of_lightning(path):
 
 @pytest.mark.parametrize("path", modules())
 def test_theory_is_used_beside_measurements_only(path):
-    if room(path) not in ("theory", "results", "studies", "testing", "cli"):
+    if room(path) not in ("theory", "results", "studies", "exploration", "testing", "cli"):
         assert not [name for name in imports(path) if name.startswith("lightning_landscape.theory")]
 
 

@@ -12,7 +12,7 @@ from lightning_landscape.errors import require
 from lightning_landscape.replicas import flatten, size, unflatten
 from lightning_landscape.sphere import Sphere
 
-__all__ = ["Energy", "HasData", "HasGaps", "HasHessian"]
+__all__ = ["Energy", "HasData", "HasGaps", "HasHessian", "HasSymmetry"]
 
 
 class Energy(nn.Module):
@@ -160,6 +160,23 @@ class HasHessian(Protocol):
 
     def hessian(self) -> Tensor:
         """Return the second derivatives in flat space, shape (R, N, N)."""
+
+
+@runtime_checkable
+class HasSymmetry(Protocol):
+    """An energy with a finite group of symmetries, which makes copies of every configuration.
+
+    Attributes:
+        log_copies: the logarithm of the order of the group.
+    """
+
+    log_copies: float
+
+    def symmetry_order(self, x: Tensor) -> Tensor:
+        """Return the order of the subgroup that keeps each row of ``x`` (B, N), shape (B,).
+
+        A configuration has exp(log_copies) / order copies.
+        """
 
 
 @runtime_checkable

@@ -61,7 +61,12 @@ class WithL2(Energy):
         squares = flatten(self.energy.parameters()).square().sum(1)
         return self.energy(batch) + self.strengths * squares
 
-    def only(self, replicas: Tensor) -> WithL2:
+    def only(self, replicas: Tensor) -> Energy:
         """Return an energy of some of the replicas, each with its own strength."""
-        strengths = self.strengths[replicas.to(self.strengths.device)]
-        return WithL2(self.energy.only(replicas), strengths.tolist())
+        some = super().only(replicas)
+        assert isinstance(some, WithL2)
+        some.energy = self.energy.only(replicas)
+        some.strengths = self.strengths[replicas.to(self.strengths.device)]
+        if isinstance(some.energy, HasData):
+            some.evaluate = some.energy.evaluate
+        return some

@@ -1,0 +1,158 @@
+"""One landscape at many configurations at once: what every search needs of an energy."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lightning_landscape.curvature.operators.kept_graph import HessianOperator
+from lightning_landscape.energies.energy import Energy, HasHessian
+from lightning_landscape.errors import require
+from lightning_landscape.rng import Stream
+
+__all__ = ["Landscape", "Points", "retract"]
+
+
+class Points(NamedTuple):
+    """Where searches have ended.
+
+    Attributes:
+        x: configurations, shape (B, N).
+        energy: their energies, shape (B,).
+        converged: whether the gradient is below the tolerance, shape (B,), bool.
+    """
+
+    x: Tensor
+    energy: Tensor
+    converged: Tensor
+
+
+class Landscape:
+    """The landscape of one replica of an energy, evaluated at any number of rows x, shape (B, N).
+
+    On a sphere |x|^2 = N gradients and Hessians are those in the tangent space, with the
+    multiplier mu = -x.g/N. Zero modes (`Energy.zero_modes`) are shifted above the spectrum, so that
+    the lowest mode is never a rotation.
+
+    Args:
+        energy: in float64; it is left as it is.
+        replica: whose data, couplings or penalty define the landscape.
+
+    Attributes:
+        N: the number of degrees of freedom.
+        sphere: the constraint, or None.
+        gradients: how many gradients have been evaluated, each row one.
+        hessians: the same for Hessians.
+
+    Raises:
+        UsageError: the energy is not in float64, or there is no such replica.
+
+    >>> from lightning_landscape.energies import SixHumpCamel
+    >>> landscape = Landscape(SixHumpCamel(dtype="float64"))
+    >>> landscape.spectrum(torch.zeros(1, 2, dtype=torch.float64)).round(decimals=4)
+    tensor([[-8.0623,  8.0623]], dtype=torch.float64)
+    """
+
+    def __init__(self, energy: Energy, replica: int = 0) -> None:
+        number = next(energy.parameters()).dtype
+        required = "must be float64: searches take differences of gradients"
+        require(number == torch.float64, "dtype of the energy", number, required)
+        known = 0 <= replica < energy.replicas
+        require(known, "replica", replica, f"must be 0 … {energy.replicas - 1}")
+        self.energy = self._sized = energy.only(torch.tensor([replica]))
+        self.N, self.sphere = energy.N, energy.constraint
+        self.has_hessian = isinstance(energy, HasHessian)
+        self.gradients = self.hessians = 0
+
+    def sized(self, rows: int) -> Energy:
+        """Return an energy of this landscape with so many replicas."""
+        if self._sized.replicas != rows:
+            self._sized = self.energy.only(torch.zeros(rows, dtype=torch.int64))
+        return self._sized
+
+    def at(self, x: Tensor) -> Energy:
+        """Return an energy whose replicas are at the rows of ``x``."""
+        energy = self.sized(len(x))
+        energy.load_configuration(x)
+        return energy
+
+    def starts(self, seed: int, first: int, number: int, width: float = 1.0) -> Tensor:
+        """Return random starts, (number, N): normal of this width, or uniform on the sphere.
+
+        Row r is a function of the seed and ``first`` + r.
+        """
+        stream, x = Stream(seed, "starts"), torch.empty(number, self.N, dtype=torch.float64)
+        for r, row in enumerate(x):
+            stream.normal_(row, step=first + r)
+        return self.retract(width * x)
+
+    def retract(self, x: Tensor) -> Tensor:
+        """Return the configurations that the rows of ``x`` stand for: scaled to the sphere."""
+        return x if self.sphere is None else self.sphere.retract_(x.clone())
+
+    def zero_modes(self, x: Tensor) -> Tensor:
+        """Return orthonormal zero modes, shape (B, K, N)."""
+        return self.energy.zero_modes(x)
+
+    def project(self, v: Tensor, modes: Tensor) -> Tensor:
+        """Return ``v``, shape (B, N), without its components along zero modes (B, K, N)."""
+        return v - (modes.mT @ (modes @ v.unsqueeze(2))).squeeze(2)
+
+    def value_and_gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the energies (B,) and the gradients (B, N), tangent on the sphere."""
+        self.gradients += len(x)
+        E, g = self.sized(len(x)).value_and_gradient(x)
+        return E, g if self.sphere is None else self.sphere.project_(g, x)
+
+    def product(self, x: Tensor, g: Tensor, v: Tensor, step: float = 1e-6) -> Tensor:
+        """Return H v, shape (B, N), by one more gradient: [g(x + h v) - g(x)] / h.
+
+        Args:
+            x: configurations, shape (B, N).
+            g: the gradients there.
+            v: unit vectors, tangent on the sphere.
+            step: h.
+        """
+        ahead = self.value_and_gradient(self.retract(x + step * v))[1]
+        Hv = (ahead - g) / step
+        return Hv if self.sphere is None else self.sphere.project_(Hv, x)
+
+    def hessian(self, x: Tensor) -> Tensor:
+        """Return the Hessians (B, N, N), zero modes shifted above all other eigenvalues."""
+        self.hessians += len(x)
+        energy = self.at(x)
+        if isinstance(energy, HasHessian):
+            H = energy.hessian().clone()
+        else:
+            H = HessianOperator(energy, energy.parameters()).dense()
+        if self.sphere is not None:
+            g = energy.value_and_gradient(x)[1]
+            self.gradients += len(x)
+            multiplier = -torch.linalg.vecdot(x, g) / self.N
+            H.diagonal(dim1=1, dim2=2).add_(multiplier.unsqueeze(1))
+        modes = self.zero_modes(x)
+        if modes.shape[1]:
+            along = modes.mT @ modes
+            P = torch.eye(self.N, dtype=x.dtype) - along
+            H = P @ H @ P
+            H = H + (1 + torch.linalg.matrix_norm(H))[:, None, None] * along
+        return (H + H.mT) / 2
+
+    def spectrum(self, x: Tensor) -> Tensor:
+        """Return the eigenvalues, ascending, without those of the zero modes: (B, N - K)."""
+        if not len(x):
+            return x.new_empty(0, self.N - self.energy.zero_modes(x.new_ones(1, self.N)).shape[1])
+        K = self.zero_modes(x).shape[1]
+        return torch.linalg.eigvalsh(self.hessian(x))[:, : self.N - K]
+
+    def lowest_mode(self, x: Tensor) -> Tensor:
+        """Return the eigenvectors of the lowest eigenvalues, shape (B, N), from the Hessian."""
+        return torch.linalg.eigh(self.hessian(x)).eigenvectors[:, :, 0]
+
+
+def retract(landscape: Landscape, x: Tensor, step: Tensor, longest: float) -> Tensor:
+    """Return x + step, the step no longer than ``longest``, on the landscape's manifold."""
+    length = step.norm(dim=1, keepdim=True)
+    return landscape.retract(x + step * (longest / length).clamp_max(1.0).nan_to_num(1.0))
