@@ -61,14 +61,14 @@ def test_in_a_well_the_distance_is_exact(copies, tmp_path):
 def test_from_equilibrium_the_distance_is_the_displacement_in_twice_the_time(tmp_path):
     """d^2 = 2 [1 - C_eq(2t)]: planted glass at T = 0.8, C(1) and C(2) exact; N = 64 and the step
     of 0.01 cost 3 %, beyond which 4 standard errors are allowed."""
-    glass = SphericalPSpin(N=64, replicas=150, disorder="independent", start_temperature=0.8)
+    glass = SphericalPSpin(N=64, replicas=80, disorder="independent", start_temperature=0.8)
     probe = DamageSpreading(first=0.5, last=1, per_decade=1)
     (record,) = fit(LandscapeModule(Copies(glass), langevin(0.01, 0.8)), [probe], 101, tmp_path)
     exact = [2 * (1 - 0.65377), 2 * (1 - 0.53812)]
     assert record["d2_exact"].to_numpy() == pytest.approx(exact, abs=2e-3)
     mean, error = mean_and_error(record["d2"])
     assert (abs(mean - exact) < 4 * error + 0.03 * np.array(exact)).all()
-    assert (error < 0.02).all()
+    assert (error < 0.03).all()
     assert [row.exact for row in rows(record)] == pytest.approx(exact, abs=2e-3)
 
 

@@ -94,7 +94,7 @@ def test_the_autocorrelation_time_of_a_valley(ladder):
 
 
 def test_the_power_spectrum_of_a_valley(ladder):
-    """All but the ends within 5 standard errors of 8 replicas, and on average within 2 %."""
+    """All but the ends within 5 standard errors of 8 replicas; on average within 4, 1.5 % each."""
     f = ladder["frequency"].to_numpy()[2:-1]
     for r, T in ((slice(0, 8), 0.1), (slice(8, 16), 1.0)):
         power = ladder["power"].to_numpy()[2:-1, r]
@@ -102,7 +102,7 @@ def test_the_power_spectrum_of_a_valley(ladder):
         error = ratio.std(1, ddof=1) / 8**0.5
         # the scatter of 8 replicas is itself uncertain: Student's law with 7 degrees of freedom
         assert np.mean(abs(ratio.mean(1) - 1) < 4 * error) > 0.98
-        assert ratio.mean() == pytest.approx(1, abs=0.02)
+        assert ratio.mean() == pytest.approx(1, abs=0.06)
 
 
 def test_curvature_guard_and_displacement_of_a_valley(ladder):
@@ -151,25 +151,24 @@ def test_a_step_size_that_invalidates_the_sampler_is_reported(tmp_path, caplog):
     """And one that does not is not."""
     for lr, said in ((0.2, True), (0.01, False)):
         caplog.clear()
-        probe = everything(equilibration=100 * lr, last=1100 * lr, measurements=50, k=1)
+        probe = everything(equilibration=200 * lr, last=600 * lr, measurements=20, k=1)
         with caplog.at_level(logging.WARNING):
-            fit(valley(0.1, lr=lr, replicas=64), probe, 1100, tmp_path / str(lr))
+            fit(valley(0.1, lr=lr, replicas=64), probe, 600, tmp_path / str(lr))
         assert ("lower lr" in caplog.text) == said, caplog.text
 
 
-@pytest.mark.parametrize("block_size", [7, 1000])
-def test_blocks_and_resuming_change_nothing(block_size, tmp_path):
-    """A run in other blocks, killed at step 777 of 1500, ends with the same record."""
+def test_blocks_and_resuming_change_nothing(tmp_path):
+    """A run in other blocks, killed at step 377 of 700, ends with the same record."""
 
     def make():
-        return everything(equilibration=10, last=140, measurements=5)
+        return everything(equilibration=10, last=65, measurements=5, segment=128)
 
-    _, whole = fit(valley(0.5), make(), 1500, tmp_path / "whole")
+    _, whole = fit(valley(0.5), make(), 700, tmp_path / "whole")
     parts = tmp_path / "parts"
-    first, _ = fit(valley(0.5, block_size=block_size), make(), 777, parts)
+    first, _ = fit(valley(0.5, block_size=7), make(), 377, parts)
     first.save_checkpoint(parts / "at.ckpt")
-    module = valley(0.5, block_size=block_size)
-    _, resumed = fit(module, make(), 1500, parts, ckpt_path=parts / "at.ckpt")
+    module = valley(0.5, block_size=1000)
+    _, resumed = fit(module, make(), 700, parts, ckpt_path=parts / "at.ckpt")
     xarray.testing.assert_identical(whole, resumed)
     assert whole["power"].notnull().all()
 
@@ -192,9 +191,9 @@ def test_in_a_foreign_project_the_energy_is_the_loss_of_the_step(tmp_path):
     seen = []
     add = probe._watch
 
-    def watch(view, trainer, values):
+    def watch(view, values):
         seen.append(values.item())
-        add(view, trainer, values)
+        add(view, values)
 
     probe._watch = watch
     train(module, tmp_path, [probe])
@@ -272,11 +271,12 @@ def test_manual_optimization_without_a_loss_is_measured_after_some_of_the_steps(
 
 
 def test_looks_are_thinned_to_their_share_and_lags_are_not(tmp_path):
-    """Of 20 looks in 2000 steps, 30 products of 1.5 gradients each, 5 % leave two."""
-    settings = {"equilibration": 100, "last": 200, "measurements": 20, "k": 1}
-    _, record = fit(network(), TemperatureFluctuations(**settings), 2000, tmp_path / "thin")
-    assert record["t"].to_numpy() == pytest.approx([150, 200])
-    _, whole = fit(network(), everything(**settings), 2000, tmp_path / "whole")
+    """Of 20 looks in 400 steps, 30 products of 1.5 gradients each, a quarter leaves two."""
+    settings = {"equilibration": 10, "last": 40, "measurements": 20, "k": 1}
+    thin = TemperatureFluctuations(max_share=0.25, **settings)
+    _, record = fit(network(), thin, 400, tmp_path / "thin")
+    assert record["t"].to_numpy() == pytest.approx([25, 40])
+    _, whole = fit(network(), everything(**settings), 400, tmp_path / "whole")
     assert whole.sizes["t"] == 20 and record["lag"].identical(whole["lag"])
 
 
@@ -328,8 +328,8 @@ def test_on_the_sphere_gradient_and_trace_are_tangent(tmp_path):
     """A planted glass is in equilibrium at once: the Ito ratio is 1, within 4 standard errors."""
     energy = SphericalPSpin(N=24, replicas=40, start_temperature=1.0, disorder="independent")
     module = LandscapeModule(energy, lambda p: Langevin(p, lr=0.005, temperature=1.0))
-    probe = everything(equilibration=0.5, last=2.5, measurements=20, lowest_energy=-28)
-    _, record = fit(module, probe, 500, tmp_path)
+    probe = everything(equilibration=0.5, last=1.5, measurements=10, k=1, lowest_energy=-28)
+    _, record = fit(module, probe, 300, tmp_path)
     assert abs(record["temperature_ratio"] - 1) < 4 * record["temperature_ratio_error"]
     assert record["temperature_ratio_error"] < 0.05
 

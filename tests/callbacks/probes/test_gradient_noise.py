@@ -49,7 +49,7 @@ def loop(landscape):
 
 class TestContract(ProbeContract):
     def make(self):
-        return GradientNoise(first=1, last=20, groups=4, batches=Batches(8))
+        return GradientNoise(first=1, last=20, per_decade=1, groups=4, batches=Batches(8))
 
     def landscape(self):
         return all_data()
@@ -57,7 +57,7 @@ class TestContract(ProbeContract):
 
 class TestSpectrumContract(ProbeContract):
     def make(self):
-        return NoiseSpectrum(first=1, last=20, k=2, groups=4, batches=Batches(8))
+        return NoiseSpectrum(first=1, last=20, k=2, random_vectors=3, groups=4, batches=Batches(8))
 
     def landscape(self):
         return all_data()
@@ -118,7 +118,9 @@ def test_spectrum_of_a_run_is_that_of_dense_matrices(tmp_path):
     C = torch.stack([torch.cov(g.T) for g in G.unbind(1)]) * (P - 8) / (P * 8)
     values, vectors = torch.linalg.eigh(C)
     curvatures, directions = torch.linalg.eigh(H)
-    record = fit(run(), NoiseSpectrum(first=LR, last=LR, k=k, random_vectors=30), 2, tmp_path).isel(t=0)
+    record = fit(run(), NoiseSpectrum(first=LR, last=LR, k=k, random_vectors=30), 2, tmp_path).isel(
+        t=0
+    )
     highest = values[:, -k:].flip(1)
     assert record["eigenvalues"].values == pytest.approx(highest.numpy(), rel=1e-4)
     expected = curvatures[:, -k:].flip(1)

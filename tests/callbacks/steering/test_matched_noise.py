@@ -104,7 +104,7 @@ def test_a_least_squares_fit_is_as_hot_as_under_sgd(tmp_path):
             callbacks = []
         else:
             module = LandscapeModule(energy, lambda p: MatchedLangevin(p, lr=0.05, seed=2))
-            callbacks = [MatchedNoise(batches, name, first=0.5, last=60, per_decade=20)]
+            callbacks = [MatchedNoise(batches, name, first=0.5, last=45, per_decade=20)]
         energies = []
 
         class Keep(pl.Callback):
@@ -114,7 +114,7 @@ def test_a_least_squares_fit_is_as_hot_as_under_sgd(tmp_path):
                         kept.append(pl_module.energy())
 
         module.block_size = 20
-        fit(module, [*callbacks, Keep()], 1200, tmp_path)
+        fit(module, [*callbacks, Keep()], 900, tmp_path)
         x, y = energy.inputs, energy.targets[:, 0]
         x = torch.cat([x, torch.ones(P, 1)], 1).double()
         residual = y - x @ torch.linalg.lstsq(x, y[:, None]).solution[:, 0]
