@@ -37,8 +37,8 @@ class Probe(Callback):
     `lightning.pytorch`. It measures when the optimizer has done the steps that its times name
     (0 included), keeps its results as tensors in ``results``, which travel in the checkpoint, and
     writes them as one record, ``<log_dir>/probes/<name>.nc``, with its figure; scalars go to all
-    loggers at the optimizer step. Every rank of a distributed run measures; rank zero writes. When
-    the run ends it says what it has cost.
+    loggers at the optimizer step. Every rank of a distributed run measures; rank zero writes. At
+    the end of the run it reports the time that it took.
 
     A subclass declares the tables of its record as ``dims`` and gives `prepare` and `measure`,
     which appends a row to them. Its times are ``times``, or those of its own `events`.
@@ -223,7 +223,7 @@ class Probe(Callback):
     def write(self, trainer: Any, final: bool = False) -> None:
         """Write the record, atomically, and log its figure; rank zero only.
 
-        The final record has the exact curves beside the measured ones, where theory knows them.
+        The final record also has the exact curves, where theory knows them.
         """
         self._written_at = time.monotonic()
         if self._directory is None or not trainer.is_global_zero or not self.results:

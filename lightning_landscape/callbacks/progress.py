@@ -18,6 +18,7 @@ class PhysicalProgressBar(ProgressBar):
     def __init__(self) -> None:
         super().__init__()
         self._bar: Any = None
+        self._enabled = True
 
     def disable(self) -> None:
         """Show nothing; Lightning calls it on every rank but zero."""
@@ -37,7 +38,7 @@ class PhysicalProgressBar(ProgressBar):
             initial=trainer.global_step,
             unit="step",
             mininterval=_SECONDS_BETWEEN_UPDATES,
-            disable=not getattr(self, "_enabled", True),
+            disable=not self._enabled,
             dynamic_ncols=True,
         )
 

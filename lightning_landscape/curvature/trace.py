@@ -32,7 +32,7 @@ def hutchinson(
 
     :math:`\mathrm{tr} H = E[v \cdot Hv]`, :math:`\mathrm{tr} H^2 = E|Hv|^2`,
     :math:`H_{ii} = E[v_i (Hv)_i]` for random signs v. One sample of the trace has the variance
-    :math:`2 \sum_{i \ne j} H_{ij}^2`: small beside (tr H)^2 for a trained network, not where
+    :math:`2 \sum_{i \ne j} H_{ij}^2`: small compared with (tr H)^2 for a trained network, not where
     positive and negative eigenvalues cancel. The number of vectors is fixed beforehand, because a
     rule that watches the running mean stops on coincidences.
 

@@ -29,7 +29,7 @@ __all__ = [
 
 
 def bare_trainer(callbacks: list[Any], max_steps: int, folder: Path, **trainer: Any) -> pl.Trainer:
-    """Return a Trainer on the CPU that does these steps and nothing beside its callbacks."""
+    """Return a Trainer on the CPU that does these steps and runs these callbacks only."""
     return pl.Trainer(callbacks=callbacks, max_steps=max_steps, **(_quiet(folder) | trainer))
 
 

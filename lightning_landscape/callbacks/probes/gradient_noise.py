@@ -31,7 +31,7 @@ class GradientNoise(NoiseProbe):
     r"""Measure how strong the noise of mini-batches is, and of what shape.
 
     For each replica, at time 0 and on a log grid: the variance D of the gradient g_B of a
-    mini-batch, its mean over parameters and over those of each layer; |grad E|^2 / N beside it;
+    mini-batch, its mean over parameters and over those of each layer; |grad E|^2 / N;
     the batch size at which they are equal, tr S / |grad E|^2, with S the covariance over single
     samples; the temperature T = lr D / 2 at which Langevin noise is as strong; and the excess
     kurtosis of g_B along 10 random directions, 0 where the noise is Gaussian. The factors of B, of

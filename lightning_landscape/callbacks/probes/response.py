@@ -1,4 +1,4 @@
-"""LinearResponse and FieldResponse: the integrated response beside correlation, on a log grid."""
+"""LinearResponse and FieldResponse: integrated response and correlation on a log grid."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["FieldResponse", "LinearResponse"]
 
 
 class LinearResponse(AgingCorrelation):
-    r"""Measure the integrated response of a Langevin run without a field, beside C and Delta.
+    r"""Measure the integrated response of a Langevin run without a field, with C and Delta.
 
         chi(tw + t, tw) = <[x(tw + t) - x(tw)] . S> / N
 
@@ -98,7 +98,7 @@ class LinearResponse(AgingCorrelation):
 
 
 class FieldResponse(AgingCorrelation):
-    r"""Measure the integrated response of twins in opposite fields, beside C and Delta.
+    r"""Measure the integrated response of twins in opposite fields, with C and Delta.
 
         chi(tw + t, tw) = (x_+ - x_-) . epsilon / (2 h N)   up to O(h^2), under any optimizer
 

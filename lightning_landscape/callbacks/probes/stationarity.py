@@ -38,7 +38,7 @@ class Stationarity(Probe):
 
     Here x counts from an earlier configuration of the run, between t/2 and t old, because far from
     the origin x . Delta is mostly noise: FDR1 holds once that one is forgotten, and says whether
-    the distance from it has ceased to grow.
+    the distance from it has stopped growing.
 
     The ratios are taken in windows (t/2, t] that end at the last measurement, each half as long as
     the one after it, with error bars from blocks and replicas, see `balance`. A run is stationary

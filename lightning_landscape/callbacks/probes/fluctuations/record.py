@@ -125,7 +125,10 @@ def _rungs(
         pool("tr_H", tables["trace"].mean(0), _mean_error(tables["trace_error"]))
         pool("highest", tables["eigenvalues"][..., 0].mean(0))
         squares, traces = tables["gradient_square"], tables["trace"]
-        ratios = [_ito(squares[:, g], traces[:, g], t) for g, t in zip(groups, T, strict=True)]
+        ratios = [
+            _temperature_ratio(squares[:, g], traces[:, g], t)
+            for g, t in zip(groups, T, strict=True)
+        ]
         found["temperature_ratio"], found["temperature_ratio_error"] = np.array(ratios).T
     for name in ("near_boundary", "active_data", "batch_temperature"):
         if name in tables:
@@ -151,7 +154,7 @@ def _pooled(values: Array, errors: Array | None, group: NDArray[np.intp]) -> tup
     return float(some.mean()), max(known, default=np.nan)
 
 
-def _ito(squares: Tensor, traces: Tensor, temperature: float) -> tuple[float, float]:
+def _temperature_ratio(squares: Tensor, traces: Tensor, temperature: float) -> tuple[float, float]:
     """Pool a rung: the error is over replicas where there are three, else over looks."""
     if temperature == 0:
         return np.nan, np.nan
@@ -200,7 +203,7 @@ def _densities(tables: dict[str, Tensor], groups: list[NDArray[np.intp]]) -> Var
 
 
 def invalid_rungs(record: Dataset) -> Iterator[tuple[float, float, float]]:
-    """Yield T, Ito ratio and its error where `is_off_equilibrium` says so."""
+    """Yield T, the configurational temperature ratio and its error where it is off equilibrium."""
     if "temperature_ratio" not in record:
         return
     ratios, errors = (
