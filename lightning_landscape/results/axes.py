@@ -68,7 +68,7 @@ def lighten_minor_ticks(axes: Axes) -> None:
         ends = np.stack([np.stack([at, 0 * at], 1), np.stack([at, 0 * at - 0.012], 1)], 1)
         segments = ends if axis is axes.xaxis else ends[..., ::-1]
         ticks = LineCollection(
-            segments, transform=transform, clip_on=False, colors="black", linewidths=0.6
+            list(segments), transform=transform, clip_on=False, colors="black", linewidths=0.6
         )
         axes.add_collection(ticks, autolim=False)
         axis.set_minor_locator(NullLocator())

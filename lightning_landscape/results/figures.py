@@ -32,7 +32,7 @@ _WIDTH, _HEIGHT = 5.2, 3.9
 _LEFT, _RIGHT, _BOTTOM, _TOP, _HEAD = 0.85, 0.15, 0.55, 0.15, 0.5
 _DPI = 130
 _KEY = "Record"  # of the text in a PNG that says which record it shows
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "axes.grid": True,
     "grid.alpha": 0.25,
     "grid.linewidth": 0.5,

@@ -63,8 +63,8 @@ class Row:
     def deviation(self) -> float:
         """(measured - shift - exact) / sqrt(error^2 + shift error^2); nan where not known.
 
-        >>> Row("E", -1.0, 0.03, -1.25, shift=Shift(0.05, 0.04)).deviation
-        4.0
+        >>> Row("E", 2.0, 3.0, 1.0, shift=Shift(6.0, 4.0)).deviation
+        -1.0
         """
         if not (self.holds and self.error > 0):
             return math.nan

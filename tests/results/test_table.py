@@ -6,7 +6,7 @@ import xarray
 
 from lightning_landscape.results import figures
 from lightning_landscape.results.summary import rows
-from lightning_landscape.results.table import Row, cells, markdown, with_error
+from lightning_landscape.results.table import Row, Shift, cells, estimate, markdown, row, with_error
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,39 @@ def test_deviation_is_in_units_of_the_error():
     assert cells([Row("E", 1.0, 0.1)])[1] == ["E", "1.00(10)", "", ""]
     published = Row("θ", 0.35, 0.05, 0.3, source="Geiger 2019")
     assert cells([published])[1] == ["θ", "0.35(5)", "0.3 (Geiger 2019)", "+1.0"]
+
+
+def test_a_shift_is_taken_off_before_the_deviation_is_counted():
+    shifted = Row("E", -1.0, 0.03, -1.25, shift=Shift(0.05, 0.04, "1/N fit"))
+    assert shifted.deviation == pytest.approx((-1.0 + 1.25 - 0.05) / 0.05)
+    table = cells([shifted, Row("C", 0.5, 0.1, 0.6)])
+    assert table[0][3:] == ["finite N, dt", "deviation / σ"]
+    assert table[1] == ["E", "-1.00(3)", "-1.25000", "0.05(4) (1/N fit)", "+4.0"]
+    assert table[2][3:] == ["", "-1.0"]
+    assert len(cells([Row("C", 0.5, 0.1, 0.6)])[0]) == 4
+    assert "finite N, dt" in markdown([shifted])
+
+
+def test_a_row_without_a_law_has_no_deviation():
+    bad = Row("b", 0.3, 0.01, 0.2, note="χ²/dof = 19", holds=False)
+    assert cells([bad])[1] == ["b, χ²/dof = 19, the law does not hold", "0.300(10)", "0.20000", ""]
+
+
+def test_a_shift_belongs_to_an_exact_value():
+    values = xarray.DataArray([1.0, 3.0], dims="replica")
+    exact = xarray.DataArray(1.5)
+    assert row("x", values, exact, Shift(0.5, 0.0)).deviation == pytest.approx(0)
+    assert row("x", values, None, Shift(0.5, 0.0)).shift is None
+
+
+def test_estimates_have_the_larger_of_scatter_and_own_error():
+    values, small, large = (
+        xarray.DataArray(x, dims="replica") for x in ([1.0, 3.0], [0.1, 0.1], [3.0, 4.0])
+    )
+    assert estimate("x", values, small).error == pytest.approx(1)
+    assert estimate("x", values, large).error == pytest.approx(2.5)
+    each = estimate("x", values, small, xarray.DataArray([1.0, 2.9], dims="replica"))
+    assert (each.exact, each.error) == pytest.approx((1.95, 0.1 / 2**0.5))
 
 
 def test_rows_put_the_exact_value_beside_the_measured_one():

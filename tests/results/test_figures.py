@@ -1,0 +1,117 @@
+"""A figure is drawn once, and drawn again when the record is another one."""
+
+import numpy as np
+import pytest
+import xarray
+
+from lightning_landscape import records
+from lightning_landscape.cli import report
+from lightning_landscape.results import figures
+from lightning_landscape.results.axes import log_errorbar
+
+ATTRIBUTES = {"probe": "EnergyRelaxation", "temperature": 0.0, "N": 5, "replicas": 2}
+
+
+class Logger:
+    """A logger that takes images, as that of TensorBoard does."""
+
+    def __init__(self):
+        self.experiment, self.images = self, []
+
+    def add_image(self, tag, image, step, dataformats):
+        self.images.append((tag, image, step, dataformats))
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(level):
+        energy = level + np.array([[1.0, 1.1], [0.5, 0.6]])
+        values = {"energy": (("t", "replica"), energy)}
+        dataset = xarray.Dataset(values, coords={"t": [1.0, 10.0]}, attrs=ATTRIBUTES)
+        path = tmp_path / "probes" / "energy_relaxation.nc"
+        records.write(dataset, path)
+        return path, dataset
+
+    return write
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """How often a figure was drawn."""
+    calls, draw = [], figures.draw
+    monkeypatch.setattr(figures, "draw", lambda dataset: calls.append(1) or draw(dataset))
+    return calls
+
+
+def test_logger_file_and_report_share_one_drawing(written, drawn, tmp_path):
+    path, dataset = written(0.0)
+    logger = Logger()
+    figures.publish(dataset, path, [logger], step=7, final=True)
+    ((tag, image, step, layout),) = logger.images
+    assert (tag, step, layout) == ("EnergyRelaxation", 7, "HWC")
+    assert image.shape == (572, 676, 3)
+    png = tmp_path / "figures" / "energy_relaxation.png"
+    assert figures.image(path, dataset) == png.read_bytes()
+    figures.save_image(path, dataset)
+    assert "base64" in report.page([tmp_path])
+    assert len(drawn) == 1
+
+
+def test_another_record_is_drawn_again(written, drawn, tmp_path):
+    path, dataset = written(0.0)
+    figures.save_image(path, dataset)
+    path, changed = written(3.0)
+    png = tmp_path / "figures" / "energy_relaxation.png"
+    before = png.read_bytes()
+    fresh = figures.image(path, changed)
+    assert fresh != before
+    assert png.read_bytes() == before  # a report leaves the folders of runs as they are
+    figures.save_image(path, changed)
+    assert figures.image(path, changed) == png.read_bytes() != before
+    assert len(drawn) == 3
+
+
+def test_a_damaged_picture_is_drawn_again(written, drawn, tmp_path):
+    path, dataset = written(0.0)
+    figures.save_image(path, dataset)
+    whole = (tmp_path / "figures" / "energy_relaxation.png").read_bytes()
+    (tmp_path / "figures" / "energy_relaxation.png").write_bytes(b"no picture")
+    drawn.clear()
+    assert figures.image(path, dataset).startswith(whole[:8])
+    assert len(drawn) == 1
+
+
+def test_nothing_is_drawn_for_loggers_without_images(written, drawn, tmp_path):
+    path, dataset = written(0.0)
+    figures.publish(dataset, path, [type("Csv", (), {"experiment": object()})], 1, final=True)
+    assert not drawn
+    assert not (tmp_path / "figures").exists()
+
+
+def test_a_record_of_nothing_has_no_figure(written):
+    _, dataset = written(0.0)
+    assert figures.draw(dataset.isel(t=[])) is None
+    assert figures.draw(dataset.assign_attrs(probe="unknown")) is None
+
+
+def test_bars_on_a_logarithmic_axis_stay_above_zero():
+    from matplotlib.figure import Figure
+
+    axes = Figure().subplots()
+    log_errorbar(axes, [1, 2, 3], [1.0, 0.0, 2.0], [5.0, 1.0, 0.5])
+    (bars,) = axes.containers
+    assert bars.lines[0].get_xydata().tolist() == [[1, 1], [3, 2]]
+    (segments,) = bars.lines[2]
+    ends = [segment[:, 1].tolist() for segment in segments.get_segments()]
+    assert ends[0] == pytest.approx([0.1, 6])
+    assert ends[1] == pytest.approx([1.5, 2.5])
+
+
+def test_minor_ticks_of_decades_are_one_collection():
+    figure = figures.grid([lambda axes: axes.loglog([1, 1000], [1, 2])], (1, 1), ["head"])
+    (axes,) = figure.axes
+    (ticks,) = axes.collections
+    places = sorted(segment[0, 0] for segment in ticks.get_segments())
+    assert [x for x in places if 1 < x < 10] == pytest.approx(list(range(2, 10)))
+    assert len(axes.get_xticks(minor=True)) == 0
+    assert len(axes.get_yticks(minor=True)) > 0  # these have labels
