@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from lightning_landscape.theory.wide_networks.averages import Array, evaluate, gaussian_nodes
 from lightning_landscape.theory.wide_networks.layer import Layer
@@ -65,18 +65,21 @@ def _density(y: Array, p: Array, n: int, deviation: float, x: Array, dead: float
     products of two short tables, and the sums over nodes and frequencies matrix products.
     """
     frequency = np.pi / (_WINDOW * deviation)
-    digits = np.arange(_BASE, dtype=float)
-    phi = _table(_BASE * digits, frequency / n, y) * p @ _table(digits, frequency / n, y).T
+    phi = _powers(_BASE * frequency / n, y) * p @ _powers(frequency / n, y).T
     coefficients = phi**n
-    if dead > 0:  # all n neurons dead: y = y_dead at each, an atom at the lower end
-        k = _BASE * digits[:, None] + digits
-        coefficients -= (dead * np.exp(1j * frequency / n * k * y.min())) ** n
+    if dead > 0:  # all n neurons dead: the atom at the lower end
+        atom = np.outer(*(_powers(w * frequency / n, y.min()) for w in (_BASE, 1)))
+        coefficients -= (dead * atom) ** n
     coefficients[0, 0] /= 2
-    inner = coefficients @ _table(digits, -frequency, x)
-    series = (_table(_BASE * digits, -frequency, x) * inner).sum(0).real
+    inner = coefficients @ _powers(-frequency, x)
+    series = (_powers(-_BASE * frequency, x) * inner).sum(0).real
     return series / (_WINDOW * deviation)
 
 
-def _table(k: Array, frequency: float, x: Array) -> NDArray[np.complex128]:
-    """Return exp(i k frequency x), shape (k, x)."""
-    return np.exp(1j * frequency * np.outer(k, x))
+def _powers(frequency: float, x: ArrayLike) -> NDArray[np.complex128]:
+    """Return exp(i k frequency x) for k = 0, ..., _BASE - 1, shape (_BASE, X)."""
+    phase = np.exp(1j * frequency * np.atleast_1d(x))
+    table = np.ones((_BASE, len(phase)), dtype=complex)
+    for k in range(1, _BASE):
+        np.multiply(table[k - 1], phase, out=table[k])
+    return table

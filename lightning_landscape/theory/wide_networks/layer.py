@@ -65,7 +65,7 @@ class Layer:
         resolve(self.activation)
         require(self.weight_variance > 0, "weight_variance", self.weight_variance, "must be > 0")
         require(self.bias_variance >= 0, "bias_variance", self.bias_variance, "must be at least 0")
-        require(0 <= self.skip < 1, "skip", self.skip, "must be at least 0 and less than 1")
+        _require_skip(self.skip)
 
     @classmethod
     def critical(cls, activation: str | Activation, skip: float = 0.0) -> Layer:
@@ -79,6 +79,7 @@ class Layer:
         >>> Layer.critical("relu", skip=0.6).weight_variance
         1.28
         """
+        _require_skip(skip)
         point = criticality(activation)
         share = 1 - skip**2
         C_W, C_b = share * point.weight_variance, share * point.bias_variance
@@ -91,18 +92,15 @@ class Layer:
 
     def kernel(self, K: float) -> float:
         """Return K' = C_b + C_W <sigma^2>_K + gamma^2 K."""
-        g = GaussianAverages(self.sigma, K).square
-        return self.bias_variance + self.weight_variance * g + self.skip**2 * K
+        return self._step(K)[0]
 
     def parallel(self, K: float) -> float:
         """Return chi_parallel = C_W d<sigma^2>_K/dK + gamma^2."""
-        average = GaussianAverages(self.sigma, K)
-        return self.weight_variance * average.derivative(average.value**2) + self.skip**2
+        return self._step(K)[1]
 
     def perpendicular(self, K: float) -> float:
         """Return chi_perpendicular = C_W <sigma'^2>_K + gamma^2."""
-        q = GaussianAverages(self.sigma, K).slope_square
-        return self.weight_variance * q + self.skip**2
+        return self._step(K)[2]
 
     def flow(self, K1: float, depth: int) -> Flow:
         """Return K and the susceptibilities of layers 1, ..., L = depth, from K^1 = ``K1``.
@@ -111,11 +109,24 @@ class Layer:
         [1.0, 0.39429, 0.23645]
         """
         require_depth(depth)
-        K = [K1]
-        for _ in range(depth - 1):
-            K.append(self.kernel(K[-1]))
-        chi = np.array([(self.parallel(k), self.perpendicular(k)) for k in K]).T
-        return Flow(np.array(K), *chi)
+        layers, K = [], K1
+        for _ in range(depth):
+            following, parallel, perpendicular = self._step(K)
+            layers.append((K, parallel, perpendicular))
+            K = following
+        return Flow(*np.array(layers).T)
+
+    def _step(self, K: float) -> tuple[float, float, float]:
+        average, C_W, skip = GaussianAverages(self.sigma, K), self.weight_variance, self.skip**2
+        return (
+            self.bias_variance + C_W * average.square + skip * K,
+            C_W * average.derivative(average.value**2) + skip,
+            C_W * average.slope_square + skip,
+        )
+
+
+def _require_skip(skip: float) -> None:
+    require(0 <= skip < 1, "skip", skip, "must be at least 0 and less than 1")
 
 
 def require_depth(depth: int) -> None:

@@ -80,7 +80,8 @@ class MetricLaw:
         M, weights = self._at(G, l)
         inside = np.where(M > 0, M, 1.0)
         y = (np.log(inside)[..., None] - self.log_M) / self._step
-        return np.where(M > 0, np.sinc(y) @ weights / (self._step * inside), 0.0)
+        on_grid = (np.exp(self.log_M[0]) <= M) & (np.exp(self.log_M[-1]) >= M)
+        return np.where(on_grid, np.sinc(y) @ weights / (self._step * inside), 0.0)
 
     def cdf(self, G: ArrayLike, l: int) -> Array:
         """Return the probability that the metric of layer ``l`` >= 2 is at most ``G``."""
@@ -122,8 +123,8 @@ def metric_law(layer: Layer, K1: float, width: int | Sequence[int], depth: int) 
 
     Valid for any activation, equal or unequal widths, and no skip connection. Ten digits of mean
     and variance for n >= 32, nine for n >= 16, five for n >= 8. A density of few active neurons is
-    not smooth: ReLU, half of whose neurons are silent, has seven digits for n >= 32 and three for
-    n >= 16. `MetricLaw.defect` tells.
+    not smooth: ReLU and its like, half of whose neurons are silent, have seven digits for n >= 32
+    and three for n >= 16. `MetricLaw.defect` tells.
     Cost: 0.1 to 0.5 s for each distinct width, whatever the depth.
 
     Source: derived here; the Markov chain: Roberts, Yaida & Hanin 2021, arXiv:2106.10165,
