@@ -178,7 +178,8 @@ class View:
         """
         if self.landscape is not None and self._loss_fn is None:
             return hessian_of(self.landscape)
-        return self.mean_of(HessianOperator(self.energy, self.parameters()))
+        names = [n for n, p in self.system.named_parameters() if p.requires_grad]
+        return self.mean_of(HessianOperator(self.energy, self.parameters(), names=names))
 
     @property
     def product_cost(self) -> float:

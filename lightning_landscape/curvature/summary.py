@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lightning_landscape.curvature.dense import spectrum
 from lightning_landscape.curvature.lanczos import lanczos
-from lightning_landscape.curvature.operators.base import CurvatureOperator
+from lightning_landscape.curvature.operators.base import CurvatureOperator, require_symmetry
 from lightning_landscape.curvature.operators.matrices import DenseOperator
 from lightning_landscape.curvature.operators.tangent import TangentOperator
 from lightning_landscape.curvature.quadrature import SpectralQuadrature
@@ -30,6 +30,8 @@ __all__ = ["Budget", "spectrum_summary"]
 
 # A single start vector sees one copy of a double eigenvalue, and can miss one of two close ones.
 _BLOCK = 2
+# of residuals, relative to the eigenvalue
+_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Budget:
 
     All eigenvalues are computed where N is at most ``dense_up_to``, or where the N products that
     this takes cost no more than the estimates would. The estimates are left out in the latter
-    case, and where the matrices are known without products; otherwise they stand beside.
+    case, and where the matrices are known without products; otherwise both are returned.
 
     Args:
         k: eigenvalues at each end.
@@ -112,12 +114,18 @@ def spectrum_summary(
     configuration, their signs arbitrary. ``products``
     spent.
 
-    What is exact has the error 0; residuals of exact eigenvalues bound their rounding errors.
+    What is exact has the error 0; residuals of exact eigenvalues bound their rounding errors, half
+    the measured asymmetry of the matrix among them. Converged are those whose residual is at most
+    1e-3 of the eigenvalue (or rounding error of the largest).
 
     Args:
         operator: R symmetric matrices of size N.
         budget: what may be spent, and so what is exact.
         parts: named ranges of coordinates, for example layers.
+
+    Raises:
+        UsageError: the products are not those of a symmetric matrix: their asymmetry is more than
+            1 % of it.
 
     >>> found = spectrum_summary(DenseOperator(torch.diag(torch.arange(-1.0, 4.0))), Budget(k=1))
     >>> found["highest"].item(), found["negative"].item(), found["trace"].item()
@@ -148,6 +156,8 @@ def _exact(
 ) -> dict[str, Tensor]:
     full = spectrum(matrices)
     values = full.eigenvalues
+    norm = values.square().sum(1).sqrt().clamp(min=1e-300)
+    require_symmetry((full.error / norm).max().item())
     scale = values.abs().max()
     edges = bins(scale, linear)
     counts = torch.stack([torch.histogram(v, edges).hist for v in values])
@@ -172,7 +182,9 @@ def _exact(
         row[name] = torch.zeros_like(row["fraction"])
     for name in ("highest", "lowest"):
         row[f"{name}_residual"] = full.error[:, None].expand_as(row[name]).clone()
-        row[f"{name}_converged"] = row[name].isfinite()
+        size = row[name].abs()
+        floor = 10 * torch.finfo(matrices.dtype).eps * values.abs().amax(1, keepdim=True)
+        row[f"{name}_converged"] = full.error[:, None] <= _TOLERANCE * size + floor
     return row
 
 
@@ -190,7 +202,16 @@ def _estimated(
 ) -> tuple[Eigenpairs, SpectralQuadrature]:
     k = min(budget.k, (operator.N - 1) // 2)
     products = max(budget.max_products, 2 * k)
-    pairs = lanczos(operator, k, "both", block=_BLOCK, max_products=products, seed=budget.seed)
+    pairs = lanczos(
+        operator,
+        k,
+        "both",
+        tolerance=_TOLERANCE,
+        block=_BLOCK,
+        max_products=products,
+        seed=budget.seed,
+    )
+    require_symmetry(pairs.asymmetry.max().item())
     quadrature = stochastic_lanczos(
         operator,
         budget.random_vectors,

@@ -75,7 +75,9 @@ class HessianSpectrum(Probe):
         loss_fn: the energy of a foreign module, ``loss_fn(pl_module, batch)``; see `View`.
 
     Raises:
-        UsageError: an argument is out of range, or the parameters are in half precision.
+        UsageError: an argument is out of range, the parameters are in half precision, or, in a
+            foreign project, the first product is not the measured change of the gradient, as where
+            a reentrant checkpoint or a kernel without double backward hides something.
     """
 
     dims: ClassVar[dict[str, tuple[str, ...]]] = {
@@ -115,7 +117,7 @@ class HessianSpectrum(Probe):
         )
         self.max_share, self.backend = max_share, backend
         self.parts: dict[str, slice] = {}
-        self._cost, self._times = "", 1
+        self._cost, self._times, self._verified = "", 1, False
 
     # when
 
@@ -142,7 +144,7 @@ class HessianSpectrum(Probe):
     # what
 
     def prepare(self, view: View) -> str:
-        """Start empty tables, and say what the measurements will cost."""
+        """Say what the measurements will cost."""
         require(
             view.parameters()[0].dtype in (torch.float32, torch.float64),
             "precision",
@@ -152,7 +154,7 @@ class HessianSpectrum(Probe):
         )
         if self.budget.eigenvectors:
             require_room_for_vectors(view, self.budget.k, self._times)
-        self.results = {"step": torch.empty(0, dtype=torch.int64)}
+        self.results = {}  # the first measurement starts the tables
         return self._cost
 
     def describe(self, view: View) -> dict[str, Any]:
@@ -174,6 +176,9 @@ class HessianSpectrum(Probe):
             # dropout masks are functions of the step
             torch.manual_seed(Stream(self.budget.seed, "evaluation").key(view.step))
             operator = view.hessian()
+            if not view.is_whole and not self._verified:
+                operator.verify()
+                self._verified = True
             if self.backend == "pyhessian":
                 row = summary_by_pyhessian(operator, self.budget)
             else:

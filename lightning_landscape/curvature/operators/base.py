@@ -11,10 +11,19 @@ from lightning_landscape.curvature.operators.parameters import FlatParameters
 from lightning_landscape.errors import require
 from lightning_landscape.rng import Stream
 
-__all__ = ["ComposedOperator", "CurvatureOperator", "ScaledOperator", "SumOperator", "per_replica"]
+__all__ = [
+    "ComposedOperator",
+    "CurvatureOperator",
+    "ScaledOperator",
+    "SumOperator",
+    "per_replica",
+    "require_symmetry",
+]
 
 _DENSE_BYTES = 2**33
 _CHUNK_BYTES = 2**26
+# Hessians of deep networks in float32 stay below 1e-3.
+_ASYMMETRY = 1e-2
 
 
 class CurvatureOperator(ABC):
@@ -132,6 +141,13 @@ class CurvatureOperator(ABC):
         defect = (torch.linalg.vecdot(u, Hv) - torch.linalg.vecdot(v, Hu)).abs()
         return torch.where(size > 0, defect / size, 0.0)
 
+    def verify(self) -> None:
+        """Raise a `UsageError` unless two random vectors find the matrices symmetric.
+
+        Cost: two products.
+        """
+        require_symmetry(self.symmetry_defect().max().item())
+
     def __add__(self, other: CurvatureOperator) -> CurvatureOperator:
         return SumOperator(self, other)
 
@@ -160,6 +176,10 @@ class ComposedOperator(CurvatureOperator):
         """Return V in the coordinates of the configuration."""
         return self.A.lift(V)
 
+    def verify(self) -> None:
+        """Raise a `UsageError` unless A is what it should be."""
+        self.A.verify()
+
 
 class SumOperator(ComposedOperator):
     """A + B, by one product with each.
@@ -176,6 +196,11 @@ class SumOperator(ComposedOperator):
         self.B = B
         a, b = A.gradient_cost, B.gradient_cost
         self.gradient_cost = None if a is None or b is None else a + b
+
+    def verify(self) -> None:
+        """Raise a `UsageError` unless both are what they should be."""
+        self.A.verify()
+        self.B.verify()
 
     def multiply(self, V: Tensor) -> Tensor:
         """Return A V + B V."""
@@ -197,6 +222,18 @@ class ScaledOperator(ComposedOperator):
     def multiply(self, V: Tensor) -> Tensor:
         """Return c A V."""
         return self.factor * self.A.matmat(V)
+
+
+def require_symmetry(asymmetry: float) -> None:
+    """Raise a `UsageError` if the measured asymmetry of a matrix, relative to it, exceeds 0.01."""
+    require(
+        not asymmetry > _ASYMMETRY,
+        "asymmetry",
+        f"{asymmetry:.2g}",
+        "the products are not those of one symmetric matrix, as a Hessian is: an operation has no "
+        "correct double backward, or dropout draws a new mask for each",
+        "use a plain form of the operation, or fix the masks",
+    )
 
 
 def per_replica(value: float | Tensor, op: CurvatureOperator, name: str) -> Tensor:

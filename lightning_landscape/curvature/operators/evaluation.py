@@ -21,8 +21,8 @@ def twice_differentiable(device: torch.device) -> Iterator[None]:
     """Let the body build a graph that has second derivatives, and leave the random state alone.
 
     Energies of ours leave a graph of plain operations. Gradients are on, inference mode and
-    autocast off; attention takes its plain form and compiled code runs eagerly, because their fast
-    forms have no second derivative.
+    autocast off; attention and recurrent layers take their plain forms and compiled code runs
+    eagerly, because their fast forms have no second derivative.
 
     Args:
         device: where the body computes.
@@ -34,6 +34,7 @@ def twice_differentiable(device: torch.device) -> Iterator[None]:
         plain_graphs(),
         torch.autocast(device.type, enabled=False),
         sdpa_kernel(SDPBackend.MATH),
+        torch.backends.cudnn.flags(enabled=False),
     ):
         # dynamo takes a second to import, and nothing is compiled where nobody has imported it
         if "torch._dynamo" not in sys.modules:

@@ -11,6 +11,11 @@ from torch import Tensor
 from lightning_landscape.curvature.operators.base import CurvatureOperator
 from lightning_landscape.curvature.operators.evaluation import evaluate, twice_differentiable
 from lightning_landscape.curvature.operators.parameters import FlatParameters
+from lightning_landscape.curvature.operators.verification import (
+    plain_errors,
+    require_complete_gradient,
+    require_measured_hessian,
+)
 
 __all__ = ["HessianOperator", "second_backward"]
 
@@ -37,14 +42,16 @@ class HessianOperator(CurvatureOperator):
         parameters: what to differentiate by; where R > 1, with the replica axis first.
         chunk: products in one batched backward pass. More than 1 pays for glasses and for
             networks whose product takes less than a millisecond, and costs memory.
+        names: of the parameters, for the errors; None takes their shapes.
 
     Attributes:
         energies: the energies, shape (R,).
         gradient: their gradients, shape (R, N).
 
     Raises:
-        UsageError: the energy has no graph, its shape does not go with the parameters, or a
-            product is asked for after the parameters have changed.
+        UsageError: the energy has no graph, its shape does not go with the parameters, it hides
+            parameters in a reentrant checkpoint, it cannot be differentiated twice, or a product
+            is asked for after the parameters have changed.
 
     >>> x = torch.tensor([1.0, 2.0], requires_grad=True)
     >>> H = HessianOperator(lambda: x[0] ** 2 * x[1], [x])
@@ -56,16 +63,26 @@ class HessianOperator(CurvatureOperator):
     at: FlatParameters
 
     def __init__(
-        self, energy: Callable[[], Tensor], parameters: Iterable[Tensor], chunk: int = 1
+        self,
+        energy: Callable[[], Tensor],
+        parameters: Iterable[Tensor],
+        chunk: int = 1,
+        names: Sequence[str] | None = None,
     ) -> None:
         tensors = list(parameters)
+        self._energy = energy
+        self._names = names or [f"{tuple(p.shape)}" for p in tensors]
         device = tensors[0].device if tensors else torch.device("cpu")
         with twice_differentiable(device):
             energies = evaluate(energy)
             self.at = FlatParameters(tensors, len(energies))
-            gradient = torch.autograd.grad(
-                energies.sum(), tensors, create_graph=True, materialize_grads=True
-            )
+            total = energies.sum()
+            with plain_errors():
+                found = torch.autograd.grad(total, tensors, create_graph=True, allow_unused=True)
+            require_complete_gradient(energy, total, tensors, found, self._names)
+        gradient = [
+            torch.zeros_like(p) if g is None else g for p, g in zip(tensors, found, strict=True)
+        ]
         super().__init__(len(energies), self.at.N, self.at.dtype, self.at.device)
         self.chunk, self._gradient = chunk, gradient
         self.energies = energies.detach()
@@ -74,7 +91,30 @@ class HessianOperator(CurvatureOperator):
 
     def multiply(self, V: Tensor) -> Tensor:
         """Return H_r V[r, j], by one backward pass for each chunk of vectors."""
-        return self.at.map(partial(second_backward, self._gradient, self.at.tensors), V, self.chunk)
+        with plain_errors():
+            product = partial(second_backward, self._gradient, self.at.tensors)
+            return self.at.map(product, V, self.chunk)
+
+    def verify(self) -> None:
+        """Compare a product with the measured change of the gradient, and see to the symmetry.
+
+        Cost: a gradient and two products; where the graph holds functions that are not PyTorch's
+        own, seven gradients and a product more.
+
+        Raises:
+            UsageError: the products are not those of the Hessian of this energy, for example
+                because the derivative of an operation has no derivative itself.
+        """
+
+        def product(v: list[Tensor]) -> list[Tensor]:
+            with plain_errors():
+                return [
+                    d[0] for d in second_backward(self._gradient, tensors, [t[None] for t in v])
+                ]
+
+        tensors = self.at.tensors
+        require_measured_hessian(self._energy, tensors, product, self._names)
+        super().verify()
 
 
 def second_backward(

@@ -85,6 +85,12 @@ class StreamingOperator(CurvatureOperator):
         self._total = total
         return out.div_(total)
 
+    def verify(self) -> None:
+        """Raise a `UsageError` unless the operator of the first batch is what it should be."""
+        with torch.random.fork_rng(devices=[]):
+            _, operator = next(self._operators())
+            operator.verify()
+
     def _operators(self) -> Iterator[tuple[Any, CurvatureOperator]]:
         if self.at is not None:
             self.at.require_unchanged()
