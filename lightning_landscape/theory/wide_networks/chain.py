@@ -30,7 +30,7 @@ __all__ = [
     "sample_metrics",
 ]
 
-_BLOCK = 1 << 15  # preactivations of a layer at a time, which stay in the cache
+_BLOCK = 1 << 16  # preactivations of a layer at a time
 
 
 class Chain(NamedTuple):
@@ -112,25 +112,34 @@ def _networks(
     G = np.full((depth, R), K1)
     h, slopes, products = [], [], []  # sigma(z), sigma'(z), z - b
     for l in range(depth - 1):
-        w = np.sqrt(np.maximum(G[l] - C_b, 0.0))[:, None] * generator.standard_normal(shape)
+        w = _normal(generator, shape, G[l] - C_b)
         z = w + math.sqrt(C_b) * generator.standard_normal(shape) if C_b else w
         h.append(evaluate(sigma.value, z))
         slopes.append(evaluate(sigma.slope, z))
         products.append(w)
         G[l + 1] = C_b + C_W / n * _dots(h[l], h[l])
     delta = np.ones((R, 1))
-    w = np.sqrt(np.maximum(G[-1] - C_b, 0.0))[:, None] * generator.standard_normal((R, 1))
+    w = _normal(generator, (R, 1), G[-1] - C_b)
     T = np.zeros(R)
     for l in range(depth - 1, -1, -1):
         squared = _dots(delta, delta)
         T += squared * (lam_b[l] + lam_W[l] * (G[l] - C_b) / C_W)
         if l > 0:
-            xi = np.sqrt(C_W / n * squared)[:, None] * generator.standard_normal(shape)
-            along = _dots(w, delta) - _dots(h[l - 1], xi)
-            norm = _dots(h[l - 1], h[l - 1])
-            xi += h[l - 1] * (along / np.where(norm > 0, norm, 1.0))[:, None]
-            delta, w = slopes[l - 1] * xi, products[l - 1]
+            back, below = _normal(generator, shape, C_W / n * squared), h[l - 1]
+            norm = n * (G[l] - C_b) / C_W  # |h|^2
+            along = _dots(w, delta) - _dots(below, back)
+            below *= (along / np.where(norm > 0, norm, 1.0))[:, None]
+            back += below
+            back *= slopes[l - 1]
+            delta, w = back, products[l - 1]
     return G, T
+
+
+def _normal(generator: np.random.Generator, shape: tuple[int, int], variance: Array) -> Array:
+    """Return normal numbers of a variance for each row."""
+    numbers = generator.standard_normal(shape)
+    numbers *= np.sqrt(np.maximum(variance, 0.0))[:, None]
+    return numbers
 
 
 def _dots(a: Array, b: Array) -> Array:
