@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from importlib import import_module
 
 from lightning_landscape import __version__
+from lightning_landscape.cli.interrupts import Interrupted, raised
+from lightning_landscape.cli.refusals import usage_error_in
 from lightning_landscape.errors import UsageError, nearest
 
 __all__ = ["main"]
@@ -34,7 +38,8 @@ def usage() -> str:
 def main(args: list[str] | None = None) -> int:
     """Run a verb; return the exit status.
 
-    It is 0, or 2 after a sentence that says what was wrong, or 130 after Ctrl-C.
+    It is 0, or 2 after a sentence that says what was wrong, or 128 + signal after a signal that
+    asks a process to end: 130 after Ctrl-C, 143 after SIGTERM.
     """
     args = sys.argv[1:] if args is None else args
     if not args or args[0] in ("-h", "--help"):
@@ -48,23 +53,19 @@ def main(args: list[str] | None = None) -> int:
             raise UsageError(
                 f"{args[0]} is not a verb{nearest(args[0], VERBS)}; verbs: {', '.join(VERBS)}"
             )
-        return import_module(VERBS[args[0]][0]).main(args)
+        with raised():
+            return import_module(VERBS[args[0]][0]).main(args)
     except ValueError as error:
-        sentence = _usage_error(error)
+        sentence = usage_error_in(error)
         if sentence is None:
             raise
         print(f"error: {sentence}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command resumes the run", file=sys.stderr)
-        return 130
-
-
-def _usage_error(error: BaseException | None) -> UsageError | None:
-    """Return the `UsageError` that ``error`` is or was raised from, if any."""
-    while error is not None and not isinstance(error, UsageError):
-        error = error.__cause__ or error.__context__
-    return error
+    except (Interrupted, KeyboardInterrupt) as interrupt:
+        ended = interrupt if isinstance(interrupt, Interrupted) else Interrupted(signal.SIGINT)
+        if os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0":
+            print(ended, file=sys.stderr)
+        return ended.status
 
 
 if __name__ == "__main__":

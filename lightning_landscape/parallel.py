@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lightning_landscape.errors import require
 
-__all__ = ["Reduction", "count", "gather", "max", "mean", "rank", "reduce", "share", "sum"]
+__all__ = ["Reduction", "count", "gather", "max", "mean", "meet", "rank", "reduce", "share", "sum"]
 
 Reduction = Literal["sum", "mean", "max", "gather"]
 """What is made of the values of all ranks; ``gather`` joins them along an axis, in rank order."""
@@ -32,6 +32,16 @@ def count() -> int:
 def rank() -> int:
     """Return the number of this rank, from 0."""
     return dist.get_rank() if _is_distributed() else 0
+
+
+def meet(rank: int, count: int) -> dist.Store:
+    """Return the store in which ranks exchange words before there is a process group.
+
+    Each rank calls it, with the address in ``MASTER_ADDR`` and ``MASTER_PORT``; a process group
+    that is made afterwards meets at the same address. Rank zero must keep the store.
+    """
+    store, _, _ = next(iter(dist.rendezvous("env://", rank, count)))
+    return store
 
 
 def share(total: int) -> range:

@@ -19,7 +19,9 @@ from lightning_landscape.errors import UsageError, require
 if TYPE_CHECKING:
     from xarray import Dataset
 
-__all__ = ["read", "write", "write_atomically"]
+__all__ = ["read", "remove_unfinished", "write", "write_atomically"]
+
+_UNFINISHED = ".unfinished"  # the end of the name of a file that is being written
 
 
 def write_atomically(path: Path, write_to: Callable[[Path], object]) -> None:
@@ -36,7 +38,7 @@ def write_atomically(path: Path, write_to: Callable[[Path], object]) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, name = tempfile.mkstemp(_UNFINISHED, f".{path.name}.", path.parent)
         os.close(handle)
     except OSError as error:
         raise _unwritable(path, error) from error
@@ -49,6 +51,15 @@ def write_atomically(path: Path, write_to: Callable[[Path], object]) -> None:
         raise _unwritable(path, error) from error
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed processes were writing in ``folder`` or below; no process may write now.
+
+    Links to other folders are not followed.
+    """
+    for path in folder.rglob(f".*{_UNFINISHED}"):
+        path.unlink(missing_ok=True)
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -17,11 +17,23 @@ import lightning_landscape.callbacks
 import lightning_landscape.data
 import lightning_landscape.dynamics
 import lightning_landscape.energies  # noqa: F401
+from lightning_landscape.callbacks.probe import Probe
 from lightning_landscape.callbacks.progress import PhysicalProgressBar
-from lightning_landscape.cli.checkpoints import AtomicCheckpointIO, RunCheckpoint
+from lightning_landscape.cli.checkpoints import (
+    AtomicCheckpointIO,
+    RunCheckpoint,
+    step_of,
+    to_resume_from,
+)
+from lightning_landscape.cli.configurations import check_files
+from lightning_landscape.cli.identity import describe, differences
+from lightning_landscape.cli.launch import is_rank_zero
 from lightning_landscape.cli.messages import one_sentence
-from lightning_landscape.cli.runs import RunFolder, claim
-from lightning_landscape.errors import UsageError
+from lightning_landscape.cli.refusals import as_usage_error
+from lightning_landscape.cli.runs import CHECKPOINT, CONFIG, Choice, RunFolder, claim, inside
+from lightning_landscape.cli.trainer_options import check_trainer
+from lightning_landscape.cli.trusted import allowed, check_arguments, check_names
+from lightning_landscape.errors import UsageError, require
 from lightning_landscape.modules.landscape import LandscapeModule
 from lightning_landscape.results import summary as results
 
@@ -65,25 +77,48 @@ class LandscapeCLI(LightningCLI):
     """
 
     folder: RunFolder | None = None
+    _raw: Any = None  # the configuration as plain mappings, once it has been parsed
 
     def __init__(self, args: list[str], run: bool = True) -> None:
-        super().__init__(
-            LandscapeModule,
-            None,
-            save_config_callback=None,
-            trainer_defaults=_TRAINER_DEFAULTS,
-            seed_everything_default=0,
-            parser_kwargs={
-                "prog": "python -m lightning_landscape",
-                "allow_abbrev": False,
-                **{verb: {"allow_abbrev": False} for verb in self.subcommands()},
-            },
-            parser_class=LandscapeParser,
-            args=args,
-            run=run,
-            auto_configure_optimizers=False,
-            load_from_checkpoint_support=False,
+        self._allowed = allowed(args)
+        try:
+            super().__init__(
+                LandscapeModule,
+                None,
+                save_config_callback=None,
+                trainer_defaults=_TRAINER_DEFAULTS,
+                seed_everything_default=0,
+                parser_kwargs={
+                    "prog": "python -m lightning_landscape",
+                    "allow_abbrev": False,
+                    **{verb: {"allow_abbrev": False} for verb in self.subcommands()},
+                },
+                parser_class=LandscapeParser,
+                args=args,
+                run=run,
+                auto_configure_optimizers=False,
+                load_from_checkpoint_support=False,
+            )
+        except BaseException as error:
+            if self._has_done_steps():
+                raise
+            self._discard_folder()
+            if not isinstance(error, Exception):  # a signal, or --help
+                raise
+            raise as_usage_error(error, self._raw, "trainer") from error
+
+    def _has_done_steps(self) -> bool:
+        trainer: Any = getattr(self, "trainer", None)
+        return any(
+            c.has_trained for c in getattr(trainer, "callbacks", []) if isinstance(c, RunCheckpoint)
         )
+
+    def _discard_folder(self) -> None:
+        """Leave no trace of a run that was refused before its first step."""
+        if self.folder is not None:
+            for logger in getattr(getattr(self, "trainer", None), "loggers", []):
+                logger.finalize("failed")
+            self.folder.discard()
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the given arguments, not ``sys.argv``."""
@@ -95,52 +130,117 @@ class LandscapeCLI(LightningCLI):
             "--experiment", type=str, default="run", help="Folder of the run under save_dir."
         )
         parser.add_lightning_class_args(RunCheckpoint, "checkpoint")
+        add_choices(parser)
 
     def before_instantiate_classes(self) -> None:
-        """Find or create the run folder, before anything is allocated."""
+        """Check what can be checked before anything is allocated."""
+        config = self.config if self.subcommand is None else self.config[self.subcommand]
+        self._raw = config.as_dict()
+        check_trainer(self._raw["trainer"])
         if self.subcommand in ("validate", "test", "predict"):
-            self.config[self.subcommand].trainer.logger = False  # they only print a table
-        if self.subcommand != "fit" or not self.config.fit.trainer.logger:
+            config.trainer.logger = False  # they only print a table
+        if self.subcommand is None or config.get("ckpt_path") is None:
             return
-        config = self.config.fit
-        loggers = config.trainer.logger
-        loggers = loggers if isinstance(loggers, list) else [loggers]
-        save_dir = Path(loggers[0].init_args.save_dir)
-        self.folder = claim(save_dir / config.experiment, self._resolved())
-        for logger in loggers:
-            logger.init_args.name = config.experiment
-            logger.init_args.version = self.folder.version
-        if config.ckpt_path is None and self.folder.checkpoint is not None:
-            config.ckpt_path = str(self.folder.checkpoint)
-            print(f"resuming {self.folder.path} from its last checkpoint")
+        address = config.ckpt_path
+        permitted = any(address.startswith(name) for name in self._allowed)
+        if "://" not in address:
+            step_of(Path(address))
+        require(
+            "://" not in address or permitted,
+            "ckpt_path",
+            address,
+            "is not on this machine",
+            f"give --allow {address} to load it",
+        )
 
-    def _resolved(self) -> str:
-        """Return the configuration as YAML, without the entries that identify this run."""
-        config = yaml.safe_load(self._parser("fit").dump(self.config.fit))
-        for key in ("ckpt_path", "config"):
+    def _resolved(self) -> dict[str, Any]:
+        """Return the configuration without the entries that identify this run."""
+        config: dict[str, Any] = yaml.safe_load(self._parser("fit").dump(self.config.fit))
+        for key in ("ckpt_path", "config", "new", "continue", "allow", "weights_only"):
             config.pop(key, None)
         for logger in _as_list(config["trainer"]["logger"]):
             for key in ("name", "version"):
                 logger["init_args"].pop(key, None)
-        return yaml.safe_dump(config, sort_keys=False)
+        return config
+
+    def _claim(self) -> RunFolder:
+        """Find or create the run folder, and the checkpoint to start from."""
+        config, resolved = self.config.fit, self._resolved()
+        loggers = _as_list(config.trainer.logger)
+        named = all("save_dir" in logger.get("init_args", {}) for logger in loggers)
+        require(named, "trainer.logger", "", "needs a save_dir", "or is false, to write nothing")
+        choice: Choice = "new" if config.new else "continue" if config["continue"] else "ask"
+        if config.ckpt_path is not None and "://" not in config.ckpt_path:
+            _check_same_system(Path(config.ckpt_path), resolved)
+        experiment = inside(loggers[0].init_args.save_dir, config.experiment)
+        folder = claim(experiment, yaml.safe_dump(resolved, sort_keys=False), choice)
+        if config.ckpt_path is None and (found := to_resume_from(folder.path)) is not None:
+            path, step = found
+            self.config_init.fit.ckpt_path = str(path)
+            if is_rank_zero():
+                # a damaged last.ckpt is not read; its predecessor is, and the user should know
+                damaged = path != folder.path / CHECKPOINT
+                last = f"{path.name}, since last.ckpt cannot be read" if damaged else path.name
+                print(f"resuming {folder.path} from its checkpoint {last}, at step {step}")
+        if folder.note:
+            print(folder.note)
+        return folder
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
-        """Add the physical progress bar and the atomic checkpoints."""
+        """Claim the folder; add the physical progress bar and the atomic checkpoints."""
         trainer = self._get(self.config_init, "trainer")
         trainer.callbacks = _as_list(trainer.callbacks)
         if trainer.enable_progress_bar is not False:
             # first, so that at the end it is closed before the probes print
             trainer.callbacks.insert(0, PhysicalProgressBar())
         trainer.plugins = [*_as_list(trainer.plugins), AtomicCheckpointIO()]
+        if self.subcommand == "fit" and trainer.logger:
+            self.folder = self._claim()
+            for logger in _as_list(trainer.logger):
+                logger._name, logger._version = self.config.fit.experiment, self.folder.version
         return super().instantiate_trainer(**kwargs)
 
     def after_fit(self) -> None:
-        """Print the table of results and the paths of all files; mark the run as finished."""
+        """Complete the files of the run, print its table, and mark it as finished."""
+        self._complete()
         if self.folder is None or not self.trainer.is_global_zero:
             return
         table = results.summarize(self.folder.path)
         print(f"\n{table}\n")
         self.folder.finish(table)
+
+    def _complete(self) -> None:
+        """Write the records of a run that was killed after its last step, from its checkpoint.
+
+        Raises:
+            UsageError: the run has ended before its last step.
+        """
+        trainer: Any = self.trainer
+        (checkpoint,) = (c for c in trainer.callbacks if isinstance(c, RunCheckpoint))
+        step, last = trainer.global_step, trainer.max_steps
+        if step < last and not trainer.should_stop:
+            raise UsageError(f"the run has ended at step {step}, before trainer.max_steps = {last}")
+        if checkpoint.has_ended:
+            return
+        for probe in trainer.callbacks:
+            if isinstance(probe, Probe):
+                probe.on_train_start(trainer, self.model)
+                probe.on_train_end(trainer, self.model)
+
+
+def _check_same_system(checkpoint: Path, now: dict[str, Any]) -> None:
+    """Refuse the checkpoint of a run whose system, optimizer or probes are others."""
+    saved = checkpoint.absolute().parent.parent / CONFIG
+    if not saved.is_file():
+        return
+    fatal = [d for d in differences(yaml.safe_load(saved.read_text()), now) if d.is_fatal]
+    require(
+        not fatal,
+        "ckpt_path",
+        checkpoint,
+        f"is the state of another {describe(fatal)}",
+        f"give --config {saved}",
+    )
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -152,8 +252,36 @@ def _as_list(value: Any) -> list[Any]:
 def main(args: list[str]) -> int:
     """Run ``fit``, ``validate`` or ``test`` with the arguments that follow it."""
     quiet()
-    LandscapeCLI(with_packaged_config(args))
+    LandscapeCLI(checked(with_packaged_config(args)))
     return 0
+
+
+def add_choices(parser: LightningArgumentParser) -> None:
+    """Add the options that say what to do in case of doubt."""
+    parser.add_argument("--new", action="store_true", help="Start a run even if one can go on.")
+    parser.add_argument(
+        "--continue", action="store_true", help="Go on with an unfinished run of other options."
+    )
+    add_allow(parser)
+
+
+def add_allow(parser: Any) -> None:
+    """Add the option that names what is trusted; `allowed` reads it from the command line."""
+    parser.add_argument(
+        "--allow",
+        action="append",
+        default=[],
+        help="A module, or the beginning of an address of checkpoints, that you trust.",
+    )
+
+
+def checked(args: list[str]) -> list[str]:
+    """Return the arguments, of which no file and no name of a class is what it must not be."""
+    names = allowed(args)
+    for content in check_files(args):
+        check_names(content, names)
+    check_arguments(args, names)
+    return args
 
 
 def quiet() -> None:

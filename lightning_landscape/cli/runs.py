@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import fcntl
 import os
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
-from lightning_landscape.errors import UsageError
-from lightning_landscape.records import write_atomically
+import yaml
 
-__all__ = ["RunFolder", "claim"]
+from lightning_landscape.cli import launch
+from lightning_landscape.cli.identity import Difference, describe, differences
+from lightning_landscape.errors import UsageError, require
+from lightning_landscape.records import remove_unfinished, write_atomically
 
-_CLAIMED = "LIGHTNING_LANDSCAPE_RUN"
-CONFIG, RESULTS, CHECKPOINT = "config.yaml", "results.md", "checkpoints/last.ckpt"
+__all__ = ["CHECKPOINT", "CONFIG", "PREVIOUS", "RESULTS", "Choice", "RunFolder", "claim", "inside"]
+
+CONFIG, RESULTS = "config.yaml", "results.md"
+CHECKPOINT, PREVIOUS = "checkpoints/last.ckpt", "previous.ckpt"
+
+Choice = Literal["ask", "new", "continue"]
+"""What to do where an unfinished run was started with another configuration."""
 
 
 @dataclass
@@ -21,65 +30,163 @@ class RunFolder:
     """``<save_dir>/<experiment>/version_k``, locked for the lifetime of this process.
 
     The kernel releases the lock when the process ends for whatever reason.
+
+    Attributes:
+        path: the folder.
+        lock: the open file that holds the lock; None on ranks other than zero.
+        note: what the user should know of how it was chosen.
+        made: the folders that were made for it, the deepest first; none if the run existed.
     """
 
     path: Path
     lock: int | None
+    note: str = ""
+    made: list[Path] = field(default_factory=list)
 
     @property
     def version(self) -> int:
         """The k of version_k."""
         return int(self.path.name.removeprefix("version_"))
 
-    @property
-    def checkpoint(self) -> Path | None:
-        """The checkpoint to resume from, if the run has one."""
-        path = self.path / CHECKPOINT
-        return path if path.is_file() else None
-
     def finish(self, results: str) -> None:
         """Write the results, which marks the run as finished."""
         write_atomically(self.path / RESULTS, lambda p: p.write_text(results))
 
+    def discard(self) -> None:
+        """Remove a folder that was made for this process and that holds no result."""
+        if not self.made or _has_results(self.path):
+            return
+        shutil.rmtree(self.path, ignore_errors=True)
+        for folder in self.made:
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
 
-def claim(experiment: Path, config: str) -> RunFolder:
+
+def inside(save_dir: str, experiment: str) -> Path:
+    """Return the folder of an experiment.
+
+    Raises:
+        UsageError: it would not be inside ``save_dir``.
+    """
+    path = Path(save_dir) / experiment
+    right = "\0" not in str(path) and path.resolve().is_relative_to(Path(save_dir).resolve())
+    require(
+        right,
+        "experiment",
+        experiment.replace("\0", "?"),
+        f"must be a folder inside save_dir = {save_dir}",
+        "give its name, without ..",
+    )
+    return path
+
+
+def claim(experiment: Path, config: str, choice: Choice = "ask") -> RunFolder:
     """Return the newest unfinished run of this configuration that is not in use, or a new one.
+
+    A run that differs only in what cannot change its results is continued, and says so. What
+    killed processes have left half written in it is removed.
 
     Args:
         experiment: the folder that holds version_0, version_1, …
-        config: the resolved configuration; it is written to the new run as config.yaml.
+        config: the resolved configuration; it is written to the run as config.yaml.
+        choice: what to do if the newest unfinished run differs in what matters.
 
     Raises:
-        UsageError: the folder cannot be written.
+        UsageError: the folder cannot be written; an unfinished run differs and ``choice`` is
+            "ask", or its checkpoint is no state of this configuration.
     """
-    if int(os.environ.get("LOCAL_RANK", 0)) > 0 and _CLAIMED in os.environ:
-        return RunFolder(Path(os.environ[_CLAIMED]), None)  # launched and claimed by rank zero
+    if (claimed := launch.told()) is not None:
+        known = Path(claimed).is_dir()
+        require(known, "save_dir", experiment, f"this rank does not see {claimed} of rank 0")
+        return RunFolder(Path(claimed), None)
     try:
-        folder = _unfinished(experiment, config) or _new(experiment, config)
+        folder = _claimed(experiment, config, choice)
     except OSError as error:
+        launch.tell(None)
         raise UsageError(
             f"{experiment}: cannot be written ({error.strerror}); choose another folder by save_dir"
         ) from error
-    os.environ[_CLAIMED] = str(folder.path)
+    except UsageError:
+        launch.tell(None)
+        raise
+    launch.tell(str(folder.path.absolute()))
+    return folder
+
+
+def _claimed(experiment: Path, config: str, choice: Choice) -> RunFolder:
+    if choice == "new":
+        return _new(experiment, config)
+    folder = _unfinished(experiment, config, choice) or _new(experiment, config)
+    if not folder.made:
+        remove_unfinished(folder.path)
     return folder
 
 
 def _versions(experiment: Path) -> list[Path]:
-    versions = [p for p in experiment.glob("version_*") if p.name[8:].isdigit()]
+    versions = [p for p in experiment.glob("version_*") if p.name[8:].isdecimal()]
     return sorted(versions, key=lambda p: int(p.name[8:]))
 
 
-def _unfinished(experiment: Path, config: str) -> RunFolder | None:
+def _unfinished(experiment: Path, config: str, choice: Choice) -> RunFolder | None:
+    """Return the run that goes on: one that is the same, or one that may as well be."""
+    found = []
     for path in reversed(_versions(experiment)):
-        saved = path / CONFIG
-        if (path / RESULTS).exists() or not saved.is_file() or saved.read_text() != config:
+        saved = _saved(path)
+        if (path / RESULTS).exists() or saved is None:
             continue
-        if (lock := _lock(path)) is not None:
-            return RunFolder(path, lock)
+        if saved == config:
+            if (lock := _lock(path)) is not None:
+                return RunFolder(path, lock)
+        elif _has_results(path):
+            found.append((path, differences(yaml.safe_load(saved), yaml.safe_load(config))))
+    found.sort(key=lambda each: not all(d.is_harmless for d in each[1]))  # stable: newest first
+    for path, differing in found:
+        if (lock := _lock(path)) is None:
+            continue
+        try:
+            _check_choice(path, differing, choice)
+        except UsageError:
+            os.close(lock)
+            raise
+        write_atomically(path / CONFIG, lambda p: p.write_text(config))
+        note = f"{path.name} was started with another {describe(differing)}"
+        return RunFolder(path, lock, note if differing else "")
     return None
 
 
+def _check_choice(path: Path, differing: list[Difference], choice: Choice) -> None:
+    """Refuse what the user has to decide, and what no decision makes right."""
+    fatal = [d for d in differing if d.is_fatal]
+    matters = [d for d in differing if not d.is_harmless]
+    if fatal:
+        raise UsageError(
+            f"experiment = {path.parent}: {path.name} is unfinished and of another "
+            f"{describe(fatal)}; give --new to start another run, or resume that one by "
+            f"--config {path / CONFIG}"
+        )
+    if matters and choice == "ask":
+        raise UsageError(
+            f"experiment = {path.parent}: {path.name} is unfinished and differs in "
+            f"{describe(matters)}; give --continue to go on with it, or --new to start another run"
+        )
+
+
+def _saved(path: Path) -> str | None:
+    """Return the configuration of a run, or None if it has none that can be read."""
+    try:
+        saved = (path / CONFIG).read_text(encoding="utf-8")
+        return saved if isinstance(yaml.safe_load(saved), dict) or not saved else None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return None
+
+
+def _has_results(path: Path) -> bool:
+    checkpoints = (path / CHECKPOINT).parent.glob("*.ckpt")
+    return any(checkpoints) or any((path / "probes").glob("*.nc"))
+
+
 def _new(experiment: Path, config: str) -> RunFolder:
+    made = [p for p in (experiment, *experiment.parents) if not p.exists()]
     experiment.mkdir(parents=True, exist_ok=True)
     versions = _versions(experiment)
     k = int(versions[-1].name[8:]) + 1 if versions else 0
@@ -92,7 +199,7 @@ def _new(experiment: Path, config: str) -> RunFolder:
             continue
         lock = _lock(path)
         write_atomically(path / CONFIG, lambda p: p.write_text(config))
-        return RunFolder(path, lock)
+        return RunFolder(path, lock, made=[path, *made])
 
 
 def _lock(path: Path) -> int | None:

@@ -12,6 +12,8 @@ import torch
 import yaml
 
 from lightning_landscape import records
+from lightning_landscape.cli.configurations import read
+from lightning_landscape.cli.refusals import as_usage_error
 from lightning_landscape.cli.runs import CHECKPOINT, CONFIG
 from lightning_landscape.errors import require
 
@@ -25,7 +27,9 @@ __all__ = ["main", "measure"]
 
 def main(args: list[str]) -> int:
     """Measure, print the table, and write the record and the figure to <run>/spectrum/."""
-    from lightning_landscape.cli.fit import quiet
+    from lightning_landscape.cli.checkpoints import step_of
+    from lightning_landscape.cli.fit import add_allow, quiet
+    from lightning_landscape.cli.trusted import check_names
 
     parser = argparse.ArgumentParser(
         prog="python -m lightning_landscape spectrum", description=__doc__
@@ -46,10 +50,21 @@ def main(args: list[str]) -> int:
         "--eigenvectors", action="store_true", help="also record the extremal eigenvectors"
     )
     parser.add_argument("--backend", default="landscape", help="landscape or pyhessian")
+    add_allow(parser)
     options = vars(parser.parse_args(args[1:]))
+    allow = options.pop("allow")
     run, checkpoint = locate(options.pop("checkpoint"))
     quiet()
-    _report(measure(run, checkpoint, **options), run)
+    config = read(run / CONFIG)
+    require(isinstance(config, dict), "checkpoint", run, f"its {CONFIG} is no mapping")
+    # the folder may come from anywhere: its configuration is data, and runs nothing of its own
+    check_names(config.get("model"), allow, foreign=str(run / CONFIG))
+    step_of(checkpoint)
+    try:
+        dataset = measure(run, checkpoint, **options)
+    except (KeyError, RuntimeError) as error:  # a state of other shapes than the configuration's
+        raise as_usage_error(error, config, "checkpoint") from error
+    _report(dataset, run)
     return 0
 
 

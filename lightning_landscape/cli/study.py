@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -13,8 +12,15 @@ import lightning_landscape.dynamics
 import lightning_landscape.energies
 import lightning_landscape.studies.finite_size
 import lightning_landscape.studies.jamming  # noqa: F401
-from lightning_landscape.cli.fit import LandscapeParser, quiet, with_packaged_config
-from lightning_landscape.cli.runs import claim
+from lightning_landscape.cli.fit import (
+    LandscapeParser,
+    add_choices,
+    checked,
+    quiet,
+    with_packaged_config,
+)
+from lightning_landscape.cli.interrupts import ending_at_once
+from lightning_landscape.cli.runs import Choice, claim, inside
 from lightning_landscape.results import summary as results
 from lightning_landscape.studies import Experiment, Processes, Study
 
@@ -44,20 +50,23 @@ def study_parser(verb: str, description: str) -> LandscapeParser:
         default=None,
         help="Number of processes that share a round; by default one per core.",
     )
+    add_choices(parser)
     return parser
 
 
 def run(parser: LandscapeParser, key: str, args: list[str]) -> int:
     """Run the study given as the option ``key`` in a run folder, and print its table."""
     quiet()
-    config = parser.parse_args(with_packaged_config(args))
+    config = parser.parse_args(checked(with_packaged_config(args)))
     study: Study = parser.instantiate_classes(config)[key]
     processes = study.default_processes if config.processes is None else config.processes
     experiment = Experiment(study, Processes(processes))
-    folder = claim(Path(config.save_dir) / config.experiment, _resolved(parser, config))
+    choice: Choice = "new" if config.new else "continue" if config["continue"] else "ask"
+    folder = claim(inside(config.save_dir, config.experiment), _resolved(parser, config), choice)
     record = folder.path / "probes" / f"{study.name}.nc"
     text = (folder.path / "config.yaml").read_text()
-    experiment.run(record, {"config": text}, tell=lambda line: print(line, flush=True))
+    with ending_at_once():  # its files are complete, and its workers end with it
+        experiment.run(record, {"config": text}, tell=lambda line: print(line, flush=True))
     table = results.summarize(folder.path)
     print(f"\n{table}\n")
     folder.finish(table)
@@ -67,5 +76,6 @@ def run(parser: LandscapeParser, key: str, args: list[str]) -> int:
 def _resolved(parser: LandscapeParser, config: Any) -> str:
     """Return the configuration as YAML, without the file it came from."""
     resolved = yaml.safe_load(parser.dump(config))
-    resolved.pop("config", None)
+    for key in ("config", "new", "continue", "allow"):
+        resolved.pop(key, None)
     return yaml.safe_dump(resolved, sort_keys=False)

@@ -114,7 +114,7 @@ def changed(place, key, value=None, old=None):
             "trainer.max_steps: there is no such option; it belongs to the verb fit",
         ),
         ([1, 2], "config: must be a mapping of keys to values"),
-        (None, "config: must be a mapping of keys to values"),
+        (None, "config = wrong.yaml: must be a mapping of keys to values"),
     ],
 )
 def test_the_key_the_value_and_the_remedy(config, sentence, capsys, tmp_path, monkeypatch):
