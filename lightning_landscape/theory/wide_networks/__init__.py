@@ -6,14 +6,7 @@ from lightning_landscape.theory.wide_networks.aspect_ratio import (
     optimal_aspect_ratio,
 )
 from lightning_landscape.theory.wide_networks.averages import GaussianAverages
-from lightning_landscape.theory.wide_networks.chain import (
-    Chain,
-    MetricMoments,
-    next_metric_moments,
-    pooled_metric_variance,
-    sample_chain,
-    sample_metrics,
-)
+from lightning_landscape.theory.wide_networks.chain import Chain, sample_chain, sample_metrics
 from lightning_landscape.theory.wide_networks.closed_forms import (
     linear_metric_variance,
     relu_metric_variance,
@@ -24,6 +17,11 @@ from lightning_landscape.theory.wide_networks.criticality import (
     Rates,
     criticality,
     learning_rates,
+)
+from lightning_landscape.theory.wide_networks.estimators import (
+    MetricMoments,
+    next_metric_moments,
+    pooled_metric_variance,
 )
 from lightning_landscape.theory.wide_networks.first_order import FirstOrder, first_order
 from lightning_landscape.theory.wide_networks.kernels import Kernels, input_kernel, kernels
