@@ -18,10 +18,12 @@ from lightning_landscape.data.labels import GroupedClasses, Parity, RandomLabels
 from lightning_landscape.data.projections import OnSphere, PrincipalComponents
 from lightning_landscape.data.random_data import RandomData
 from lightning_landscape.data.subsets import Resplit, Subset
+from lightning_landscape.data.xor import XOR
 
 __all__ = [
     "CIFAR10",
     "MNIST",
+    "XOR",
     "Batches",
     "Digits",
     "FashionMNIST",

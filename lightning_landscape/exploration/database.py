@@ -76,8 +76,8 @@ class Database:
             modes: how many eigenvalues a spectrum has, N without the zero modes.
             identity: which points are the same.
         """
-        points = (StationaryPoints.none(N, modes, kind) for kind in _POINTS.values())
-        return cls(*points, identity=identity or Identity())
+        minima, states = (StationaryPoints.none(N, modes, kind) for kind in _POINTS.values())
+        return cls(minima, states, identity=identity or Identity())
 
     def add_minimum(
         self, energy: float, x: Array, spectrum: Array, order: int = 1, seen: int = 1
@@ -175,11 +175,10 @@ class Database:
                 mode = dataset["transition_state_mode"].to_numpy()
                 ends = dataset["transition_state_ends"].to_numpy()
             points.append(StationaryPoints(**get, mode=mode, ends=ends))
-        attributes = dict(dataset.attrs)
+        attributes = {k: v for k, v in dataset.attrs.items() if k not in ("probe", "seconds")}
         counts = {name: int(attributes.pop(name)) for name in _COUNTS}
-        seconds = float(attributes.pop("seconds"))
-        del attributes["probe"]
-        return cls(*points, **counts, seconds=seconds, attributes=attributes)
+        database = cls(points[0], points[1], attributes=attributes)
+        return replace(database, seconds=float(dataset.attrs["seconds"]), **counts)  # type: ignore[arg-type]
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the record, a netCDF file, atomically."""

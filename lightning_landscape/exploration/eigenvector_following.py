@@ -16,7 +16,7 @@ def eigenvector_following(
     x: Tensor,
     max_step: float = 0.3,
     tolerance: float = 1e-8,
-    steps: int = 100,
+    steps: int = 60,
 ) -> Points:
     r"""Search for transition states from each row of ``x``; rows that have converged leave.
 

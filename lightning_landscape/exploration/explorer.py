@@ -28,7 +28,8 @@ __all__ = ["Explorer", "Method"]
 Method = Literal["auto", "hessian", "hybrid", "follower"]
 
 _METHODS = ("auto", "hessian", "hybrid", "follower")
-_LARGEST_HESSIAN = 200
+# up to which N a Hessian pays, where it is written out and where it is N products
+_LARGEST_HESSIAN, _LARGEST_BY_PRODUCTS = 200, 20
 # of transition states that are known already
 _UNUSED: NDArray[np.float64] = np.empty(0)
 # attempts to leave a saddle at which a quench has ended
@@ -49,8 +50,9 @@ class Explorer:
         kick: the standard deviation of the kick of each coordinate of a minimum.
         max_step: the longest step of a quench or search.
         method: of the searches: ``hessian`` (eigenvector following), ``hybrid`` (gradients only),
-            ``follower`` (gradients only, for glasses); ``auto`` takes the Hessian where it is
-            written out and N <= 200, else the follower on a sphere and the hybrid in flat space.
+            ``follower`` (gradients only, for glasses); ``auto`` takes the Hessian up to
+            N = 200 where it is written out and up to N = 20 elsewhere, else the follower on a
+            sphere and the hybrid in flat space.
         batch: how many quenches or searches go together.
         identity: which points are the same.
         flat: eigenvalues of smaller size count as 0; points with such are counted, not kept.
@@ -93,7 +95,8 @@ class Explorer:
         self.method = self._chosen() if method == "auto" else method
 
     def _chosen(self) -> str:
-        if self.landscape.has_hessian and self.landscape.N <= _LARGEST_HESSIAN:
+        largest = _LARGEST_HESSIAN if self.landscape.has_hessian else _LARGEST_BY_PRODUCTS
+        if self.landscape.N <= largest:
             return "hessian"
         return "hybrid" if self.landscape.sphere is None else "follower"
 
@@ -203,7 +206,7 @@ class Explorer:
         self, database: Database, x: Tensor, E: Tensor, spectrum: Tensor
     ) -> None:
         """Connect those that are new, and count the others."""
-        waiting = Database.empty(*x.shape[1:], *spectrum.shape[1:], database.identity)
+        waiting = Database.empty(x.shape[1], spectrum.shape[1], database.identity)
         new = []
         for k, (E_k, values) in enumerate(zip(E.tolist(), spectrum.numpy(), strict=True)):
             point = E_k, x[k].numpy(), values

@@ -14,6 +14,9 @@ from lightning_landscape.rng import Stream
 
 __all__ = ["Landscape", "Points", "retract"]
 
+# energies that are kept, by their number of replicas: making one costs as much as a gradient
+_SIZES = 256
+
 
 class Points(NamedTuple):
     """Where searches have ended.
@@ -61,16 +64,21 @@ class Landscape:
         require(number == torch.float64, "dtype of the energy", number, required)
         known = 0 <= replica < energy.replicas
         require(known, "replica", replica, f"must be 0 … {energy.replicas - 1}")
-        self.energy = self._sized = energy.only(torch.tensor([replica]))
+        self.energy = energy.only(torch.tensor([replica]))
+        with torch.no_grad():
+            self.energy()  # what an energy makes at its first evaluation is made once
+        self._sized: dict[int, Energy] = {}
         self.N, self.sphere = energy.N, energy.constraint
         self.has_hessian = isinstance(energy, HasHessian)
         self.gradients = self.hessians = 0
 
     def sized(self, rows: int) -> Energy:
         """Return an energy of this landscape with so many replicas."""
-        if self._sized.replicas != rows:
-            self._sized = self.energy.only(torch.zeros(rows, dtype=torch.int64))
-        return self._sized
+        if rows not in self._sized:
+            if len(self._sized) >= _SIZES:
+                self._sized.clear()
+            self._sized[rows] = self.energy.only(torch.zeros(rows, dtype=torch.int64))
+        return self._sized[rows]
 
     def at(self, x: Tensor) -> Energy:
         """Return an energy whose replicas are at the rows of ``x``."""

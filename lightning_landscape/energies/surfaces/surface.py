@@ -68,7 +68,7 @@ class Surface(Energy):
         return self.curvature(self.x)
 
     @torch.no_grad()
-    def value_and_gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def value_and_gradient(self, x: Tensor, batch: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the energies (B,) and gradients (B, N) of any number of rows."""
         return self.slope(x)
 

@@ -1,0 +1,7 @@
+"""Databases of stationary points in the files of other programs."""
+
+from lightning_landscape.exploration.formats.graph import to_networkx
+from lightning_landscape.exploration.formats.pathsample import read_pathsample, write_pathsample
+from lightning_landscape.exploration.formats.pele import read_pele, write_pele
+
+__all__ = ["read_pathsample", "read_pele", "to_networkx", "write_pathsample", "write_pele"]
