@@ -27,6 +27,9 @@ class Langevin(Overdamped):
     holds numbers only, and every process of a distributed run draws the same. Temperature, seed
     and constraint are not in the state: a run may be continued with others.
 
+    Real and imaginary part of a complex parameter are two coordinates, each with noise of variance
+    2 lr T a step.
+
     Cost: one normal and two multiply-adds a parameter; memory, one float32 a parameter.
 
     Args:
@@ -41,7 +44,8 @@ class Langevin(Overdamped):
 
     Raises:
         UsageError: lr <= 0, temperature < 0, a number of values that is not the number of
-            replicas, an unknown key in a group, or a shape that does not fit the constraint.
+            replicas, an unknown key in a group, or a shape that does not fit the constraint; at a
+            step, parameters in half precision in whose last place the noise is lost.
 
     Source: Kloeden and Platen, Numerical Solution of Stochastic Differential Equations (1992),
     section 10.2; for the use with mini-batches Welling and Teh, ICML 2011 (see `conventions`).

@@ -84,7 +84,7 @@ class MetropolisLangevin(Overdamped):
     @property
     def rates(self) -> dict[str, Tensor]:
         """The fraction of accepted steps, nan before the first, and of exchanges if any, (R,)."""
-        none = [0] * len(self._parameters()[0])
+        none = [0] * self._count_of_replicas
         accepted = torch.tensor(self._clock().get("accepted", none), dtype=torch.float64)
         return {"acceptance": accepted / self.step_count, **super().rates}
 
@@ -99,6 +99,7 @@ class MetropolisLangevin(Overdamped):
         assert closure is not None
         self._exchange(closure)
         T = self.current_temperature
+        self._require_resolution(T)
         E, gradient = self._here(closure)
         before = {p: p.clone() for p in gradient}
         self._move(T)
@@ -107,7 +108,7 @@ class MetropolisLangevin(Overdamped):
         cold = torch.as_tensor(T, device=W.device) == 0
         accepted = torch.where(cold, proposed <= E, self._bath(T, W).to(W) >= W)
         for p, x in before.items():
-            rejected = ~accepted.view(-1, *[1] * (p.dim() - 1))
+            rejected = ~accepted.view(-1, *[1] * (p.dim() - 1)) if p.dim() else ~accepted[0]
             p.copy_(torch.where(rejected, x, p))
             later[p] = torch.where(rejected, gradient[p], later[p])
             p.grad = later[p].clone()
@@ -130,7 +131,7 @@ class MetropolisLangevin(Overdamped):
         with torch.enable_grad():
             E = closure().detach().reshape(-1)
         parameters = self._parameters()
-        R = len(parameters[0])
+        R = self._count_of_replicas
         require(len(E) == R, "closure", f"{len(E)} values", f"must return {R} energies")
         return E, {p: p.grad.clone() for p in parameters if p.grad is not None}
 
@@ -165,4 +166,8 @@ class MetropolisLangevin(Overdamped):
 
 def _dot(x: Tensor, y: Tensor) -> Tensor:
     """Return the scalar product of each replica, (R,), summed in float64."""
-    return (x * y).flatten(1).sum(1, dtype=torch.float64)
+    if x.is_complex():
+        x, y = torch.view_as_real(x), torch.view_as_real(y)
+    products = x * y
+    rows = products.flatten(1) if products.dim() > 1 else products.view(-1, 1)
+    return rows.sum(1, dtype=torch.float64)

@@ -23,7 +23,8 @@ class Noise:
     parameter of a foreign module, which has no replicas, is addressed by its first index too.
 
     The resolution of float32 is far below anything that Langevin noise can resolve, so parameters
-    of every precision share the one buffer.
+    of every precision share the one buffer. A complex number is two real coordinates, its real and
+    its imaginary part, and gets a normal of variance 1 for each.
 
     Args:
         parameters: tensors of one device, the keys of what is returned.
@@ -52,13 +53,13 @@ class Noise:
         if replicas is not None:
             check_replicas(replicas, parameters)
         self._stream = Stream(seed, "langevin")
-        self._addresses = Addresses([p.shape for p in parameters], replicas, first)
+        self._addresses = Addresses([_real(p) for p in parameters], replicas, first)
         self._flat, self._parts = self._buffer(parameters)
 
     def __call__(self, step: int) -> dict[Tensor, Tensor]:
         """Return the normals of ``step`` for each parameter; they are valid until the next call."""
         self._stream.normal_at_(self._flat, step, self._addresses)
-        return self._parts
+        return _complex(self._parts)
 
     def _buffer(self, parameters: Sequence[Tensor]) -> tuple[Tensor, dict[Tensor, Tensor]]:
         flat = torch.empty(self._addresses.size, dtype=torch.float32, device=self.device)
@@ -92,7 +93,20 @@ class SuccessiveSums(Noise):
         self._stream.normal_at_(self._later, step + 1, self._addresses)
         self._held = step + 1
         self._flat += self._later
-        return self._parts
+        return _complex(self._parts)
+
+
+def _real(p: Tensor) -> Sequence[int]:
+    """Return the shape of a parameter as real coordinates."""
+    return (*p.shape, 2) if p.is_complex() else p.shape
+
+
+def _complex(parts: dict[Tensor, Tensor]) -> dict[Tensor, Tensor]:
+    """Return the normals of complex parameters as complex numbers."""
+    if not any(p.is_complex() for p in parts):
+        return parts
+    # a copy, because a part of the buffer may begin at an odd place
+    return {p: torch.view_as_complex(n.clone()) if p.is_complex() else n for p, n in parts.items()}
 
 
 def exponentials(seed: int, name: str, step: int, replicas: Sequence[int]) -> Tensor:

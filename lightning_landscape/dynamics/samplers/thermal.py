@@ -16,10 +16,15 @@ from lightning_landscape.dynamics.samplers.noise import Noise, check_replicas
 from lightning_landscape.dynamics.samplers.tempering import ParallelTempering
 from lightning_landscape.dynamics.schedules import Schedule
 from lightning_landscape.errors import require
-from lightning_landscape.replicas import numbers, of_replicas
+from lightning_landscape.replicas import hot, numbers, of_replicas
 from lightning_landscape.sphere import Sphere
 
 __all__ = ["Thermal"]
+
+Temperature = float | Tensor | Callable[[float], float | Tensor]
+
+# how often the noise is compared with the resolution of half precision
+_STEPS_BETWEEN_CHECKS = 100
 
 
 class Thermal(Dynamics, Optimizer):
@@ -34,6 +39,7 @@ class Thermal(Dynamics, Optimizer):
     """
 
     noise: ClassVar[type[Noise]]
+    _temperature: Temperature
 
     def __init__(
         self,
@@ -44,9 +50,7 @@ class Thermal(Dynamics, Optimizer):
         constraint: Sphere | None = None,
         exchange: ParallelTempering | None = None,
     ) -> None:
-        self.temperature: float | Tensor | Callable[[float], float | Tensor] = (
-            temperature if callable(temperature) else numbers("temperature", temperature)
-        )
+        self.temperature = temperature
         self.seed = seed
         self._noise: Noise | None = None
         self._twins = 1
@@ -68,13 +72,27 @@ class Thermal(Dynamics, Optimizer):
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         for p in group["params"]:
+            real = self._constraint is None or not p.is_complex()
+            require(real, "constraint", self._constraint, "needs real parameters, not complex ones")
             group["lr"] = of_replicas("lr", group["lr"], p)
-            self.temperature = of_replicas("temperature", self.temperature, p)
+            self._temperature = of_replicas("temperature", self._temperature, p)
             for arrangement in (self.temperature, self.exchange):
                 if isinstance(arrangement, Schedule | ParallelTempering):
                     arrangement.check(len(p))
         self.constraint = self._constraint  # checks the shapes
         self._noise = None
+
+    @property
+    def temperature(self) -> Temperature:
+        """T: a float, one for each replica, (R,), or a function of physical time."""
+        return self._temperature
+
+    @temperature.setter
+    def temperature(self, temperature: Any) -> None:
+        given = temperature if callable(temperature) else numbers("temperature", temperature)
+        for p in self._parameters() if "param_groups" in self.__dict__ else []:
+            given = of_replicas("temperature", given, p)
+        self._temperature = given
 
     @property
     def constraint(self) -> Sphere | None:
@@ -111,12 +129,18 @@ class Thermal(Dynamics, Optimizer):
         0, 1, … unless a part of a system is held, whose replicas then move as in the whole. With
         twins the first block counts; the others share its noise.
         """
-        return range(len(self._parameters()[0])) if self._replicas is None else self._replicas
+        return range(self._count_of_replicas) if self._replicas is None else self._replicas
 
     @replicas.setter
     def replicas(self, replicas: Sequence[int]) -> None:
         check_replicas(replicas, self._parameters())
         self._replicas, self._noise = replicas, None
+
+    @property
+    def _count_of_replicas(self) -> int:
+        """The length of the first axis; a number is one replica."""
+        first = self._parameters()[0]
+        return len(first) if first.dim() else 1
 
     # time
 
@@ -193,12 +217,31 @@ class Thermal(Dynamics, Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        T = self.current_temperature
+        self._require_resolution(T)
         if self.constraint is None:
-            self._move(self.current_temperature)
+            self._move(T)
         else:
-            self._move_on(self.constraint, self.current_temperature)
+            self._move_on(self.constraint, T)
         self._tick()
         return loss
+
+    def _require_resolution(self, T: float | Tensor) -> None:
+        """Raise a `UsageError` if parameters in half precision would round the noise away."""
+        if self.step_count % _STEPS_BETWEEN_CHECKS or not hot(T):
+            return
+        for group in self.param_groups:
+            noise = float(torch.as_tensor(2 * group["lr"] * T).max()) ** 0.5
+            for p in group["params"]:
+                if p.dtype in (torch.bfloat16, torch.float16):
+                    ulp = torch.finfo(p.dtype).eps * p.float().square().mean().sqrt().item()
+                    require(
+                        noise >= ulp,
+                        "dtype",
+                        p.dtype,
+                        f"noise of {noise:.2g} a step is lost in its resolution of {ulp:.2g}",
+                        "keep the parameters in float32, for example with precision bf16-mixed",
+                    )
 
     def _exchange(self, closure: Callable[[], Any] | None) -> None:
         """Swap configurations between temperatures, if it is time to."""
@@ -223,7 +266,7 @@ class Thermal(Dynamics, Optimizer):
 
         They are lists, which a checkpoint keeps as whole numbers.
         """
-        clock, R = self._clock(), len(self._parameters()[0])
+        clock, R = self._clock(), self._count_of_replicas
         return clock.get("tried", [0] * R), clock.get("exchanged", [0] * R)
 
     def rearrange(self, order: Tensor) -> None:
@@ -264,6 +307,6 @@ class Thermal(Dynamics, Optimizer):
 
     def __getstate__(self) -> dict[str, Any]:
         # the noise is drawn anew
-        own = ("temperature", "seed", "exchange", "_constraint", "_twins", "_replicas")
+        own = ("_temperature", "seed", "exchange", "_constraint", "_twins", "_replicas")
         kept = {k: self.__dict__[k] for k in own}
         return {**super().__getstate__(), "_noise": None, **kept}
