@@ -14,7 +14,7 @@ from lightning_landscape.theory.wide_networks.averages import (
     evaluate,
     gaussian_nodes,
 )
-from lightning_landscape.theory.wide_networks.layer import Layer
+from lightning_landscape.theory.wide_networks.layer import Layer, require_no_skip
 
 __all__ = ["MetricMoments", "next_metric_moments", "pooled_metric_variance"]
 
@@ -41,10 +41,11 @@ def next_metric_moments(layer: Layer, G: Array, width: int) -> MetricMoments:
         G: metrics of independent networks.
         width: n, of the layer with the metric G.
     """
+    require_no_skip(layer, "the average over a layer")
+    require(bool((G > 0).all()), "G", float(G.min()), "must be positive: a network is dead")
     scale = np.sqrt(G)[:, None]
-    low, high = scale.min(), scale.max()
-    require(low > 0, "G", float(low**2), "must be positive: a network is dead")
-    if layer.sigma.kinks not in ((), (0.0,)) or high > 6 or low < high / 60:
+    high = scale.max()
+    if layer.sigma.kinks not in ((), (0.0,)) or high > 6:
         M, fresh = np.array([_layer_moments(layer, K) for K in G]).T
     else:  # nodes that suit the largest, and the kink at 0, suit all
         z, weights = gaussian_nodes(float(high**2), layer.sigma.kinks)
