@@ -23,9 +23,12 @@ class Langevin(Overdamped):
     gradient and noise are projected onto the tangent plane of the sphere |x|^2 = N and the result
     is rescaled to it, which supplies the drift -T (N-1)/N x of Brownian motion on the sphere.
 
-    The noise is a function of (seed, step): a run resumes bit for bit from the state_dict, which
-    holds numbers only, and every process of a distributed run draws the same. Temperature, seed
-    and constraint are not in the state: a run may be continued with others.
+    The noise of an element is a function of (seed, step), of its parameter, its replica and its
+    place, see `Noise`: replica r of 64 moves bit for bit like replica r of 8, where the energy
+    does, and draws the same on every device. A run resumes bit for bit from the state_dict, which
+    holds numbers only, and every process of a distributed run draws the same; one that holds some
+    replicas of a whole system says which by ``replicas``. Temperature, seed and constraint are not
+    in the state: a run may be continued with others.
 
     Real and imaginary part of a complex parameter are two coordinates, each with noise of variance
     2 lr T a step.
