@@ -9,6 +9,7 @@ sqrt(k) and times are smaller by sqrt(k); C and R are the same functions at corr
 |------------------------------|-----------------------------------------|-------|
 | DYNAMITE                     | f(q) = lambda q^p + (1-lambda) q^p2     | 2     |
 | pele MeanFieldPSpinSpherical | sum over i<j<k, N^-(p-1)/2, Var J = 1   | 2/p!  |
+| the same for p = 2           | sum over i<j, no power of N, Var J = 1  | N     |
 | its example                  | the same with Var J = p!                | 2     |
 | Kim-Latz                     | H in units of T, times in units of 1/T  | 1/T^2 |
 
@@ -28,6 +29,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_landscape.errors import require
 from lightning_landscape.theory.glasses.mixture import Mixture
 
 __all__ = ["DYNAMITE", "Units", "kim_latz", "pele"]
@@ -61,13 +63,29 @@ class Units:
 DYNAMITE = Units(2.0)
 
 
-def pele(p: int, coupling_variance: float = 1.0) -> Units:
+def pele(p: int, coupling_variance: float = 1.0, N: int | None = None) -> Units:
     """Return the units of pele's ``MeanFieldPSpinSpherical``.
+
+    Its prefactor N^-(p-1)/2 is there for p > 2 only. For p = 2 it is 1, so that k depends on N.
+
+    Args:
+        p: the number of spins in a product.
+        coupling_variance: Var J of its interactions.
+        N: the number of spins; needed for p = 2, where it matters.
+
+    Raises:
+        UsageError: p = 2 without N.
 
     >>> round(pele(3).energy(-1.0), 6)  # its energies are ours divided by sqrt(3)
     -1.732051
+    >>> pele(2, N=100).energy(-10.0)
+    -1.0
     """
-    return Units(2 * coupling_variance / math.factorial(p))
+    require(
+        p > 2 or N is not None, "N", N, "is needed for p = 2, where pele scales by no power of N"
+    )
+    extensive = float(N) if p == 2 and N is not None else 1.0
+    return Units(2 * coupling_variance * extensive / math.factorial(p))
 
 
 def kim_latz(temperature: float) -> Units:

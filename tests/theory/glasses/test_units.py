@@ -1,7 +1,9 @@
 import math
 
+import numpy as np
 import pytest
 
+from lightning_landscape.errors import UsageError
 from lightning_landscape.theory.glasses import pspin
 from lightning_landscape.theory.glasses.cugliandolo_kurchan import solve
 from lightning_landscape.theory.glasses.units import DYNAMITE, Units, kim_latz, pele
@@ -38,4 +40,19 @@ def test_a_run_in_other_units_is_the_same_run(units):
 def test_pele_with_couplings_of_variance_one_and_of_variance_p_factorial():
     assert pele(3).energy(1.0) == pytest.approx(math.sqrt(3))
     assert pele(3, coupling_variance=6.0).energy(-1.632993) == pytest.approx(-1.154701, abs=1e-6)
-    assert pele(2).covariance == 1.0
+
+
+def test_pele_scales_two_spins_by_no_power_of_the_size():
+    """The covariance of -sum_{i<j} J_ij s_i s_j on the sphere: N^2 q^2 / 2 up to order N."""
+    N, samples = 40, 4000
+    rng = np.random.default_rng(0)
+    J = np.triu(rng.standard_normal((samples, N, N)), 1)
+    s = rng.standard_normal(N)
+    s *= math.sqrt(N) / np.linalg.norm(s)
+    variance = np.einsum("kij,i,j->k", J, s, s).var()
+    ours = N * 0.5
+    # 4 standard errors, and the diagonal, of order 1/N, that pele leaves out
+    assert variance / ours == pytest.approx(pele(2, N=N).covariance, rel=4 * 0.022 + 3 / N)
+    assert pele(2, coupling_variance=1 / N, N=N).covariance == 1.0
+    with pytest.raises(UsageError, match="N = None"):
+        pele(2)
