@@ -20,6 +20,7 @@ VERBS = {
     "test": ("lightning_landscape.cli.fit", "evaluate a checkpoint on held-out data, as a table"),
     "spectrum": ("lightning_landscape.cli.spectrum", "measure the Hessian of a finished run"),
     "study": ("lightning_landscape.cli.study", "compute a set of points and seeds, resumably"),
+    "explore": ("lightning_landscape.cli.explore", "find minima and transition states, resumably"),
     "jamming": ("lightning_landscape.cli.jamming", "find when networks no longer fit their data"),
     "report": ("lightning_landscape.cli.report", "compare runs in one HTML page"),
 }

@@ -24,7 +24,7 @@ from lightning_landscape.cli.runs import Choice, claim, inside
 from lightning_landscape.results import summary as results
 from lightning_landscape.studies import Experiment, Processes, Study
 
-__all__ = ["main", "run", "study_parser"]
+__all__ = ["main", "resolved", "run", "study_parser"]
 
 
 def main(args: list[str]) -> int:
@@ -62,7 +62,7 @@ def run(parser: LandscapeParser, key: str, args: list[str]) -> int:
     processes = study.default_processes if config.processes is None else config.processes
     experiment = Experiment(study, Processes(processes))
     choice: Choice = "new" if config.new else "continue" if config["continue"] else "ask"
-    folder = claim(inside(config.save_dir, config.experiment), _resolved(parser, config), choice)
+    folder = claim(inside(config.save_dir, config.experiment), resolved(parser, config), choice)
     record = folder.path / "probes" / f"{study.name}.nc"
     text = (folder.path / "config.yaml").read_text()
     with ending_at_once():  # its files are complete, and its workers end with it
@@ -73,7 +73,7 @@ def run(parser: LandscapeParser, key: str, args: list[str]) -> int:
     return 0
 
 
-def _resolved(parser: LandscapeParser, config: Any) -> str:
+def resolved(parser: LandscapeParser, config: Any) -> str:
     """Return the configuration as YAML, without the file it came from."""
     resolved = yaml.safe_load(parser.dump(config))
     for key in ("config", "new", "continue", "allow"):

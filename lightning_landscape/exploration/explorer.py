@@ -57,8 +57,8 @@ class Explorer:
         identity: which points are the same.
         flat: eigenvalues of smaller size count as 0; points with such are counted, not kept.
         seed: of starts and kicks.
-        accept: which ends of quenches count, as a function of the energies (B,) and the lowest
-            energy; None takes all.
+        least_binding: ends count only if their energy is below so much of the lowest one, which
+            must be negative: 0.5 rejects clusters that have evaporated. None takes all.
 
     Raises:
         UsageError: an argument out of range.
@@ -81,7 +81,7 @@ class Explorer:
         identity: Identity | None = None,
         flat: float = 1e-4,
         seed: int = 0,
-        accept: Callable[[Tensor, float], Tensor] | None = None,
+        least_binding: float | None = None,
     ) -> None:
         require(width > 0, "width", width, "must be > 0")
         require(kick > 0, "kick", kick, "must be > 0")
@@ -89,8 +89,11 @@ class Explorer:
         require(method in _METHODS, "method", method, f"must be one of {', '.join(_METHODS)}")
         require(batch >= 1, "batch", batch, "must be at least 1")
         require(flat >= 0, "flat", flat, "must be at least 0")
+        fraction = least_binding is None or 0 < least_binding < 1
+        require(fraction, "least_binding", least_binding, "must lie between 0 and 1")
         self.landscape, self.width, self.kick, self.max_step = landscape, width, kick, max_step
-        self.batch, self.flat, self.seed, self.accept = batch, flat, seed, accept
+        self.batch, self.flat, self.seed = batch, flat, seed
+        self.least_binding = least_binding
         self.identity = identity or Identity()
         self.method = self._chosen() if method == "auto" else method
 
@@ -99,6 +102,12 @@ class Explorer:
         if self.landscape.N <= largest:
             return "hessian"
         return "hybrid" if self.landscape.sphere is None else "follower"
+
+    def empty(self) -> Database:
+        """Return a database of this landscape without points."""
+        nothing = torch.empty(0, self.landscape.N, dtype=torch.float64)
+        modes = self.landscape.spectrum(nothing).shape[1]
+        return Database.empty(self.landscape.N, modes, self.identity)
 
     def run(
         self,
@@ -115,9 +124,7 @@ class Explorer:
             database: to continue; None begins a new one.
             after_round: is called with the database after every round, to write it, for example.
         """
-        if database is None:
-            modes = self.landscape.spectrum(torch.empty(0, self.landscape.N).double()).shape[1]
-            database = Database.empty(self.landscape.N, modes)
+        database = self.empty() if database is None else database
         database.identity = self.identity
         while database.quenches < quenches or database.searches < searches:
             before = self.landscape.gradients, self.landscape.hessians, time.process_time()
@@ -172,12 +179,12 @@ class Explorer:
         return search(self.landscape, x, directions, self.max_step)
 
     def _acceptable(self, database: Database, points: Points) -> Tensor:
-        if self.accept is None or not len(points.energy):
+        if self.least_binding is None or not len(points.energy):
             return points.converged
         lowest = float(points.energy[points.converged].min()) if points.converged.any() else 0.0
         if len(database.minima):
             lowest = min(lowest, float(database.minima.energy.min()))
-        return points.converged & self.accept(points.energy, lowest)
+        return points.converged & (points.energy < self.least_binding * lowest)
 
     def _add_minima(self, database: Database, ends: Points, seen: int) -> list[int]:
         """Add the ends of quenches; return the number of each minimum, -1 for what is none."""

@@ -24,8 +24,10 @@ def bath_temperature(dataset: Dataset) -> float | None:
 
 
 def title(dataset: Dataset) -> str:
-    """Return energy, size, number of replicas and temperature in one line."""
+    """Return energy, size, number of replicas and temperature, as far as there are, in one line."""
     a = dataset.attrs
+    if "temperature" not in a:
+        return f"{a.get('energy', 'network')}, N = {a['N']}"
     temperature = np.atleast_1d(a["temperature"])
     T = f"{temperature[0]:g}" if np.ptp(temperature) == 0 else f"{temperature[0]:g}…"
     T = f"T = {T}" if a.get("temperature_is_constant", True) else "T changes"

@@ -49,7 +49,7 @@ def explorer(**options):
 def cluster():
     """Seven Lennard-Jones atoms, 4 minima and 11 transition states."""
     landscape = Landscape(LennardJones(7, dtype="float64"))
-    return Explorer(landscape, accept=lambda E, low: E < low / 2).run(40, 160).sorted()
+    return Explorer(landscape, least_binding=0.5).run(40, 160).sorted()
 
 
 def equal(one, other):

@@ -40,13 +40,9 @@ def glass(N, seed=1, replicas=1):
     return SphericalPSpin(N, seed=seed, replicas=replicas, disorder="independent", dtype="float64")
 
 
-def fragments(E, lowest):
-    return E < lowest / 2
-
-
 def cluster(atoms, quenches, searches, method="auto"):
     landscape = Landscape(LennardJones(atoms, dtype="float64"))
-    explorer = Explorer(landscape, accept=fragments, method=method)
+    explorer = Explorer(landscape, least_binding=0.5, method=method)
     return explorer.run(quenches, searches).sorted()
 
 
@@ -232,7 +228,14 @@ def test_small_glasses_obey_morse_in_every_sample(N, euler):
 def test_impossible_arguments_are_refused():
     landscape = Landscape(SixHumpCamel(dtype="float64"))
     x = torch.zeros(1, 2).double()
-    for name, value in {"width": 0, "kick": 0, "max_step": 0, "batch": 0, "flat": -1}.items():
+    for name, value in {
+        "width": 0,
+        "kick": 0,
+        "max_step": 0,
+        "batch": 0,
+        "flat": -1,
+        "least_binding": 1,
+    }.items():
         with pytest.raises(UsageError, match=name):
             Explorer(landscape, **{name: value})
     with pytest.raises(UsageError, match="method"):

@@ -9,12 +9,14 @@ from lightning_landscape.results.quantities import spectrum, gradient_noise, noi
 from lightning_landscape.results.quantities import stationarity, fluctuations
 from lightning_landscape.results.quantities import equilibration, learning_coefficient
 from lightning_landscape.results.quantities import finite_size, jamming
+from lightning_landscape.results.quantities import exploration
 
 __all__ = [
     "aging",
     "damage",
     "energy",
     "equilibration",
+    "exploration",
     "finite_size",
     "fluctuations",
     "gradient_noise",

@@ -1,0 +1,85 @@
+"""The verb explore: minima and transition states of a landscape, to a budget of searches."""
+
+from __future__ import annotations
+
+# imported so that a configuration can use the short names of their classes
+import lightning_landscape.data
+import lightning_landscape.energies  # noqa: F401
+from lightning_landscape.cli.fit import (
+    LandscapeParser,
+    add_choices,
+    checked,
+    quiet,
+    with_packaged_config,
+)
+from lightning_landscape.cli.interrupts import ending_at_once
+from lightning_landscape.cli.runs import Choice, claim, inside
+from lightning_landscape.cli.study import resolved
+from lightning_landscape.energies.energy import Energy
+from lightning_landscape.errors import require
+from lightning_landscape.exploration import Database, Explorer, Landscape
+from lightning_landscape.records import write
+from lightning_landscape.results import summary as results
+from lightning_landscape.results.registry import look_up
+
+__all__ = ["main"]
+
+
+def main(args: list[str]) -> int:
+    """Explore a landscape, or go on where the record of the run ends; print the table."""
+    quiet()
+    parser = _parser()
+    config = parser.parse_args(checked(with_packaged_config(args[1:])))
+    for name in ("quenches", "searches"):
+        require(config[name] >= 0, name, config[name], "must be at least 0")
+    made = parser.instantiate_classes(config)
+    explorer = Explorer(Landscape(made.energy, config.replica), **vars(made.search))
+    choice: Choice = "new" if config.new else "continue" if config["continue"] else "ask"
+    experiment = inside(config.save_dir, config.experiment)
+    folder = claim(experiment, resolved(parser, config), choice)
+    record = folder.path / "probes" / "exploration.nc"
+    database = Database.read(record) if record.is_file() else explorer.empty()
+    energy = type(made.energy).__name__
+    text = (folder.path / "config.yaml").read_text()
+    known = {k: v for k, v in made.energy.reference().items() if isinstance(v, str | int | float)}
+    database.attributes |= {"energy": energy, "N": made.energy.N, "config": text, **known}
+
+    def save(database: Database) -> None:
+        database.write(record)
+        print(_progress(database), flush=True)
+
+    with ending_at_once():  # the record is whole after every round
+        database = explorer.run(config.quenches, config.searches, database, save)
+    dataset = database.sorted().to_dataset()
+    write(look_up(dataset.attrs["probe"]).exact(dataset), record)
+    table = results.summarize(folder.path)
+    print(f"\n{table}\n")
+    folder.finish(table)
+    return 0
+
+
+def _parser() -> LandscapeParser:
+    parser = LandscapeParser(
+        prog="python -m lightning_landscape explore", description=__doc__, allow_abbrev=False
+    )
+    parser.add_argument("--config", action="config", help="A file with these options.")
+    parser.add_argument("--save_dir", type=str, default="logs", help="Folder that holds the runs.")
+    parser.add_argument(
+        "--experiment", type=str, default="explore", help="Folder of the run under save_dir."
+    )
+    parser.add_argument("--energy", type=Energy, required=True, help="The landscape, in float64.")
+    parser.add_argument("--replica", type=int, default=0, help="Whose landscape is explored.")
+    parser.add_argument("--quenches", type=int, default=200, help="From random starts.")
+    parser.add_argument("--searches", type=int, default=500, help="For transition states.")
+    parser.add_class_arguments(
+        Explorer, "search", skip={"landscape", "identity"}, instantiate=False
+    )
+    add_choices(parser)
+    return parser
+
+
+def _progress(database: Database) -> str:
+    return (
+        f"{database.quenches} quenches, {database.searches} searches: "
+        f"{len(database.minima)} minima, {len(database.transition_states)} transition states"
+    )

@@ -1,0 +1,84 @@
+"""The verb explore as users call it."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from lightning_landscape.__main__ import main
+from lightning_landscape.cli import explore
+from lightning_landscape.cli.runs import claim
+from lightning_landscape.exploration import Database
+from lightning_landscape.exploration.explorer import Explorer
+
+CAMEL = {
+    "experiment": "camel",
+    "energy": {"class_path": "SixHumpCamel", "init_args": {"dtype": "float64"}},
+    "quenches": 20,
+    "searches": 40,
+    "search": {"width": 1.5, "max_step": 0.2, "batch": 20},
+}
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("camel.yaml").write_text(yaml.safe_dump(CAMEL))
+    return "camel.yaml"
+
+
+def found(run="logs/camel/version_0"):
+    return Database.read(Path(run) / "probes/exploration.nc")
+
+
+def test_it_prints_its_table_and_writes_record_and_figure(config, capsys):
+    assert main(["explore", "--config", config]) == 0
+    out = capsys.readouterr().out
+    assert "Good-Turing coverage" in out and "report logs/camel/version_0" in out
+    database = found()
+    assert database.minima.energy[0] == pytest.approx(-1.031628, abs=1e-6)
+    assert (database.quenches, database.searches) == (20, 40)
+    assert database.attributes["energy"] == "SixHumpCamel"
+    assert Path("logs/camel/version_0/figures/exploration.png").is_file()
+
+
+def test_a_killed_exploration_is_resumed_to_the_same_record(config, monkeypatch):
+    assert main(["explore", "--config", config, "--save_dir", "whole"]) == 0
+    search, left = Explorer._search, [1]
+
+    def killed(self, database, number):
+        if not left.pop():
+            raise KeyboardInterrupt
+        left.append(0)
+        search(self, database, number)
+
+    folders = []
+    with monkeypatch.context() as patch:
+        patch.setattr(Explorer, "_search", killed)
+        patch.setattr(explore, "claim", lambda *args: folders.append(claim(*args)) or folders[0])
+        assert main(["explore", "--config", config]) == 130
+    os.close(folders[0].lock)  # which the end of the process would do
+    assert found().searches == 20
+    assert main(["explore", "--config", config]) == 0
+    whole, resumed = found("whole/camel/version_0"), found()
+    for name in ("energy", "x", "spectrum", "seen"):
+        for kind in ("minima", "transition_states"):
+            pair = [getattr(getattr(d, kind), name) for d in (whole, resumed)]
+            assert np.array_equal(*pair)
+
+
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [
+        ("--searches=-1", "searches = -1"),
+        ("--search.kick=0", "kick = 0"),
+        ("--energy.dtype=float32", "float64"),
+        ("--replica=3", "replica = 3"),
+    ],
+)
+def test_mistakes_are_one_sentence(config, capsys, option, sentence):
+    assert main(["explore", "--config", config, option]) == 2
+    assert sentence in capsys.readouterr().err
+    assert not Path("logs").exists()
