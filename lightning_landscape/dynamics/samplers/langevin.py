@@ -37,13 +37,17 @@ class Langevin(Overdamped):
 
     Args:
         params: tensors or parameter groups, as for any torch optimizer; a group may have an
-            ``lr`` of its own. With R replicas the replica axis is the first of every tensor.
+            ``lr`` and a ``weight_decay`` of its own. With R replicas the replica axis is the first
+            of every tensor.
         lr: the time step, > 0: a number, or one for each of R replicas or of equal groups of them.
         temperature: T >= 0: a number, as many of them as for lr, or a function of physical time t,
             for example a `Schedule`; t counts steps where replicas or groups differ in lr.
         seed: of the noise, any integer.
         constraint: the sphere on which every parameter, of shape (R, N), lives; or None.
         exchange: swaps of configurations between temperatures, see `ParallelTempering`; or None.
+        weight_decay: a, >= 0, so that the energy is E + a |x|^2 / 2, as in `torch.optim.SGD`. At
+            the temperature T this is a Gaussian prior of precision a / T, around 0: the law is
+            exp(-E/T) times normals of variance T / a.
 
     Raises:
         UsageError: lr <= 0, temperature < 0, a number of values that is not the number of

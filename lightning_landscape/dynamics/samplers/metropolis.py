@@ -34,7 +34,8 @@ class MetropolisLangevin(Overdamped):
     Arguments and errors are those of `Langevin`, but for a constraint: there is none. Noise and
     acceptance are functions of (seed, step). ``rates["acceptance"]`` is the fraction of accepted
     steps of each replica since the start. ``step`` needs a closure that returns the energies,
-    (R,), and leaves the gradients, and returns the energies from where the step began. They have
+    (R,), and leaves the gradients, and returns the energies (with those of weight decay) from where
+    the step began. They have
     to be whole ones: with mini-batches the law would be another one.
 
     Cost: one gradient a step, because what is known of x is kept until something else moves it;
@@ -130,10 +131,19 @@ class MetropolisLangevin(Overdamped):
     def _evaluate(self, closure: Callable[[], Tensor]) -> tuple[Tensor, dict[Tensor, Tensor]]:
         with torch.enable_grad():
             E = closure().detach().reshape(-1)
-        parameters = self._parameters()
         R = self._count_of_replicas
         require(len(E) == R, "closure", f"{len(E)} values", f"must return {R} energies")
-        return E, {p: p.grad.clone() for p in parameters if p.grad is not None}
+        gradient = {p: g for group in self.param_groups for p, g in self._with_prior(group)}
+        return E + self._prior().to(E), gradient
+
+    def _with_prior(self, group: dict[str, Any]) -> list[tuple[Tensor, Tensor]]:
+        params = [p for p in group["params"] if p.grad is not None]
+        gradients = super()._gradients(params, group.get("weight_decay", 0.0))
+        return [(p, g.clone()) for p, g in zip(params, gradients, strict=True)]
+
+    def _gradients(self, params: list[Tensor], decay: float) -> list[Tensor]:
+        """Return what `_evaluate` has left, where the prior is in the gradients already."""
+        return super()._gradients(params, 0.0)
 
     def _versions(self) -> list[int]:
         """How often each parameter has been written to: whoever moves it, it shows here."""

@@ -49,6 +49,7 @@ class Thermal(Dynamics, Optimizer):
         seed: int = 0,
         constraint: Sphere | None = None,
         exchange: ParallelTempering | None = None,
+        weight_decay: float = 0.0,
     ) -> None:
         self.temperature = temperature
         self.seed = seed
@@ -57,20 +58,25 @@ class Thermal(Dynamics, Optimizer):
         self._replicas: Sequence[int] | None = None
         self._constraint = constraint
         self.exchange = exchange
-        super().__init__(params, {"lr": numbers("lr", lr)})
+        super().__init__(params, {"lr": numbers("lr", lr), "weight_decay": weight_decay})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add parameters with, if wanted, an ``lr`` of their own.
+        """Add parameters with, if wanted, an ``lr`` and a ``weight_decay`` of their own.
 
         Raises:
-            UsageError: an unknown key, an lr <= 0, or a replica axis that does not fit.
+            UsageError: an unknown key, an lr <= 0, a weight decay < 0, or a replica axis that does
+                not fit.
         """
-        unknown = set(param_group) - {"params", "lr"}
-        require(not unknown, "params", sorted(unknown), "a group has the keys params and lr only")
+        unknown = set(param_group) - {"params", "lr", "weight_decay"}
+        admissible = "a group has the keys params, lr and weight_decay only"
+        require(not unknown, "params", sorted(unknown), admissible)
         if "lr" in param_group:
             param_group["lr"] = numbers("lr", param_group["lr"])
         super().add_param_group(param_group)
         group = self.param_groups[-1]
+        decay = group["weight_decay"]
+        positive = isinstance(decay, int | float) and 0 <= decay < float("inf")
+        require(positive, "weight_decay", decay, "must be a number >= 0")
         for p in group["params"]:
             real = self._constraint is None or not p.is_complex()
             require(real, "constraint", self._constraint, "needs real parameters, not complex ones")
@@ -252,6 +258,7 @@ class Thermal(Dynamics, Optimizer):
         assert closure is not None
         with torch.enable_grad():
             E: Tensor = closure()
+        E = E + self._prior().to(E)
         T = torch.as_tensor(self.current_temperature, dtype=torch.float64).expand(len(E))
         lower, happens = exchange.swaps(E.double().cpu(), T, self.seed, step, self.replicas)
         tried, accepted = self._swaps()
@@ -285,10 +292,28 @@ class Thermal(Dynamics, Optimizer):
     def _moving(self) -> Iterator[tuple[Any, list[Tensor], list[Tensor]]]:
         """Yield lr, parameters and gradients of each group; a schedule of lr may end at 0."""
         for group in self.param_groups:
-            lr, params = group["lr"], group["params"]
-            gradient = [p.grad for p in params if p.grad is not None]
-            if gradient and (isinstance(lr, Tensor) or lr > 0):
-                yield lr, [p for p in params if p.grad is not None], gradient
+            lr, params = group["lr"], [p for p in group["params"] if p.grad is not None]
+            if params and (isinstance(lr, Tensor) or lr > 0):
+                yield lr, params, self._gradients(params, group.get("weight_decay", 0.0))
+
+    def _gradients(self, params: list[Tensor], decay: float) -> list[Tensor]:
+        """Return the gradients of E + decay |x|^2 / 2."""
+        gradient = [p.grad for p in params if p.grad is not None]
+        return (
+            [g.add(p, alpha=decay) for g, p in zip(gradient, params, strict=True)]
+            if decay
+            else gradient
+        )
+
+    def _prior(self) -> Tensor:
+        """Return what weight decay adds to the energies, (R,), float64."""
+        total = torch.zeros(self._count_of_replicas, dtype=torch.float64)
+        for group in self.param_groups:
+            if group.get("weight_decay", 0.0):
+                for p in group["params"]:
+                    square = p.detach().abs().double().square()
+                    total += group["weight_decay"] / 2 * square.reshape(len(total), -1).sum(1).cpu()
+        return total
 
     def _draw(self) -> dict[Tensor, Tensor]:
         parameters = self._parameters()
