@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,13 +10,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
+from pytorch_lightning.utilities.rank_zero import rank_zero_info
 from torch import Tensor
 
 from lightning_landscape import records
 from lightning_landscape.callbacks._lightning import Callback
+from lightning_landscape.callbacks.failures import WELL, Failsafe, require_all
+from lightning_landscape.callbacks.identity import Identity, require_file_name
+from lightning_landscape.callbacks.isolation import keep
+from lightning_landscape.callbacks.lifecycle import (
+    counts_batches,
+    end_of_run,
+    has_lazy_parameters,
+    present_step,
+)
+from lightning_landscape.callbacks.places import claimed_folder, logged_folder
 from lightning_landscape.callbacks.times import Times, axis
-from lightning_landscape.callbacks.view import LossFn, View
+from lightning_landscape.callbacks.view import EnergyFn, View
 from lightning_landscape.clock import next_event
+from lightning_landscape.errors import UsageError, require
 from lightning_landscape.parallel import Reduction
 
 if TYPE_CHECKING:
@@ -26,19 +37,30 @@ if TYPE_CHECKING:
 __all__ = ["Probe"]
 
 _SECONDS_BETWEEN_WRITES = 60.0
-
 logger = logging.getLogger(__name__)
 
 
-class Probe(Callback):
+class Probe(Identity, Failsafe, Callback):
     """Base class of the probes: when to measure, isolation, state, writing.
 
     A probe belongs in the ``callbacks`` of any Trainer, of `pytorch_lightning` or of
     `lightning.pytorch`. It measures when the optimizer has done the steps that its times name
     (0 included), keeps its results as tensors in ``results``, which travel in the checkpoint, and
     writes them as one record, ``<log_dir>/probes/<name>.nc``, with its figure; scalars go to all
-    loggers at the optimizer step. Every rank of a distributed run measures; rank zero writes. At
-    the end of the run it reports the time that it took.
+    loggers at the optimizer step, as ``<name>/<scalar>``. Where a foreign project has no logger,
+    the record is in ``<default_root_dir>/probes/version_k``, with a k of its own for each run.
+    Every rank of a distributed run measures; rank zero writes. At the end of the run it reports
+    the time that it took, and where the record is.
+
+    A probe never ends a run. What it cannot measure it says in one sentence; then it writes what
+    it has and switches itself off. A step whose ``training_step`` returns None has no energy: its
+    time is left out, with a sentence at the first. In a run of ours a `UsageError`, which means a
+    wrong configuration or misused physics, is raised all the same.
+
+    A second run starts anew, with the settings that the probe was made with, unless it continues
+    the first: the same Trainer, or one with a checkpoint. Times before the step at which a probe
+    joins a run are missing in its record. Where a module with several optimizers steps them
+    itself, time counts training batches, because the optimizers' steps are several a batch.
 
     A subclass declares the tables of its record as ``dims`` and gives `prepare` and `measure`,
     which appends a row to them. Its times are ``times``, or those of its own `events`.
@@ -46,8 +68,12 @@ class Probe(Callback):
     Args:
         times: when to measure; None for a subclass with its own `events`.
         loss_fn: the energy of a foreign module, ``loss_fn(pl_module, batch)``; see `View`.
+        name: of the record and of the scalars, and of the state in a checkpoint; None takes that
+            of the class, with a number where a Trainer has several.
+        strict: whether to raise what would switch the probe off.
 
     Attributes:
+        active: False once the probe has switched itself off.
         dims: the dimensions of each table of ``results`` that goes into the record, by its name;
             other results are state. Tables along ``t`` have a row for each measurement.
         variable_attributes: what the record says of a variable, by its name: ``units``,
@@ -56,6 +82,9 @@ class Probe(Callback):
             all ranks: ``sum``, ``mean``, ``max`` or ``gather``; see `View.reduce`. Others are
             recorded as rank zero has them.
         reference: the paper that the record names.
+
+    Raises:
+        UsageError: the name is not one of a file.
     """
 
     dims: ClassVar[Mapping[str, tuple[str, ...]]] = {}
@@ -63,17 +92,34 @@ class Probe(Callback):
     reductions: ClassVar[Mapping[str, Reduction]] = {}
     reference: ClassVar[str] = ""
 
-    def __init__(self, times: Times | None = None, loss_fn: LossFn | None = None) -> None:
+    def __init__(
+        self,
+        times: Times | None = None,
+        loss_fn: EnergyFn | None = None,
+        *,
+        name: str | None = None,
+        strict: bool = False,
+    ) -> None:
         super().__init__()
-        self.times, self.loss_fn = times or Times(()), loss_fn
+        require_file_name(name)
+        self.times, self.loss_fn, self.strict = times or Times(()), loss_fn, strict
         self.results: dict[str, Tensor] = {}
         self.attributes: dict[str, Any] = {}
         self.measured_step = -1
         self.seconds = 0.0
+        self.active = True
+        self._name, self._number = name, 1
+        self._settings: dict[str, str] = {}
+        self._pristine: dict[str, Any] = {}
+        self._changed = ""  # the settings that a checkpoint has otherwise
+        self.has_begun = self._has_skipped = self._by_batches = False
+        self._agreed = True
         self._started_at = 0.0
         self._steps: list[int] = []
         self._written_at = 0.0
         self._directory: Path | None = None
+        self._shares_folder = False
+        self._record: Path | None = None
 
     # what a subclass gives
 
@@ -134,61 +180,122 @@ class Probe(Callback):
     def afford(self, steps: list[int], view: View, end: float) -> list[int]:
         """Return those of ``steps`` at which to measure in a run of ``end`` steps; all of them.
 
-        A probe that is expensive leaves some out. What it leaves out must depend on the run's
-        configuration only, or a resumed run would end with another record.
+        A probe that is expensive leaves some out, or all, and says so. What it leaves out must
+        depend on the run's configuration only, or a resumed run would end with another record.
+
+        Args:
+            steps: what `events` gave.
+            view: the run at its start.
+            end: the last step; inf where it is not known.
         """
         return steps
 
-    @property
-    def name(self) -> str:
-        """The name of the record: the class name in lower case with underscores."""
-        return re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
-
     def next_event(self, step: int) -> int | None:
         """Return the first step after ``step`` at which this probe measures, or None."""
-        return next_event(self._steps, step)
+        return next_event(self._steps, step) if self.active else None
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Count the times in steps of this run and check that it can be measured."""
-        view = View(pl_module, None, trainer.global_step, self.loss_fn)
-        end = trainer.estimated_stepping_batches
+    def begin(self, trainer: Any, pl_module: Any) -> None:
+        """Count the times in steps of this run and check that it can be measured.
+
+        A subclass that needs more of the Trainer extends it, as it does `finish`: what
+        they raise does not end a run.
+        """
+        view = self.view(trainer, pl_module)
+        if self._changed:
+            self._refuse_or_say_changed(view)
+        end = end_of_run(trainer, self._by_batches)
         self._steps = self.afford(self.events(view.time_step), view, end)
-        self._directory = Path(trainer.log_dir) / "probes" if trainer.log_dir else None
-        self._written_at = time.monotonic()
-        self._started_at, self.seconds = time.perf_counter(), 0.0
         self.attributes = self.describe(view)
         if not self.results:
             cost = self.prepare(view)
             if trainer.is_global_zero:
                 logger.info("%s: %s", self.name, cost)
+        self._skip_the_past(view.step)
+        self.has_begun = True
+
+    def finish(self, trainer: Any, pl_module: Any) -> None:
+        """Write the final record."""
+        self.write(trainer, final=True)
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Begin; where parameters are still lazy, after the first batch."""
+        self.active, self.has_begun = True, False
+        self._started_at, self.seconds = time.perf_counter(), 0.0
+        self._written_at = time.monotonic()
+        self._kept_batch: Any = None
+        foreign = View(pl_module, None, 0).landscape is None
+        self._by_batches = foreign and counts_batches(trainer, pl_module)
+        self._directory = logged_folder(trainer)
+        # of runs of ours the command line numbers the folders
+        self._shares_folder = foreign and not trainer.loggers
+        alike = [p for p in trainer.callbacks if isinstance(p, Probe) and p._stem == self._stem]
+        self._number = alike.index(self) + 1
+        if not has_lazy_parameters(pl_module):
+            with self.caught(trainer, pl_module):
+                self.begin(trainer, pl_module)
 
     def on_train_batch_start(
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Measure at time 0, before the first step."""
-        if self.measured_step < 0 and trainer.global_step == 0 and self._steps[:1] == [0]:
-            self._measure_now(trainer, View(pl_module, batch, 0, self.loss_fn))
+        """Measure at time 0, before the first step, or where a run goes on at an event."""
+        step = present_step(trainer, self._by_batches)
+        if self.has_begun and self.next_event(self.measured_step) == step:
+            view = self.view(trainer, pl_module, batch, batch_idx)
+            self._measure_now(trainer, pl_module, view)
+        event = self.next_event(self.measured_step)
+        due = self.has_begun and self.active and event is not None and event <= step + 1
+        # the training step may write into its batch, or take something out of it
+        self._kept_batch = keep(batch) if due else None
 
     def on_train_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Measure if the step has advanced to or past an event."""
+        if not self.has_begun and self.active:
+            with self.caught(trainer, pl_module):
+                self.begin(trainer, pl_module)
         event = self.next_event(self.measured_step)
-        if event is not None and trainer.global_step >= event:
-            view = View(pl_module, batch, trainer.global_step, self.loss_fn)
-            self._measure_now(trainer, view)
+        if event is not None and present_step(trainer, self._by_batches) >= event:
+            batch = batch if self._kept_batch is None else self._kept_batch
+            view = self.view(trainer, pl_module, batch, batch_idx)
+            self._measure_now(trainer, pl_module, view)
 
-    def _measure_now(self, trainer: Any, view: View) -> None:
-        with self.timed():
-            # several events at once only where one batch makes several steps
-            due = [step for step in self._steps if self.measured_step < step <= view.step]
+    def _measure_now(self, trainer: Any, pl_module: Any, view: View) -> None:
+        # several events at once only where one batch makes several steps
+        due = [step for step in self._steps if self.measured_step < step <= view.step]
+        with self.timed(), self.caught(trainer, pl_module):
+            self._require_same_parameters(view)
             scalars = self.measure(view, due)
             self.measured_step = view.step
+            scalars = {f"{self.name}/{name}": value for name, value in scalars.items()}
             for run_logger in trainer.loggers if scalars else []:
                 # not self.log: Lightning drops what falls between its own logging intervals
-                run_logger.log_metrics(scalars, step=view.step)
+                run_logger.log_metrics(scalars, step=trainer.global_step)
             if time.monotonic() - self._written_at > _SECONDS_BETWEEN_WRITES:
                 self.write(trainer)
+        # where there was no energy too: the time is over
+        self.measured_step = view.step
+
+    def view(self, trainer: Any, pl_module: Any, batch: Any = None, batch_idx: int = 0) -> View:
+        """Return the run at this moment."""
+        step = present_step(trainer, self._by_batches)
+        return View(pl_module, batch, step, self.loss_fn, batch_idx)
+
+    def _require_same_parameters(self, view: View) -> None:
+        before, now = self.attributes.get("N"), view.shape[1]
+        if view.landscape is None and before is not None:
+            remedy = "a parameter was frozen or unfrozen, so start another run there"
+            require(now == before, "moving parameters", now, f"were {before} at the start", remedy)
+
+    def _skip_the_past(self, step: int) -> None:
+        """Leave out the times before ``step`` at which the probe was not there."""
+        missed = [past for past in self._steps if self.measured_step < past < step]
+        self.measured_step = max(self.measured_step, step - 1)
+        if missed:
+            self.warn(
+                f"it joins the run at step {step}; the {len(missed)} of its times before that are "
+                "not in the record"
+            )
 
     def start(self, view: View, *names: str) -> None:
         """Start empty tables of one number per replica, (t, R), in float64, and their ``step``."""
@@ -204,6 +311,9 @@ class Probe(Callback):
             row: values by the name of the table, as measured on this rank, see ``reductions``.
             step: the name of the table of steps.
         """
+        if not self._agreed:  # before what is reduced over ranks
+            self._agreed = True
+            require_all(WELL)
         steps = {step: torch.tensor(view.step)}
         for name, value in (steps | dict(row)).items():
             how = self.reductions.get(name)
@@ -226,7 +336,8 @@ class Probe(Callback):
         The final record also has the exact curves, where theory knows them.
         """
         self._written_at = time.monotonic()
-        if self._directory is None or not trainer.is_global_zero or not self.results:
+        nothing = not self.results or not self._steps
+        if self._directory is None or not trainer.is_global_zero or nothing:
             return
         from lightning_landscape.results.copies import mean_of_copies
         from lightning_landscape.results.exact import with_exact
@@ -236,8 +347,11 @@ class Probe(Callback):
         dataset = mean_of_copies(self.dataset().assign_attrs(self.recorded_attributes()))
         if final:
             dataset = with_exact(dataset)
+        if self._shares_folder:
+            self._directory, self._shares_folder = claimed_folder(trainer, self._directory), False
         path = self._directory / f"{self.name}.nc"
         records.write(dataset, path)
+        self._record = path
         with guarded(dataset, "figure"):
             publish(dataset, path, trainer.loggers, self.measured_step, final)
 
@@ -249,24 +363,23 @@ class Probe(Callback):
         return {**self.attributes, **known}
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        """Write the final record and say what share of the run's time the probe has taken."""
-        with self.timed():
-            self.write(trainer, final=True)
+        """Finish, and say what share of the run's time the probe has taken."""
+        if self.active:
+            with self.timed(), self.caught(trainer, pl_module):
+                self.finish(trainer, pl_module)
         if trainer.is_global_zero:
-            share = self.seconds / (time.perf_counter() - self._started_at)
-            logger.info("%s: %.3g s, %.2g %% of the run", self.name, self.seconds, 100 * share)
+            share = 100 * self.seconds / (time.perf_counter() - self._started_at)
+            sentence = f"{self.name}: {self.seconds:.3g} s, {share:.2g} % of the run"
+            record = f"; record in {self._record}" if self._record else ""
+            ours = View(pl_module, None, 0).landscape is not None
+            (logger.info if ours else rank_zero_info)(sentence + record)
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Write what was measured before the run failed or was interrupted."""
-        self.write(trainer)
+        self._write_or_say(trainer)
 
-    # state
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return everything that an exact resume needs."""
-        return {"results": self.results, "measured_step": self.measured_step}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue from ``state_dict``."""
-        self.results = state_dict["results"]
-        self.measured_step = state_dict["measured_step"]
+    def _refuse_or_say_changed(self, view: View) -> None:
+        sentence = f"its settings have changed on resume: {self._changed}"
+        if self.strict or view.landscape is not None:
+            raise UsageError(f"{self.name}: {sentence}; give it those of the checkpoint")
+        self.warn(f"{sentence}; it starts anew from here")

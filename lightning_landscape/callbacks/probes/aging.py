@@ -39,6 +39,7 @@ class AgingCorrelation(Probe):
         last: longest t.
         per_decade: points in a factor of ten.
         temperature_changes: set it to True to age across a change of temperature on purpose.
+        name, strict: see `Probe`.
 
     Raises:
         UsageError: a time is out of range, or the temperature changes during the run and
@@ -63,8 +64,9 @@ class AgingCorrelation(Probe):
         last: float = 10000,
         per_decade: int = 5,
         temperature_changes: bool = False,
+        **options: Any,
     ) -> None:
-        super().__init__()
+        super().__init__(None, None, **options)
         self.waiting_times = Times.at(waiting_times, "waiting_times")
         self.lags = Times.log(first, last, per_decade, zero=False)
         self.temperature_changes = temperature_changes

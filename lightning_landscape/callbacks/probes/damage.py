@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
@@ -32,6 +32,7 @@ class DamageSpreading(Probe):
         first: first time > 0 (the step size times the number of steps).
         last: last time; later ones are not measured.
         per_decade: points in a factor of ten.
+        name, strict: see `Probe`.
 
     Raises:
         UsageError: a time is out of range, or the energy is not `Copies`, or its copies share the
@@ -47,8 +48,10 @@ class DamageSpreading(Probe):
     }
     reference = "Mignacco, Urbani 2022, arXiv:2112.10852"
 
-    def __init__(self, first: float = 1, last: float = 1_000_000, per_decade: int = 10) -> None:
-        super().__init__(Times.log(first, last, per_decade, zero=False))
+    def __init__(
+        self, first: float = 1, last: float = 1_000_000, per_decade: int = 10, **options: Any
+    ) -> None:
+        super().__init__(Times.log(first, last, per_decade, zero=False), None, **options)
 
     def events(self, time_step: float) -> list[int]:
         """Return the steps of the grid after time 0."""

@@ -8,7 +8,7 @@ import torch
 
 from lightning_landscape.callbacks.probe import Probe
 from lightning_landscape.callbacks.times import Times
-from lightning_landscape.callbacks.view import LossFn, View
+from lightning_landscape.callbacks.view import EnergyFn, View
 from lightning_landscape.parallel import Reduction
 
 __all__ = ["EnergyRelaxation"]
@@ -27,6 +27,7 @@ class EnergyRelaxation(Probe):
         last: last time; later ones are not measured.
         per_decade: points in a factor of ten.
         loss_fn: the energy of a foreign module, ``loss_fn(pl_module, batch)``; see `View`.
+        name, strict: see `Probe`.
 
     Raises:
         UsageError: a time is out of range.
@@ -42,9 +43,10 @@ class EnergyRelaxation(Probe):
         first: float = 1,
         last: float = 1_000_000,
         per_decade: int = 10,
-        loss_fn: LossFn | None = None,
+        loss_fn: EnergyFn | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(Times.log(first, last, per_decade), loss_fn)
+        super().__init__(Times.log(first, last, per_decade), loss_fn, **options)
 
     def prepare(self, view: View) -> str:
         """Start empty tables; they grow by one row per measurement."""

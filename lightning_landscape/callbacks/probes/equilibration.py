@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lightning_landscape.callbacks.probe import Probe
 from lightning_landscape.callbacks.times import Times
-from lightning_landscape.callbacks.view import LossFn, View
+from lightning_landscape.callbacks.view import EnergyFn, View
 from lightning_landscape.errors import require
 from lightning_landscape.parallel import Reduction
 
@@ -36,6 +36,7 @@ class Equilibration(Probe):
         every: time between measurements; they begin at time 0.
         last: time of the last one.
         loss_fn: the energy of a foreign module, ``loss_fn(pl_module, batch)``; see `View`.
+        name, strict: see `Probe`.
 
     Raises:
         UsageError: an argument is out of range.
@@ -46,10 +47,12 @@ class Equilibration(Probe):
     )
     reductions: ClassVar[dict[str, Reduction]] = {"energy": "mean"}
 
-    def __init__(self, every: float, last: float, loss_fn: LossFn | None = None) -> None:
+    def __init__(
+        self, every: float, last: float, loss_fn: EnergyFn | None = None, **options: Any
+    ) -> None:
         require(every > 0, "every", every, "must be > 0")
         require(last >= every, "last", last, f"must be at least every = {every}")
-        super().__init__(Times.every(every, last), loss_fn)
+        super().__init__(Times.every(every, last), loss_fn, **options)
 
     def prepare(self, view: View) -> str:
         """Start empty tables; they grow by one row per measurement."""

@@ -69,6 +69,7 @@ class GapDistribution(Probe):
         theta_window: of Delta / sqrt(L), on which theta is fitted.
         gamma_window: of |Delta|, on which gamma is fitted.
         gap_fn: the gaps in a foreign module, ``gap_fn(pl_module, batch)``, (P,) or (R, P).
+        name, strict: see `Probe`.
 
     Raises:
         UsageError: a time or a window is out of range, or the run has no gaps.
@@ -91,8 +92,9 @@ class GapDistribution(Probe):
         theta_window: Window = THETA_WINDOW,
         gamma_window: Window = GAMMA_WINDOW,
         gap_fn: GapFn | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(Times.log(first, last, per_decade))
+        super().__init__(Times.log(first, last, per_decade), None, **options)
         self.windows: dict[str, Window] = {"theta": theta_window, "gamma": gamma_window}
         for name, (low, high) in self.windows.items():
             valid = 0 < low < high < float("inf")
@@ -132,8 +134,8 @@ class GapDistribution(Probe):
         self.append(view, row)
         self.results["gap"] = gaps
         return {
-            "gaps/unsatisfied": row["unsatisfied"].double().mean().item(),
-            "gaps/loss": row["loss"].mean().item(),
+            "unsatisfied": row["unsatisfied"].double().mean().item(),
+            "loss": row["loss"].mean().item(),
         }
 
     def _row(self, gaps: Tensor) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -46,6 +46,7 @@ class JammingHessian(Probe):
     Args:
         times: when to measure (the step size times the number of steps).
         dense_up_to: the largest N for which all eigenvalues are computed.
+        name, strict: see `Probe`.
 
     Raises:
         UsageError: a time is negative, or the run is not that of a `NetworkEnergy` in float64
@@ -61,8 +62,8 @@ class JammingHessian(Probe):
     }
     reference = "Geiger et al. 2019, arXiv:1809.09349"
 
-    def __init__(self, times: Sequence[float], dense_up_to: int = 1000) -> None:
-        super().__init__(Times.at(times))
+    def __init__(self, times: Sequence[float], dense_up_to: int = 1000, **options: Any) -> None:
+        super().__init__(Times.at(times), None, **options)
         self.dense_up_to = dense_up_to
 
     def prepare(self, view: View) -> str:
@@ -88,9 +89,9 @@ class JammingHessian(Probe):
         self.append(view, row)
         negative, zero = row["negative"].double().mean(1), row["zero"].double().mean(1)
         return {
-            "jamming/negative modes of H": negative[0].item(),
-            "jamming/negative modes of Hp": negative[2].item(),
-            "jamming/zero modes of H0": zero[1].item(),
+            "negative modes of H": negative[0].item(),
+            "negative modes of Hp": negative[2].item(),
+            "zero modes of H0": zero[1].item(),
         }
 
     def dataset(self) -> Dataset:

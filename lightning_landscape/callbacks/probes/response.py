@@ -39,6 +39,7 @@ class LinearResponse(AgingCorrelation):
         last: longest t.
         per_decade: points in a factor of ten.
         temperature_changes: set it to True to measure across a change of temperature on purpose.
+        name, strict: see `Probe`.
 
     Raises:
         UsageError: a time is out of range, the dynamics is not `Langevin` or has no noise, or the
@@ -47,11 +48,11 @@ class LinearResponse(AgingCorrelation):
 
     reference = "Warren, Allen 2012, arXiv:1207.4691"
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+    def begin(self, trainer: Any, pl_module: Any) -> None:
         """Ask the dynamics to add up its noise, from where it was when the run stopped."""
         for optimizer in trainer.optimizers:
             _check_noise(optimizer)
-        super().on_train_start(trainer, pl_module)
+        super().begin(trainer, pl_module)
         T = torch.as_tensor(trainer.optimizers[0].current_temperature)
         self.attributes["temperature"] = T.tolist()  # a foreign module does not tell
         view, first = View(pl_module, None, trainer.global_step), 0
@@ -65,7 +66,8 @@ class LinearResponse(AgingCorrelation):
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Write the final record; the dynamics need not add up any more."""
         for optimizer in trainer.optimizers:
-            optimizer.scores.clear()
+            if type(optimizer) is Langevin:
+                optimizer.scores.clear()
         super().on_train_end(trainer, pl_module)
 
     def prepare(self, view: View) -> str:
@@ -114,6 +116,7 @@ class FieldResponse(AgingCorrelation):
         last: longest t.
         per_decade: points in a factor of ten.
         temperature_changes: set it to True to measure across a change of temperature on purpose.
+        name, strict: see `Probe`.
 
     Raises:
         UsageError: a time is out of range, the energy is not `WithField`, or the temperature
@@ -126,14 +129,15 @@ class FieldResponse(AgingCorrelation):
         last: float = 10000,
         per_decade: int = 5,
         temperature_changes: bool = False,
+        **options: Any,
     ) -> None:
-        super().__init__([0], first, last, per_decade, temperature_changes)
+        super().__init__([0], first, last, per_decade, temperature_changes, **options)
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+    def begin(self, trainer: Any, pl_module: Any) -> None:
         """Take the waiting times from the energy."""
         energy = _twins(View(pl_module, None, trainer.global_step))
         self.waiting_times = Times.at(energy.waiting_times, "waiting_times")
-        super().on_train_start(trainer, pl_module)
+        super().begin(trainer, pl_module)
 
     def prepare(self, view: View) -> str:
         """Allocate the tables."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -55,6 +55,7 @@ class Stationarity(Probe):
         last: the latest time.
         second: whether to measure FDR2 too.
         sigmas: within how many standard errors the two sides must agree.
+        name, strict: see `Probe`.
 
     Raises:
         UsageError: a time is out of range, the replicas are twins, or they live on a sphere, where
@@ -72,11 +73,12 @@ class Stationarity(Probe):
         last: float = 10_000.0,
         second: bool = True,
         sigmas: float = 3.0,
+        **options: Any,
     ) -> None:
         require(interval > 0, "interval", interval, "must be greater than 0")
         require(0 <= first < last, "first", first, f"must be at least 0 and below last = {last}")
         require(sigmas > 0, "sigmas", sigmas, "must be greater than 0")
-        super().__init__(Times.every(interval, last, first))
+        super().__init__(Times.every(interval, last, first), None, **options)
         self.second, self.sigmas = second, sigmas
 
     def events(self, time_step: float) -> list[int]:
@@ -113,7 +115,7 @@ class Stationarity(Probe):
                 now["gradient"] = view.gradient()
         if self.results["begun"].item() == view.step - 1:
             sides = self._sides(now, view.time_step)
-            scalars = {f"stationarity/{name}": side.mean().item() for name, side in sides.items()}
+            scalars = {name: side.mean().item() for name, side in sides.items()}
             self.append(view, {**sides, "step": self.results["begun"]})
         if view.step in self._starts:
             self._renew_origin(now["x"], view.step)

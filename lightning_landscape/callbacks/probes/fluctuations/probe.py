@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lightning_landscape.callbacks.probe import Probe
+from lightning_landscape.callbacks.probes._spectrum_cost import affordable
 from lightning_landscape.callbacks.probes.fluctuations.look import (
     PRODUCTS,
     batch_temperature,
@@ -23,7 +24,7 @@ from lightning_landscape.callbacks.probes.fluctuations.record import (
     invalid_rungs,
 )
 from lightning_landscape.callbacks.probes.fluctuations.step_energies import StepEnergies
-from lightning_landscape.callbacks.view import LossFn, View
+from lightning_landscape.callbacks.view import EnergyFn, View
 from lightning_landscape.clock import log_times
 from lightning_landscape.errors import UsageError, require
 from lightning_landscape.observables.accumulators.series import EnergySeries
@@ -80,6 +81,7 @@ class TemperatureFluctuations(Probe):
         temperature: T, where the module does not say.
         max_share: cost of all looks over that of the run; inf for no limit.
         loss_fn: the energy of a foreign module, ``loss_fn(pl_module, batch)``; see `View`.
+        name, strict: see `Probe`.
 
     Raises:
         UsageError: an argument is out of range, or the temperature changes within the window.
@@ -99,9 +101,10 @@ class TemperatureFluctuations(Probe):
         boundary: float = 1.0,
         temperature: float | None = None,
         max_share: float = 0.05,
-        loss_fn: LossFn | None = None,
+        loss_fn: EnergyFn | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(loss_fn=loss_fn)
+        super().__init__(None, loss_fn, **options)
         require(equilibration >= 0, "equilibration", equilibration, "must be 0 or later")
         later = f"must be later than equilibration = {equilibration}"
         require(last > equilibration, "last", last, later)
@@ -135,8 +138,8 @@ class TemperatureFluctuations(Probe):
         reached = sorted(step for step in self._looks if step <= end)
         run = min(float(end), steps[-1])
         each = self._products * view.product_cost
-        affordable = self.max_share * run / (each * view.steps_per_gradient)
-        most = max(1, int(min(len(reached), affordable)))
+        each *= view.steps_per_gradient
+        most = affordable(self, len(reached), self.max_share, run, each)
         spread = np.linspace(0, len(reached), most + 1).round().astype(int)[1:] - 1
         self._looks = {reached[k] for k in spread} if reached else set()
         return [s for s in steps if s in self._looks | self._lags | {self._window.start}]
@@ -146,9 +149,9 @@ class TemperatureFluctuations(Probe):
         """Products of the Hessian that a look takes, at most."""
         return self.random_vectors + PRODUCTS * self.k
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+    def begin(self, trainer: Any, pl_module: Any) -> None:
         """Count the window in steps, and go on with the series of a checkpoint."""
-        super().on_train_start(trainer, pl_module)
+        super().begin(trainer, pl_module)
         self._energies = StepEnergies(trainer.global_step, self.loss_fn is not None)
         state = {
             name.removeprefix(_SERIES): value
@@ -161,10 +164,10 @@ class TemperatureFluctuations(Probe):
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Take in the energies of the steps since the last batch, and measure where it is due."""
-        with self.timed():
-            self._take_in(
-                View(pl_module, batch, trainer.global_step, self.loss_fn), trainer, outputs
-            )
+        if self.active and self.has_begun:
+            with self.timed(), self.caught(trainer, pl_module):
+                view = self.view(trainer, pl_module, batch, batch_idx)
+                self._take_in(view, trainer, outputs)
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def _take_in(self, view: View, trainer: Any, outputs: Any) -> None:
@@ -227,14 +230,14 @@ class TemperatureFluctuations(Probe):
             logger.warning("%s: step %d: a parameter is not finite", self.name, view.step)
             return {}
         scalars = {}
-        if "origin" not in self.results:
+        if self._window.start in due:
             self.results |= departure(view, self.k)
-        elif self._lags & set(due):
+        elif "origin" in self.results and self._lags & set(due):
             self.append(view, displacements(view, self.results), step="lag_step")
         if self._looks & set(due):
             row = look(view, self.k, self.random_vectors, self.boundary)
             self.append(view, row)
-            scalars = {f"fluctuations/{k}": v.mean().item() for k, v in row.items() if v.ndim == 1}
+            scalars = {k: v.mean().item() for k, v in row.items() if v.ndim == 1}
         return scalars
 
     def _require_one_temperature(self, view: View) -> None:
@@ -260,9 +263,9 @@ class TemperatureFluctuations(Probe):
         tables |= self.series.results() if self.series is not None else {}
         return fluctuation_record(tables, self.attributes, self.lowest_energy)
 
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+    def finish(self, trainer: Any, pl_module: Any) -> None:
         """Write the final record, and warn where the step size has invalidated the sampler."""
-        super().on_train_end(trainer, pl_module)
+        super().finish(trainer, pl_module)
         if trainer.is_global_zero:
             for T, ratio, error in invalid_rungs(self.dataset()):
                 logger.warning(
