@@ -7,8 +7,9 @@ refuses some callbacks of the other. A class that derives from both is accepted 
 from __future__ import annotations
 
 from pytorch_lightning import Callback as _Callback
+from pytorch_lightning.loggers.logger import DummyLogger
 
-__all__ = ["Callback"]
+__all__ = ["Callback", "DummyLogger"]
 
 try:
     from lightning.pytorch import Callback as _UnifiedCallback

@@ -1,4 +1,4 @@
-"""Isolation: what happens inside `measuring` leaves no trace in the run."""
+"""The setting in which a run is measured; it leaves no trace in the run."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from lightning_landscape.callbacks.isolation import snapshot
+from lightning_landscape.energies.energy import Energy
+
 __all__ = ["measuring"]
 
 
@@ -21,15 +24,17 @@ def measuring(module: nn.Module) -> Iterator[None]:
     Inside: gradients are on and inference mode is off, even in validation hooks; autocast is off;
     compiled code runs eagerly and attention uses its plain form, because neither has a double
     backward otherwise. Afterwards: the random state of torch, NumPy and Python, the buffers
-    (batch-norm statistics) and the training mode of every submodule are as before. The body must
-    not call ``backward`` (it would add to ``.grad``): use `torch.autograd.grad`.
+    (batch-norm statistics) and the training mode of every submodule are as before. What else an
+    evaluation changes is undone by `isolated`; buffers are restored here too, because a backward
+    pass through checkpointed activations writes to them again. The body must not call
+    ``backward`` (it would add to ``.grad``): use `torch.autograd.grad`.
 
     Args:
         module: the module that the body evaluates.
     """
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
     modes = [(m, m.training) for m in module.modules()]
-    buffers = [(b, b.detach().clone()) for b in _changing_buffers(module)]
+    buffers = list(_buffers(module))
     python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
         with (
@@ -48,12 +53,20 @@ def measuring(module: nn.Module) -> Iterator[None]:
             m.training = training
         with torch.no_grad():
             for buffer, before in buffers:
-                buffer.copy_(before)
+                # batch norm writes without a change of the version
+                if not torch.equal(buffer, before):
+                    buffer.copy_(before)
 
 
-def _changing_buffers(module: nn.Module) -> Iterator[torch.Tensor]:
-    """Buffers that are part of the state: data sets and couplings are not, and can be huge."""
+def _buffers(module: nn.Module) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yield buffers and their copies; data sets and couplings of an `Energy` never change."""
+    energies = [m for m in module.modules() if isinstance(m, Energy)]
+    ours = {m for energy in energies for m in energy.modules()}
     for m in module.modules():
         for name, buffer in m._buffers.items():
-            if buffer is not None and name not in m._non_persistent_buffers_set:
-                yield buffer
+            if buffer is None or buffer.is_inference():
+                continue
+            if m not in ours:
+                yield buffer, snapshot(buffer)
+            elif name not in m._non_persistent_buffers_set:
+                yield buffer, buffer.detach().clone()

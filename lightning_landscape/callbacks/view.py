@@ -2,40 +2,56 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from lightning_landscape import parallel
-from lightning_landscape.callbacks.batches import cut, length
+from lightning_landscape.callbacks._lightning import DummyLogger
+from lightning_landscape.callbacks.batches import cut, length, require_mean_of_parts
+from lightning_landscape.callbacks.isolation import isolated
 from lightning_landscape.callbacks.measuring import measuring
 from lightning_landscape.curvature.operators.base import CurvatureOperator
 from lightning_landscape.curvature.operators.composed import MeanOverRanks
 from lightning_landscape.curvature.operators.kept_graph import HessianOperator
 from lightning_landscape.curvature.operators.of_energy import hessian_of, product_cost
 from lightning_landscape.data.batches import Batches
+from lightning_landscape.dynamics.samplers.thermal import Thermal
 from lightning_landscape.energies.energy import Energy, HasData, HasGaps, HasHessian
 from lightning_landscape.errors import UsageError
 
-__all__ = ["GapFn", "LossFn", "View"]
+__all__ = ["EnergyFn", "GapFn", "LossFn", "NotMeasured", "View"]
 
 LossFn = Callable[[Any, Any], Tensor]
 """``loss_fn(pl_module, batch)``: the energy of a foreign module, a scalar or one per replica."""
 
+EnergyFn = LossFn | Literal["energy"]
+"""The energy of a foreign module: a function, or ``"energy"`` for its method ``energy(batch)``."""
+
 GapFn = Callable[[Any, Any], Tensor]
 """``gap_fn(pl_module, batch)``: the gaps of patterns in a foreign module, (P,) or (R, P)."""
+
+
+class NotMeasured(Exception):
+    """There is no energy at this step, which is no mistake: the step has skipped its batch."""
 
 
 class View:
     """A run at one moment, with the replica axis in front.
 
     A LightningModule whose ``energy`` is an `Energy` is seen with its R replicas and its whole
-    energy; any other module is one replica whose energy is, in this order, ``loss_fn`` if given,
-    ``pl_module.energy(batch)``, or what ``training_step`` returns (with its logging discarded).
+    energy. Any other module is one replica whose energy is that of the current batch: ``loss_fn``
+    if given, or what ``training_step`` returns, with its logging discarded and everything that it
+    changes restored, see `isolated`. No name that such a module happens to have is read: its time
+    counts steps, and its temperature is that of an optimizer of ours such as `Langevin`, else 0.
+    With ``loss_fn="energy"``, and where a module optimizes by hand, its method ``energy(batch)``
+    is used instead of its training step.
 
     Attributes:
         landscape: the `Energy` of the run, or None in a foreign project.
@@ -45,17 +61,23 @@ class View:
     """
 
     def __init__(
-        self, pl_module: Any, batch: Any, step: int, loss_fn: LossFn | None = None
+        self,
+        pl_module: Any,
+        batch: Any,
+        step: int,
+        loss_fn: EnergyFn | None = None,
+        batch_idx: int = 0,
     ) -> None:
         self._module, self._batch, self._loss_fn = pl_module, batch, loss_fn
+        self._batch_idx = batch_idx
         self.landscape = _energy_of(pl_module)
         self.step = step
         self.time_step: float = self._told("time_step", 1.0)
         self.time = step * self.time_step
 
     def _told(self, name: str, default: Any) -> Any:
-        """Return what the module says of its dynamics, or the default."""
-        return getattr(self._module, name, default)
+        """Return what a module of ours says of its dynamics; of a foreign one the default."""
+        return default if self.landscape is None else getattr(self._module, name, default)
 
     # ours or foreign
 
@@ -92,12 +114,23 @@ class View:
     @property
     def temperature(self) -> float | Tensor:
         """The temperature of the dynamics at this time: a number, or one per replica, (R,)."""
-        return self._told("temperature", 0.0)
+        thermal = self._foreign_thermal
+        return self._told("temperature", 0.0) if thermal is None else thermal.current_temperature
 
     @property
     def temperature_is_constant(self) -> bool:
         """Whether the dynamics keeps one temperature for the whole run."""
+        thermal = self._foreign_thermal
+        if thermal is not None:
+            return thermal.temperature_is_constant
         return self._told("temperature_is_constant", True)
+
+    @property
+    def _foreign_thermal(self) -> Thermal | None:
+        """The first optimizer of a foreign module that is a dynamics at a temperature of ours."""
+        trainer = None if self.landscape is not None else vars(self._module).get("_trainer")
+        optimizers = [] if trainer is None else trainer.optimizers
+        return next((one for one in optimizers if isinstance(one, Thermal)), None)
 
     @property
     def rates(self) -> dict[str, Tensor]:
@@ -152,16 +185,32 @@ class View:
             yield
 
     def energy(self) -> Tensor:
-        """Return the energies, shape (R,); call it inside `measuring`."""
-        if self._loss_fn is not None:
-            energy = self._loss_fn(self._module, self._batch)
-        elif self.landscape is not None:
-            energy = self.landscape()
-        elif callable(self._told("energy", None)):
-            energy = self._module.energy(self._batch)
-        else:
-            energy = self._loss_of_training_step()
-        return energy.reshape(-1)
+        """Return the energies, shape (R,); call it inside `measuring`.
+
+        Raises:
+            NotMeasured: ``training_step`` returned None.
+            UsageError: the module offers no energy, or its evaluation cannot be isolated.
+        """
+        if self.is_whole:
+            assert self.landscape is not None
+            return self.landscape().reshape(-1)
+        # a loss may contain derivatives, so gradients are on even where its own is not wanted
+        with isolated(self._module, self._batch) as batch, torch.enable_grad():
+            energy = self._energy_of_batch(batch).reshape(-1)
+        return energy if torch.is_grad_enabled() else energy.detach()
+
+    def _energy_of_batch(self, batch: Any) -> Tensor:
+        if callable(self._loss_fn):
+            return self._loss_fn(self._module, batch)
+        by_hand = not self._module.automatic_optimization
+        if self._loss_fn == "energy" or (by_hand and callable(_energy_method(self._module))):
+            return _energy_method(self._module)(batch)
+        if by_hand:
+            raise UsageError(
+                f"{type(self._module).__name__} optimizes by hand, so its training_step cannot be "
+                "used as an energy; give the module a method energy(batch), or the probe a loss_fn"
+            )
+        return self._loss_of_training_step(batch)
 
     def gradient(self) -> Tensor:
         """Return the gradient of `energy`, (R, N), over ranks the mean; inside `measuring`."""
@@ -236,7 +285,8 @@ class View:
         if gap_fn is None:
             assert isinstance(self.landscape, HasGaps)
             return self.landscape.gaps()
-        gaps = gap_fn(self._module, self._batch).reshape(self.shape[0], -1)
+        with isolated(self._module, self._batch) as batch:
+            gaps = gap_fn(self._module, batch).reshape(self.shape[0], -1)
         return self.reduce(gaps, "gather", dim=1)
 
     @property
@@ -247,29 +297,70 @@ class View:
     @property
     def samples_per_step(self) -> int:
         """How many samples of its current batches a foreign project puts into one step."""
-        trainer = self._module.trainer
-        return self.samples_in_batch * trainer.accumulate_grad_batches * trainer.world_size
+        return self.samples_in_batch * self.batches_per_step
 
-    def parts(self, most: int) -> list[Callable[[], Tensor]]:
+    @property
+    def batches_per_step(self) -> int:
+        """How many of its current batches, over all ranks, a foreign project puts into one step."""
+        trainer = self._module.trainer
+        return trainer.accumulate_grad_batches * trainer.world_size
+
+    def parts(
+        self, most: int, split_fn: Callable[[Any], list[Any]] | None = None
+    ) -> list[Callable[[], Tensor]]:
         """Return the energies of equal parts of a foreign project's current batch.
 
         Args:
             most: how many parts; no more than samples are made.
-        """
-        parts = cut(self._batch, min(most, length(self._batch)))
-        return [View(self._module, part, self.step, self._loss_fn).energy for part in parts]
+            split_fn: makes the parts of a batch; None cuts its tensors along their first axis.
 
-    def _loss_of_training_step(self) -> Tensor:
+        Raises:
+            UsageError: the batch cannot be cut, or the mean over its parts is not its energy.
+        """
+
+        def energy_of(batch: Any) -> Tensor:
+            return View(self._module, batch, self.step, self._loss_fn, self._batch_idx).energy()
+
+        if split_fn is not None:
+            parts = list(split_fn(self._batch))
+        else:
+            count = min(most, length(self._batch))
+            require_mean_of_parts(energy_of, self._module, self._batch, count)
+            parts = cut(self._batch, count)
+        return [partial(energy_of, part) for part in parts]
+
+    def _loss_of_training_step(self, batch: Any) -> Tensor:
         module = self._module
-        if not module.automatic_optimization:
-            raise UsageError(
-                f"{type(module).__name__} optimizes by hand, so its training_step cannot be used "
-                "as an energy; give the module a method energy(batch), or the probe a loss_fn"
-            )
         with _logging_off(module), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            outputs = module.training_step(self._batch, 0)
-        return outputs["loss"] if isinstance(outputs, dict) else outputs
+            outputs = module.training_step(batch, *_index(module, self._batch_idx))
+        loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+        if loss is None:
+            raise NotMeasured(f"training_step returned no loss for batch {self._batch_idx}")
+        return loss
+
+
+def _index(module: Any, batch_idx: int) -> tuple[int, ...]:
+    """Return the index as a tuple, which is empty where ``training_step`` takes the batch only."""
+    parameters = inspect.signature(module.training_step).parameters.values()
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    takes_any = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    return (batch_idx,) if takes_any or len(positional) > 1 else ()
+
+
+def _energy_method(module: Any) -> Any:
+    """Return the method ``energy`` of a foreign module.
+
+    Raises:
+        UsageError: it has none.
+    """
+    method = getattr(module, "energy", None)
+    if not callable(method) and module.automatic_optimization:
+        raise UsageError(
+            f'loss_fn = "energy": {type(module).__name__} has no method energy(batch); add it, or '
+            "give a loss_fn(pl_module, batch)"
+        )
+    return method
 
 
 def _energy_of(pl_module: Any) -> Energy | None:
@@ -279,17 +370,22 @@ def _energy_of(pl_module: Any) -> Energy | None:
 
 
 @contextmanager
-def _logging_off(module: Any) -> Any:
-    """Shadow ``log`` and ``log_dict`` on the instance, so that nothing is logged twice."""
-    shadowed = {
-        name: module.__dict__[name] for name in ("log", "log_dict") if name in module.__dict__
-    }
-    for name in ("log", "log_dict"):
+def _logging_off(module: Any) -> Iterator[None]:
+    """Discard what is logged or printed inside, by the module and by its loggers."""
+    silent = ("log", "log_dict", "print")
+    own = {name: vars(module)[name] for name in silent if name in vars(module)}
+    trainer = vars(module).get("_trainer")
+    loggers = [] if trainer is None else list(trainer.loggers)
+    for name in silent:
         object.__setattr__(module, name, lambda *args, **kwargs: None)
+    if loggers:
+        trainer.loggers = [DummyLogger() for _ in loggers]
     try:
         yield
     finally:
-        for name in ("log", "log_dict"):
+        if loggers:
+            trainer.loggers = loggers
+        for name in silent:
             object.__delattr__(module, name)
-            if name in shadowed:
-                object.__setattr__(module, name, shadowed[name])
+        for name, value in own.items():
+            object.__setattr__(module, name, value)

@@ -12,18 +12,21 @@ def overlap(x: Tensor, y: Tensor) -> Tensor:
     r"""Return the overlap :math:`C = x \cdot y / |x||y|` of each replica, shape (R,), float64.
 
     On the sphere |x|^2 = N this is the autocorrelation x.y/N of the p-spin literature; for the
-    weights of a network, whose norm changes, it is the cosine of the angle between the two.
+    weights of a network, whose norm changes, it is the cosine of the angle between the two. Of
+    complex numbers it is the real part of x*.y, as of their real and imaginary parts.
 
     Args:
-        x: configurations, shape (R, N).
+        x: configurations, shape (R, N), real or complex.
         y: configurations at another time, shape (R, N).
 
     >>> overlap(torch.tensor([[1.0, 1.0]]), torch.tensor([[1.0, 0.0]])).item()
     0.707...
     """
-    x, y = x.double(), y.double()  # in single precision 1 - C would be noise where C is near 1
+    # in single precision 1 - C would be noise where C is near 1
+    precise = torch.complex128 if x.is_complex() else torch.float64
+    x, y = x.to(precise), y.to(precise)
     norms = torch.linalg.vector_norm(x, dim=-1) * torch.linalg.vector_norm(y, dim=-1)
-    return torch.linalg.vecdot(x, y) / norms
+    return torch.linalg.vecdot(x, y).real / norms
 
 
 def displacement(x: Tensor, y: Tensor) -> Tensor:
@@ -36,7 +39,7 @@ def displacement(x: Tensor, y: Tensor) -> Tensor:
         x: configurations, shape (R, N).
         y: configurations at another time, shape (R, N).
     """
-    return (x - y).square().mean(-1).double()
+    return (x - y).abs().square().mean(-1).double()
 
 
 def replica_overlaps(x: Tensor) -> Tensor:
@@ -47,4 +50,4 @@ def replica_overlaps(x: Tensor) -> Tensor:
     """
     unit = x / torch.linalg.vector_norm(x, dim=-1, keepdim=True)
     a, b = torch.triu_indices(len(x), len(x), offset=1)
-    return (unit @ unit.T)[a, b].double()
+    return (unit @ unit.mH)[a, b].real.double()
