@@ -20,6 +20,10 @@ _EXACT = (
     "exact: theory for N = ∞ and continuous time. A deviation of many sigmas is the finite size or "
     "the finite\nstep of the run, seen beyond its error bar: raise N or lower lr, and it shrinks."
 )
+_CORRELATED = (
+    "Rows of one run share its noise and its disorder: their deviations are correlated, so that "
+    "several\nof the same sign are not as many independent ones."
+)
 
 
 def rows(dataset: Dataset) -> Iterable[Row]:
@@ -50,4 +54,6 @@ def summarize(run: Path) -> str:
         *([f"TensorBoard  tensorboard --logdir {run.parent}"] if events else []),
         f"compare      python -m lightning_landscape report {run}",
     ]
+    if sum(row.deviation == row.deviation for row in table) > 1:  # nan where nothing is known
+        notes = [*notes[:1], _CORRELATED, ""]
     return "\n".join([*([markdown(table), "", *notes] if table else []), *where])

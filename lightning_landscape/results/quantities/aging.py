@@ -121,9 +121,9 @@ def _collapse(dataset: Dataset) -> Iterator[Row]:
         return
     exact = np.nan
     if "MSD_exact" in dataset:
-        curves = dataset["MSD_exact"].where(dataset["MSD"].notnull().all("replica"))
-        alone = dataset[[]].assign(MSD=curves.expand_dims("replica", -1))
-        exact = _fit(alone).exponent
+        # with the scatter of the replicas, so that both are fitted with the same weights
+        scatter = dataset["MSD"] - dataset["MSD"].mean("replica", skipna=False)
+        exact = _fit(dataset[[]].assign(MSD=dataset["MSD_exact"] + scatter)).exponent
     note, holds = f"quality {found.quality:.2g}", found.quality < _WORST_COLLAPSE
     yield Row("μ of Δ(t / tw^μ)", found.exponent, found.error, exact, note=note, holds=holds)
 

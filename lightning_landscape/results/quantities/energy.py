@@ -83,7 +83,9 @@ def _laws_of_decay(dataset: Dataset) -> Iterator[Row]:
         return
     exact: Decay | None = None
     if "energy_exact" in dataset:
-        exact = decay(dataset["t"], dataset["energy_exact"].expand_dims("replica", -1), window)
+        # with the scatter of the replicas, so that both are fitted with the same weights
+        scatter = dataset["energy"] - dataset["energy"].mean("replica")
+        exact = decay(dataset["t"], dataset["energy_exact"] + scatter, window)
     for name, error, how, quality in (
         ("exponent", "exponent_error", "α of E∞ + A t^-α", law.power),
         ("slope", "slope_error", "b of a - b ln t", law.logarithmic),
