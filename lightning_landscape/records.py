@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["read", "remove_unfinished", "write", "write_atomically"]
 
 _UNFINISHED = ".unfinished"  # the end of the name of a file that is being written
+_MOST_TIMES_LARGER = 1000  # arrays in memory than the file that holds them
 
 
 def write_atomically(path: Path, write_to: Callable[[Path], object]) -> None:
@@ -96,13 +97,27 @@ def read(path: str | os.PathLike[str]) -> Dataset:
     """Return the record in ``path``, loaded into memory.
 
     Raises:
-        UsageError: there is no such file, or it is not a valid record.
+        UsageError: there is no such file, it is not a valid record, or it declares arrays far
+            larger than the file that should hold them.
     """
     import xarray
 
     require(Path(path).is_file(), "path", path, "is not a file", "records are in <run>/probes/*.nc")
     try:
         with xarray.open_dataset(path, engine="h5netcdf") as dataset:
+            _check_size(dataset.nbytes, Path(path))
             return dataset.load()
-    except OSError as error:
+    except UsageError:
+        raise
+    except Exception as error:  # whatever a file of arbitrary content can raise
         raise UsageError(f"path = {path}: is not a valid record; move it elsewhere") from error
+
+
+def _check_size(declared: int, path: Path) -> None:
+    """Refuse a file whose arrays would fill the memory; records are not compressed."""
+    size = path.stat().st_size
+    if declared > _MOST_TIMES_LARGER * size:
+        raise UsageError(
+            f"path = {path}: declares arrays of {declared:.3g} bytes in a file of {size}; it is "
+            "not a record of a run, so move it elsewhere"
+        )

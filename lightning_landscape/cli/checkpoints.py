@@ -161,6 +161,8 @@ def step_of(checkpoint: Path) -> int:
     try:
         saved = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
         saved["state_dict"], saved["optimizer_states"], saved["loops"]
+        if saved.get("hyper_parameters"):  # Lightning would put them in place of the configuration
+            raise ValueError("hyper_parameters")
         return int(saved["global_step"])
     except Exception as error:  # whatever a file of arbitrary content can raise
         raise UsageError(

@@ -31,7 +31,7 @@ from lightning_landscape.cli.launch import is_rank_zero
 from lightning_landscape.cli.messages import one_sentence
 from lightning_landscape.cli.refusals import as_usage_error
 from lightning_landscape.cli.runs import CHECKPOINT, CONFIG, Choice, RunFolder, claim, inside
-from lightning_landscape.cli.trainer_options import check_trainer
+from lightning_landscape.cli.trainer_options import check_length, check_trainer
 from lightning_landscape.cli.trusted import allowed, check_arguments, check_names
 from lightning_landscape.errors import UsageError, require
 from lightning_landscape.modules.landscape import LandscapeModule
@@ -123,6 +123,26 @@ class LandscapeCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the given arguments, not ``sys.argv``."""
         self.config = parser.parse_args(args)
+        if self.config.get("subcommand") is not None:
+            chosen = self.config[self.config.subcommand]
+            seed = chosen.get("seed_everything", 0)
+            right = isinstance(seed, bool) or 0 <= seed < 2**32
+            require(right, "seed_everything", seed, "must be at least 0, and below 2^32")
+            self._check_checkpoint(chosen.get("ckpt_path"))
+
+    def _check_checkpoint(self, address: str | None) -> None:
+        """Refuse a checkpoint that is none, or from elsewhere, before Lightning reads it."""
+        if address is None:
+            return
+        if "://" not in address:
+            step_of(Path(address))
+        require(
+            "://" not in address or any(address.startswith(name) for name in self._allowed),
+            "ckpt_path",
+            address,
+            "is not on this machine",
+            f"give --allow {address} to load it",
+        )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the options of a run other than model and trainer."""
@@ -137,21 +157,10 @@ class LandscapeCLI(LightningCLI):
         config = self.config if self.subcommand is None else self.config[self.subcommand]
         self._raw = config.as_dict()
         check_trainer(self._raw["trainer"])
+        if self.subcommand == "fit":
+            check_length(self._raw["trainer"])
         if self.subcommand in ("validate", "test", "predict"):
             config.trainer.logger = False  # they only print a table
-        if self.subcommand is None or config.get("ckpt_path") is None:
-            return
-        address = config.ckpt_path
-        permitted = any(address.startswith(name) for name in self._allowed)
-        if "://" not in address:
-            step_of(Path(address))
-        require(
-            "://" not in address or permitted,
-            "ckpt_path",
-            address,
-            "is not on this machine",
-            f"give --allow {address} to load it",
-        )
 
     def _resolved(self) -> dict[str, Any]:
         """Return the configuration without the entries that identify this run."""

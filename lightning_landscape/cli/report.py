@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main", "page"]
 
+_LARGEST_CONFIG = 10**6  # bytes
 _STYLE = """
 :root { color-scheme: light dark; }
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; padding: 0 1.5rem; }
@@ -64,7 +65,9 @@ def find_runs(path: Path) -> list[Path]:
         UsageError: there is none.
     """
     require(path.exists(), "runs", path, "there is no such folder")
-    found = sorted({record.parent.parent for record in path.rglob("probes/*.nc")})
+    found = sorted(
+        {record.parents[1] for record in path.rglob("probes/*.nc") if _is_inside(record)}
+    )
     if not found:
         raise UsageError(f"runs = {path}: no records there; a run writes them to <run>/probes/*.nc")
     return found
@@ -86,6 +89,12 @@ def page(runs: list[Path]) -> str:
     )
 
 
+def _is_inside(path: Path) -> bool:
+    """Return whether a file of a run is in its folder, and no link to another place."""
+    folder = path.parents[1] if path.parent.name == "probes" else path.parent
+    return path.resolve().is_relative_to(folder.resolve())
+
+
 class _Record(NamedTuple):
     """A record, where it is, and its table."""
 
@@ -97,7 +106,7 @@ class _Record(NamedTuple):
 def _records(run: Path) -> dict[str, _Record]:
     """Return the records of a run by kind; those that name none under the name of their file."""
     found = {}
-    for path in sorted((run / "probes").glob("*.nc")):
+    for path in filter(_is_inside, sorted((run / "probes").glob("*.nc"))):
         dataset = records.read(path)
         table: list[Row] = []
         with guarded(dataset, "rows"):
@@ -119,8 +128,12 @@ def _comparison(found: dict[Path, dict[str, _Record]]) -> str:
         for quantity, shared in comparison.table(tables)
     )
     both = f"<table><tr><th>quantity</th>{head}</tr>{lines}</table>" if lines else ""
-    figure = comparison.draw(dict(zip(names, runs, strict=True)))
-    picture = "" if figure is None else _picture(png(figure))
+    picture = ""
+    with guarded(next(iter(runs[0].values())), "comparison"):
+        # a $ would begin a formula
+        drawn = [name.replace("$", r"\$") for name in names]
+        figure = comparison.draw(dict(zip(drawn, runs, strict=True)))
+        picture = "" if figure is None else _picture(png(figure))
     return f"<h2>Side by side</h2>{picture}{both}"
 
 
@@ -180,7 +193,7 @@ def _table(table: list[Row]) -> str:
 
 def _deviation(text: str, row: Row) -> str:
     far = " class='far'" if abs(row.deviation) > 4 else ""
-    return f"<td{far}>{text}</td>"
+    return f"<td{far}>{html.escape(text)}</td>"
 
 
 def _disorder_note(dataset: Dataset) -> str:
@@ -194,7 +207,11 @@ def _disorder_note(dataset: Dataset) -> str:
 def _configurations(runs: list[Path]) -> str:
     def text(run: Path) -> str:
         path = run / "config.yaml"
-        return html.escape(path.read_text()) if path.is_file() else "not saved"
+        if not path.is_file() or not _is_inside(path):
+            return "not saved"
+        if path.stat().st_size > _LARGEST_CONFIG:
+            return "too large to be shown"
+        return html.escape(path.read_text(encoding="utf-8", errors="replace"))
 
     details = "".join(
         f"<details><summary class='path'>{html.escape(str(run))}</summary>"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -57,9 +58,7 @@ class RunFolder:
         if not self.made or _has_results(self.path):
             return
         shutil.rmtree(self.path, ignore_errors=True)
-        for folder in self.made:
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
+        _remove_empty(self.made)
 
 
 def inside(save_dir: str, experiment: str) -> Path:
@@ -186,8 +185,12 @@ def _has_results(path: Path) -> bool:
 
 
 def _new(experiment: Path, config: str) -> RunFolder:
-    made = [p for p in (experiment, *experiment.parents) if not p.exists()]
-    experiment.mkdir(parents=True, exist_ok=True)
+    made = [p for p in (experiment, *experiment.parents) if not os.path.exists(p)]
+    try:
+        experiment.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        _remove_empty(made)
+        raise
     versions = _versions(experiment)
     k = int(versions[-1].name[8:]) + 1 if versions else 0
     while True:
@@ -200,6 +203,12 @@ def _new(experiment: Path, config: str) -> RunFolder:
         lock = _lock(path)
         write_atomically(path / CONFIG, lambda p: p.write_text(config))
         return RunFolder(path, lock, made=[path, *made])
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    for folder in folders:
+        with suppress(OSError):  # it does not exist, or another process has put something there
+            folder.rmdir()
 
 
 def _lock(path: Path) -> int | None:

@@ -58,7 +58,7 @@ def main(args: list[str]) -> int:
     config = read(run / CONFIG)
     require(isinstance(config, dict), "checkpoint", run, f"its {CONFIG} is no mapping")
     # the folder may come from anywhere: its configuration is data, and runs nothing of its own
-    check_names(config.get("model"), allow, foreign=str(run / CONFIG))
+    check_names({"model": config.get("model")}, allow, foreign=str(run / CONFIG))
     step_of(checkpoint)
     try:
         dataset = measure(run, checkpoint, **options)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from typing import Any
 
 from lightning_landscape.errors import require
 
-__all__ = ["check_trainer"]
+__all__ = ["check_length", "check_trainer"]
 
 _STRATEGIES = ("auto", "ddp")
 # What would end a run before max_steps, or change its steps, without a word.
@@ -25,6 +26,7 @@ _DEFAULTS = {
 }
 _TIMES = ("first", "last", "interval", "times", "waiting_times")
 _MOST_PER_DECADE = 10_000
+_MOST_PER_CORE = 4  # processes
 
 
 def check_trainer(options: dict[str, Any]) -> None:
@@ -46,12 +48,33 @@ def check_trainer(options: dict[str, Any]) -> None:
         remedy = f"use {' or '.join(_STRATEGIES)}"
         known = strategy in _STRATEGIES
         require(known, "trainer.strategy", strategy, "is not supported", remedy)
+    _check_devices(options)
     logger = options.get("logger")
     require(logger is not True, "trainer.logger", logger, "must be a logger, or false")
     for place, callback in enumerate(_as_list(options.get("callbacks"))):
         if isinstance(callback, dict):
             key = f"trainer.callbacks.{place}.init_args"
             _check_times(callback.get("init_args") or {}, key)
+
+
+def check_length(options: dict[str, Any]) -> None:
+    """Refuse a run without an end.
+
+    Raises:
+        UsageError: ``max_steps`` is missing, or not positive.
+    """
+    steps = options.get("max_steps")
+    right = steps is not None and steps > 0
+    remedy = "give the number of integrator steps"
+    require(right, "trainer.max_steps", steps, "the run would never end", remedy)
+
+
+def _check_devices(options: dict[str, Any]) -> None:
+    """Refuse to start more processes than the cores can serve; Lightning knows how many GPUs."""
+    devices, cores = options.get("devices"), os.cpu_count() or 1
+    if options.get("accelerator") == "cpu" and isinstance(devices, int):
+        right = 0 < devices <= _MOST_PER_CORE * cores
+        require(right, "trainer.devices", devices, f"this machine has {cores} cores")
 
 
 def _check_times(arguments: dict[str, Any], key: str) -> None:

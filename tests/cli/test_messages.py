@@ -113,7 +113,7 @@ def changed(place, key, value=None, old=None):
             changed((), "trainer", {"max_steps": 3}),
             "trainer.max_steps: there is no such option; it belongs to the verb fit",
         ),
-        ([1, 2], "config: must be a mapping of keys to values"),
+        ([1, 2], "config = wrong.yaml: must be a mapping of keys to values"),
         (None, "config = wrong.yaml: must be a mapping of keys to values"),
     ],
 )
