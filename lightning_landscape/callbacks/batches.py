@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import copy
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-from lightning_landscape.errors import UsageError
+from lightning_landscape.errors import UsageError, require
 
-__all__ = ["cut", "length"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["cut", "length", "require_mean_of_parts"]
+
+_REMEDY = "give the probe split_fn, which makes a list of smaller batches of one size of a batch"
 
 
 def length(batch: Any) -> int:
@@ -22,7 +31,7 @@ def length(batch: Any) -> int:
     if not sizes:
         raise UsageError(
             f"batch = {type(batch).__name__}: holds no tensor along which samples can be told "
-            "apart; make the batch a tensor, or a list, tuple or dict of tensors"
+            "apart; make the batch a tensor, or a list, tuple, dict or dataclass of tensors"
         )
     return sizes[0]
 
@@ -30,29 +39,100 @@ def length(batch: Any) -> int:
 def _tensors(batch: Any) -> list[Tensor]:
     if isinstance(batch, Tensor):
         return [batch]
-    inside = batch.values() if isinstance(batch, Mapping) else batch
-    nested = isinstance(batch, Mapping | list | tuple)
-    return [t for value in inside for t in _tensors(value)] if nested else []
+    if isinstance(batch, Mapping):
+        inside = list(batch.values())
+    elif _is_data(batch):
+        inside = [getattr(batch, field.name) for field in fields(batch)]
+    else:
+        inside = list(batch) if isinstance(batch, list | tuple) else []
+    return [t for value in inside for t in _tensors(value)]
+
+
+def _is_data(batch: Any) -> bool:
+    return is_dataclass(batch) and not isinstance(batch, type)
 
 
 def cut(batch: Any, parts: int) -> list[Any]:
     """Return so many parts of a batch, all of one size; what is left over belongs to none.
+
+    Lists, tuples, named tuples, dicts and data classes keep their type; numbers and what is not
+    made of tensors are common to all parts.
+
+    Raises:
+        UsageError: the tensors differ in length, so that their first axis cannot be the samples of
+            all of them: times first, loaders of different sizes, several things of a graph.
 
     >>> import torch
     >>> [part["x"].tolist() for part in cut({"x": torch.arange(5), "of": "no"}, 2)]
     [[0, 1], [2, 3]]
     """
     B = length(batch)
+    sizes = sorted({len(t) for t in _tensors(batch) if t.dim()})
+    admissible = "holds tensors of different lengths, so it cannot be cut into samples"
+    require(len(sizes) == 1, "batch", f"lengths {sizes}", admissible, _REMEDY)
     size = B // parts
-    return [_rows(batch, B, slice(k * size, (k + 1) * size)) for k in range(parts)]
+    return [_rows(batch, slice(k * size, (k + 1) * size)) for k in range(parts)]
 
 
-def _rows(batch: Any, B: int, rows: slice) -> Any:
-    """Cut what has B entries, at any depth; a tensor of another length is common to all."""
+def _rows(batch: Any, rows: slice) -> Any:
+    """Cut every tensor with an axis, at any depth."""
     if isinstance(batch, Tensor):
-        return batch[rows] if batch.dim() and len(batch) == B else batch
+        return batch[rows] if batch.dim() else batch
     if isinstance(batch, Mapping):
-        return {key: _rows(value, B, rows) for key, value in batch.items()}
+        part: Any = copy.copy(batch)
+        for key, value in batch.items():
+            part[key] = _rows(value, rows)
+        return part
+    if _is_data(batch):
+        part = copy.copy(batch)
+        for field in fields(batch):
+            object.__setattr__(part, field.name, _rows(getattr(batch, field.name), rows))
+        return part
     if isinstance(batch, list | tuple):
-        return [_rows(value, B, rows) for value in batch]
+        inside = [_rows(value, rows) for value in batch]
+        return type(batch)(*inside) if hasattr(batch, "_fields") else type(batch)(inside)
     return batch
+
+
+def require_mean_of_parts(
+    energy_of: Callable[[Any], Tensor], module: nn.Module, batch: Any, parts: int
+) -> None:
+    """Raise a `UsageError` unless the loss of a batch is the mean of those of its `cut` parts.
+
+    Weighted by their numbers of samples, in the modes of evaluation, so that neither dropout nor
+    batch norm is in the way: what is tested is whether the cut is one between samples.
+
+    Cost: two evaluations of the batch. Gradients stay on, for losses that contain derivatives.
+    """
+    B = length(batch)
+    pieces = cut(batch, parts)
+    used = B // parts * parts
+    weights = [B // parts] * parts
+    if used < B:
+        pieces.append(_rows(batch, slice(used, B)))
+        weights.append(B - used)
+    with _evaluating(module):
+        whole = energy_of(batch).detach().double()
+        losses = torch.stack([energy_of(piece).detach().double() for piece in pieces])
+    shares = torch.tensor(weights, device=losses.device).double()[:, None] / B
+    mean = (shares * losses).sum(0)
+    scale = (shares * losses.abs()).sum(0) + whole.abs()
+    require(
+        bool(((mean - whole).abs() <= 1e-3 * scale).all()),
+        "batch",
+        f"loss {whole.mean().item():.4g}, mean of the losses of its {parts} parts "
+        f"{mean.mean().item():.4g}",
+        "the first axis of its tensors is not that of samples, or the loss no mean over them",
+        _REMEDY,
+    )
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    modes = [(m, m.training) for m in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for m, training in modes:
+            m.training = training

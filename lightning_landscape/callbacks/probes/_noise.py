@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from lightning_landscape.callbacks.probe import Probe
@@ -17,7 +18,10 @@ from lightning_landscape.observables.gradient_noise import (
 )
 from lightning_landscape.rng import Stream
 
-__all__ = ["NoiseProbe"]
+__all__ = ["NoiseProbe", "SplitFn"]
+
+SplitFn = Callable[[Any], list[Any]]
+"""``split_fn(batch)``: smaller batches, all of one size, of a foreign project's batch."""
 
 
 class NoiseProbe(Probe):
@@ -32,6 +36,8 @@ class NoiseProbe(Probe):
         groups: in a foreign project, into how many parts to cut the current batch, at most.
         seed: of random samples and directions.
         loss_fn: the energy of a foreign module, ``loss_fn(pl_module, batch)``; see `View`.
+        split_fn: in a foreign project, makes smaller batches of one size of the current batch;
+            None cuts its tensors along their first axis, if the loss is the mean over the parts.
     """
 
     def __init__(
@@ -44,18 +50,23 @@ class NoiseProbe(Probe):
         groups: int,
         seed: int,
         loss_fn: LossFn | None,
+        split_fn: SplitFn | None = None,
     ) -> None:
         super().__init__(Times.log(first, last, per_decade), loss_fn)
         require(samples >= 2, "samples", samples, "must be at least 2, for a variance")
         require(groups >= 2, "groups", groups, "must be at least 2, for a variance")
         self.batches, self.samples, self.groups, self.seed = batches, samples, groups, seed
+        self.split_fn = split_fn
 
     def source(self, view: View) -> SampleGradients:
         """Return the gradients of samples at this time; inside `measuring`."""
         energy = view.landscape
         if energy is None:
-            parts = view.parts(self.groups)
-            return GroupGradients(parts, view.parameters(), view.samples_in_batch // len(parts))
+            parts = view.parts(self.groups, self.split_fn)
+            admissible = "must give at least 2 parts, for a variance"
+            require(len(parts) >= 2, "split_fn", f"{len(parts)} parts", admissible)
+            size = view.samples_in_batch // len(parts) if self.split_fn is None else 1
+            return GroupGradients(parts, view.parameters(), size)
         rows = None
         if energy.samples > self.samples:
             stream = Stream(self.seed, "samples of the noise")
@@ -65,8 +76,11 @@ class NoiseProbe(Probe):
     def factor(self, view: View, source: SampleGradients) -> float:
         """Return c in Cov(g_B) = c S, with the S of ``source``."""
         if view.landscape is None:
-            batch_size = view.samples_per_step if self.batches is None else self.batches.batch_size
-            return source.size / batch_size
+            if self.batches is not None:
+                return source.size / self.batches.batch_size
+            if self.split_fn is not None:  # whose parts are the units of all sizes
+                return 1 / (source.count * view.batches_per_step)
+            return source.size / view.samples_per_step
         return batch_factor(**self._draws(view))
 
     def _draws(self, view: View) -> dict[str, Any]:

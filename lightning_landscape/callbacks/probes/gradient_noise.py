@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from lightning_landscape.callbacks.probes._noise import NoiseProbe
+from lightning_landscape.callbacks.probes._noise import NoiseProbe, SplitFn
 from lightning_landscape.callbacks.view import LossFn, View
 from lightning_landscape.curvature.operators.parameters import blocks
 from lightning_landscape.data.batches import Batches
@@ -55,6 +55,9 @@ class GradientNoise(NoiseProbe):
         groups: in a foreign project, into how many parts to cut the current batch, at most.
         seed: of random samples and directions.
         loss_fn: the energy of a foreign module, ``loss_fn(pl_module, batch)``; see `View`.
+        split_fn: in a foreign project, makes smaller batches of one size, which become the unit of
+            batch sizes, of the current batch; None cuts its tensors along their first axis, which
+            is refused unless the loss of the batch is the mean of those of the parts.
 
     Raises:
         UsageError: an argument is out of range, or the run has no data or no batches.
@@ -80,12 +83,13 @@ class GradientNoise(NoiseProbe):
         groups: int = 8,
         seed: int = 0,
         loss_fn: LossFn | None = None,
+        split_fn: SplitFn | None = None,
     ) -> None:
-        super().__init__(first, last, per_decade, batches, samples, groups, seed, loss_fn)
+        super().__init__(first, last, per_decade, batches, samples, groups, seed, loss_fn, split_fn)
 
     def prepare(self, view: View) -> str:
         """Say how many measurements there will be; the tables start with the first."""
-        self.results = {"step": torch.empty(0, dtype=torch.int64)}
+        self.results = {}
         P = view.samples
         what = f"{min(P, self.samples)} samples" if P else f"{self.groups} parts of a batch"
         return f"at most {len(self._steps)} measurements with the gradients of {what}"
@@ -101,8 +105,8 @@ class GradientNoise(NoiseProbe):
         row["noise_scale"] *= source.size
         self.append(view, row)
         return {
-            "noise/D": row["D"].mean().item(),
-            "noise/gradient_square": row["gradient_square"].mean().item(),
+            "D": row["D"].mean().item(),
+            "gradient_square": row["gradient_square"].mean().item(),
         }
 
     def _strength(self, moments: Moments, factor: float, view: View) -> dict[str, Tensor]:

@@ -9,12 +9,13 @@ import torch
 
 from lightning_landscape.callbacks.probe import Probe
 from lightning_landscape.callbacks.probes._spectrum_cost import (
+    affordable,
     gradients,
     require_room_for_vectors,
     thinned,
 )
 from lightning_landscape.callbacks.times import Times
-from lightning_landscape.callbacks.view import LossFn, View
+from lightning_landscape.callbacks.view import EnergyFn, View
 from lightning_landscape.curvature.operators.parameters import blocks
 from lightning_landscape.curvature.operators.tangent import TangentOperator
 from lightning_landscape.curvature.pyhessian.summary import summary_by_pyhessian
@@ -53,8 +54,9 @@ class HessianSpectrum(Probe):
     gradients each (2.5 where the data are too many for one graph), or N products where that is
     less; an analytic Hessian counts as 10 gradients. If all of them together would exceed
     ``max_share`` of the gradients of the run, some times are left out, spread evenly and never the
-    last. The cost is counted, not timed, so that a resumed run measures at the same times. At least
-    one measurement is made; the cost is said before the first step, and what it was after the last.
+    last; where not one measurement fits, none is made, and the probe says so. The cost is counted,
+    not timed, so that a resumed run measures at the same times. It is said before the first step,
+    and what it was after the last.
 
     Args:
         first: first time > 0 after time 0 (the step size times the number of steps; in a foreign
@@ -73,6 +75,7 @@ class HessianSpectrum(Probe):
         backend: ``landscape`` is our engine. ``pyhessian`` runs PyHessian, without side effects and
             with its true residuals, replica by replica; see `summary_by_pyhessian`.
         loss_fn: the energy of a foreign module, ``loss_fn(pl_module, batch)``; see `View`.
+        name, strict: see `Probe`.
 
     Raises:
         UsageError: an argument is out of range, the parameters are in half precision, or, in a
@@ -106,9 +109,10 @@ class HessianSpectrum(Probe):
         seed: int = 0,
         eigenvectors: bool = False,
         backend: str = "landscape",
-        loss_fn: LossFn | None = None,
+        loss_fn: EnergyFn | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(Times.log(first, last, per_decade), loss_fn)
+        super().__init__(Times.log(first, last, per_decade), loss_fn, **options)
         require(max_share > 0, "max_share", max_share, "must be greater than 0")
         admissible = f"must be one of {', '.join(_BACKENDS)}{nearest(backend, _BACKENDS)}"
         require(backend in _BACKENDS, "backend", backend, admissible)
@@ -128,8 +132,8 @@ class HessianSpectrum(Probe):
             return steps
         run = min(float(end), steps[-1])
         each = self._gradients(view) * view.steps_per_gradient
-        most = max(1, int(min(len(reached), self.max_share * run / each)))
-        chosen = thinned(reached, most)
+        most = affordable(self, len(reached), self.max_share, run, each)
+        chosen = thinned(reached, most) if most else []
         self._times = len(chosen)
         self._cost = (
             f"{len(chosen)} of {len(reached)} measurements of at most {self._gradients(view):.3g} "
@@ -189,10 +193,10 @@ class HessianSpectrum(Probe):
             row = {name: value for name, value in row.items() if not name.startswith("part_")}
         self.append(view, row)
         return {
-            "hessian/highest": row["highest"][:, 0].mean().item(),
-            "hessian/lowest": row["lowest"][:, 0].mean().item(),
-            "hessian/trace": row["trace"].mean().item(),
-            "hessian/negative": row["negative"].mean().item(),
+            "highest": row["highest"][:, 0].mean().item(),
+            "lowest": row["lowest"][:, 0].mean().item(),
+            "trace": row["trace"].mean().item(),
+            "negative": row["negative"].mean().item(),
         }
 
     def record(self, view: View) -> Dataset:

@@ -107,7 +107,7 @@ class LearningCoefficient(Probe):
         came_from = torch.as_tensor(view.temperature).double().cpu()
         row["temperature"] = came_from.expand(view.shape[0])
         self.append(view, row)
-        return {"learning_coefficient": found.value.mean().item()}
+        return {"mean": found.value.mean().item()}
 
     def describe(self, view: View) -> dict[str, Any]:
         """Return what the record says of the run and of the chains."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from lightning_landscape.callbacks.probes._noise import NoiseProbe
+from lightning_landscape.callbacks.probes._noise import NoiseProbe, SplitFn
 from lightning_landscape.callbacks.view import LossFn, View
 from lightning_landscape.curvature.lanczos import lanczos
 from lightning_landscape.data.batches import Batches
@@ -56,6 +56,9 @@ class NoiseSpectrum(NoiseProbe):
         groups: in a foreign project, into how many parts to cut the current batch, at most.
         seed: of random samples and vectors.
         loss_fn: the energy of a foreign module, ``loss_fn(pl_module, batch)``; see `View`.
+        split_fn: in a foreign project, makes smaller batches of one size, which become the unit of
+            batch sizes, of the current batch; None cuts its tensors along their first axis, which
+            is refused unless the loss of the batch is the mean of those of the parts.
 
     Raises:
         UsageError: an argument is out of range, or the run has no data or no batches.
@@ -80,8 +83,9 @@ class NoiseSpectrum(NoiseProbe):
         groups: int = 16,
         seed: int = 0,
         loss_fn: LossFn | None = None,
+        split_fn: SplitFn | None = None,
     ) -> None:
-        super().__init__(first, last, per_decade, batches, samples, groups, seed, loss_fn)
+        super().__init__(first, last, per_decade, batches, samples, groups, seed, loss_fn, split_fn)
         require(k >= 1, "k", k, "must be at least 1")
         several = "must be at least 2, for a standard error"
         require(random_vectors >= 2, "random_vectors", random_vectors, several)
@@ -91,7 +95,7 @@ class NoiseSpectrum(NoiseProbe):
         """Say what the measurements will cost; the tables start with the first."""
         N = view.shape[1]
         require(self.k <= N, "k", self.k, f"must be at most N = {N}")
-        self.results = {"step": torch.empty(0, dtype=torch.int64)}
+        self.results = {}
         most = 2 * (_MAX_PRODUCTS + 2 * self.k + self.random_vectors)
         return f"at most {len(self._steps)} times {most} products of 1.5 gradients"
 
@@ -125,8 +129,8 @@ class NoiseSpectrum(NoiseProbe):
                 row["kurtosis"] = batch_kurtosis(along, **self._draws(view)).cpu()
         self.append(view, row)
         return {
-            "noise/highest": row["eigenvalues"][:, 0].mean().item(),
-            "noise/cosine": row["cosine"].mean().item(),
+            "highest": row["eigenvalues"][:, 0].mean().item(),
+            "cosine": row["cosine"].mean().item(),
         }
 
     def dataset(self) -> Dataset:

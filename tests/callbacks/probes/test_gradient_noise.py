@@ -1,11 +1,15 @@
 """The probes of gradient noise, in runs of ours and of others, against loops over samples."""
 
+from collections import UserDict, namedtuple
+from dataclasses import dataclass
+
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
 from lightning_landscape import records
 from lightning_landscape.callbacks import GradientNoise, NoiseSpectrum
+from lightning_landscape.callbacks.batches import cut, require_mean_of_parts
 from lightning_landscape.curvature import hessian_of
 from lightning_landscape.data import Batches, RandomData
 from lightning_landscape.energies import FullyConnected, NetworkEnergy, Quadratic
@@ -156,7 +160,7 @@ def test_in_a_foreign_project_the_batch_is_cut_into_groups(tmp_path):
 
     probe = GradientNoise(first=2, last=2, groups=4)
     train(Watched(), tmp_path, [probe], accumulate_grad_batches=2)
-    record = records.read(tmp_path / "probes/gradient_noise.nc").sel(t=2)
+    record = records.read(next(tmp_path.rglob("gradient_noise.nc"))).sel(t=2)
     G = seen[0]
     assert record["D"].item() == pytest.approx(G.var(0).mean().item() * 2 / 16, rel=1e-5)
     total, square = G.var(0).sum().item(), G.mean(0).square().sum().item()
@@ -178,8 +182,6 @@ def test_a_batch_may_be_a_dict_and_smaller_than_the_groups(tmp_path):
 
 
 def test_a_batch_without_tensors_is_refused():
-    from lightning_landscape.callbacks.batches import cut
-
     with pytest.raises(UsageError, match="batch = list"):
         cut(["a", "b"], 2)
 
@@ -198,3 +200,73 @@ def test_what_has_no_noise_is_refused(tmp_path):
         GradientNoise(groups=1)
     with pytest.raises(UsageError, match="k = 1000"):
         fit(run(), NoiseSpectrum(k=1000), 2, tmp_path)
+
+
+class TestCuts:
+    Pair = namedtuple("Pair", "x y")
+
+    @dataclass(frozen=True)
+    class Data:
+        x: torch.Tensor
+        y: torch.Tensor
+
+    class Own(dict):
+        of = "mine"
+
+    @pytest.mark.parametrize("container", [Pair, Data, Own, UserDict])
+    def test_parts_have_the_type_of_the_batch(self, container):
+        x, y = torch.arange(6.0), torch.tensor(1.0)
+        batch = container(x, y) if container in (self.Pair, self.Data) else container(x=x, y=y)
+        parts = cut([batch, "name"], 3)
+        assert all(type(part[0]) is container and part[1] == "name" for part in parts)
+        values = [p[0].x if container in (self.Pair, self.Data) else p[0]["x"] for p in parts]
+        assert torch.cat(values).equal(x) and [len(v) for v in values] == [2, 2, 2]
+
+    def loss(self, f):
+        torch.manual_seed(0)
+        net = torch.nn.Sequential(torch.nn.Linear(4, 1), torch.nn.Dropout(0.5))
+        return net, lambda batch: f(net, batch).reshape(1)
+
+    @pytest.mark.parametrize("parts", [2, 3, 5, 8])
+    def test_a_mean_over_samples_is_accepted_with_dropout_and_remainders(self, parts):
+        net, loss = self.loss(lambda net, x: net(x).square().mean())
+        require_mean_of_parts(loss, net, torch.randn(8, 4), parts)
+        assert net.training and net[1].training
+
+    def test_sums_over_samples_and_times_first_are_refused(self):
+        net, loss = self.loss(lambda net, x: net(x).square().sum())
+        with pytest.raises(UsageError, match="mean of the losses of its 4 parts"):
+            require_mean_of_parts(loss, net, torch.randn(8, 4), 4)
+        net, loss = self.loss(lambda net, b: (net(b[0]).mean(0)[:, 0] - b[1]).square().mean())
+        with pytest.raises(UsageError, match=r"lengths \[6, 16\]"):
+            require_mean_of_parts(loss, net, (torch.randn(6, 16, 4), torch.randn(16)), 6)
+        with pytest.raises(UsageError, match="the first axis of its tensors"):
+            require_mean_of_parts(loss, net, (torch.randn(6, 6, 4), torch.randn(6)), 6)
+
+    def test_a_split_fn_makes_the_parts_of_what_cannot_be_cut(self, tmp_path):
+        """Times first: D is the variance of the gradients of sequences over their number."""
+        x = torch.randn(6, 16, 4, generator=torch.Generator().manual_seed(0))
+        y, seen = x.sum((0, 2)), []
+
+        class OfSequences(Classifier):
+            def __init__(self):
+                super().__init__()
+                self.net = torch.nn.Linear(4, 1)
+
+            def training_step(self, b, batch_idx):
+                return (self.net(b["x"]).mean(0)[:, 0] - b["y"]).square().mean()
+
+            def on_train_start(self):
+                for part in split({"x": x, "y": y}):
+                    loss = self.training_step(part, 0)
+                    gradient = torch.autograd.grad(loss, self.parameters())
+                    seen.append(torch.cat([g.flatten() for g in gradient]))
+
+        def split(batch):
+            return [{"x": batch["x"][:, k : k + 1], "y": batch["y"][k : k + 1]} for k in range(16)]
+
+        probe = GradientNoise(first=50, last=51, split_fn=split)
+        loader = DataLoader([{"x": x, "y": y}], batch_size=None)
+        bare_trainer([probe], 1, tmp_path).fit(OfSequences(), loader)
+        noise = torch.stack(seen).double().var(0).mean() / 16
+        assert probe.results["D"][0].item() == pytest.approx(noise.item(), rel=1e-5)
