@@ -1,5 +1,6 @@
 """Minima, transition states and the paths between them, many searches at once."""
 
+from lightning_landscape.exploration.basin_hopping import basin_hopping
 from lightning_landscape.exploration.connection import connect
 from lightning_landscape.exploration.coverage import chao, good_turing
 from lightning_landscape.exploration.database import Database
@@ -20,6 +21,7 @@ __all__ = [
     "Landscape",
     "Points",
     "StationaryPoints",
+    "basin_hopping",
     "chao",
     "connect",
     "eigenvector_following",

@@ -191,6 +191,19 @@ def test_seven_atoms_have_the_known_minima_and_transition_states():
     assert (states.spectrum[:, 0] < 0).all() and (states.spectrum[:, 1] > 0).all()
 
 
+@pytest.mark.slow
+def test_eight_atoms_have_eight_minima_and_42_transition_states():
+    """Some are only 5e-5 apart in energy."""
+    found = cluster(8, quenches=200, searches=1500)
+    minima = [-19.821489, -19.765298, -19.189311, -19.169280,
+              -18.976056, -18.856826, -18.828672, -18.778208]  # fmt: skip
+    assert found.minima.energy == pytest.approx(minima, abs=1e-5)
+    assert found.minima.order.tolist() == [2, 8, 4, 12, 24, 2, 2, 2]
+    states = found.transition_states.energy
+    assert len(states) == 42
+    assert states[[0, -1]] == pytest.approx([-19.281244, -16.765799], abs=1e-5)
+
+
 def test_two_hidden_units_learn_xor_in_four_minima():
     """And theta = 0 is a fifth, in a basin so small that no quench ends there.
 
