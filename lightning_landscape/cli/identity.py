@@ -22,6 +22,7 @@ _HARMLESS = (
     "trainer.max_time",
     "trainer.num_nodes",
     "trainer.profiler",
+    "trainer.strategy",
 )
 # What a checkpoint is a state of: with another value it is the state of something else.
 _FIXED = (
