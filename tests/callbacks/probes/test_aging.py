@@ -99,7 +99,7 @@ def test_in_a_foreign_project_time_counts_steps_of_the_optimizer(tmp_path):
     """Three accumulated batches are one step: 3 epochs of 8 batches are 9 steps (3 an epoch)."""
     probe = AgingCorrelation(waiting_times=[2], first=1, last=7)
     train(Classifier(), tmp_path, [probe], accumulate_grad_batches=3)
-    record = records.read(tmp_path / "probes/aging_correlation.nc")
+    record = records.read(tmp_path / "probes/version_0/aging_correlation.nc")
     assert record.attrs["time_step"] == 1
     assert record["C"].sel(tw=2).notnull().all()
     assert (record["MSD"].sel(tw=2, t=7) > 0).all()

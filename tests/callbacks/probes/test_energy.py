@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import torch
 
@@ -92,12 +94,17 @@ def test_the_loss_of_a_foreign_project_is_that_of_its_batch(tmp_path):
             assert energy.item() == pytest.approx(losses[int(step)])
 
 
-def test_manual_optimization_without_an_energy_is_refused_in_a_sentence(tmp_path):
+def test_manual_optimization_without_an_energy_is_said_in_a_sentence(tmp_path, caplog):
     class NoEnergy(TwoOptimizers):
         energy = None
 
-    with pytest.raises(UsageError, match=r"NoEnergy optimizes by hand.*energy\(batch\).*loss_fn"):
-        train(NoEnergy(), tmp_path, [EnergyRelaxation()])
+    probe = EnergyRelaxation()
+    train(NoEnergy(), tmp_path, [probe], max_epochs=1)
+    assert not probe.active
+    (said,) = (r.getMessage() for r in caplog.records if r.levelname == "WARNING")
+    assert re.search(r"step 0.*NoEnergy optimizes by hand.*energy\(batch\).*loss_fn", said)
+    with pytest.raises(UsageError, match="NoEnergy optimizes by hand"):
+        train(NoEnergy(), tmp_path, [EnergyRelaxation(strict=True)], max_epochs=1)
 
 
 def test_where_the_theory_refuses_the_measurement_is_kept(tmp_path, caplog):

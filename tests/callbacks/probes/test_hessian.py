@@ -1,4 +1,3 @@
-import copy
 import math
 import os
 from pathlib import Path
@@ -429,10 +428,22 @@ def test_a_typo_in_the_backend_is_one_sentence_in_a_configuration(tmp_path, caps
     assert "backend = pyhesian: must be one of landscape, pyhessian (did" in capsys.readouterr().err
 
 
-def test_half_precision_is_refused_before_the_first_step(tmp_path):
-    module = copy.deepcopy(Classifier())
-    with pytest.raises(UsageError, match="bf16-mixed"):
-        train(module, tmp_path, [HessianSpectrum(last=8)], precision="bf16-true")
+def test_half_precision_is_refused_before_the_first_step(tmp_path, caplog):
+    probe = HessianSpectrum(last=8)
+    train(Classifier(), tmp_path, [probe], precision="bf16-true", max_epochs=1)
+    assert not probe.active
+    assert "step 0, and the run goes on: precision = torch.bfloat16" in caplog.text
+    assert "bf16-mixed" in caplog.text
+
+
+def test_a_share_may_mean_no_measurement(tmp_path, caplog):
+    probe = HessianSpectrum(max_share=0.05)
+    train(Classifier(), tmp_path, [probe], max_epochs=8)
+    assert probe.measured_step == -1
+    assert probe.active
+    said = "hessian_spectrum: nothing is measured: one measurement costs"
+    assert caplog.text.count(said) == 1
+    assert "max_share = 0.05 of the 64 steps" in caplog.text
 
 
 def test_memory_stays_flat_over_40_measurements():

@@ -1,0 +1,224 @@
+"""Foreign projects in miniature, of the kinds that a probe meets: for `ProbeContract`."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import torchmetrics
+from torch import Tensor, nn
+
+__all__ = ["FORMS", "MEMORIES"]
+
+Named = namedtuple("Named", "x y")
+
+
+class Tiny(pl.LightningModule):
+    """A linear classifier under SGD."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.net: Any = nn.Linear(8, 2)
+
+    def loss(self, batch: Any) -> Tensor:
+        """Return the cross-entropy of a batch."""
+        return nn.functional.cross_entropy(self.net(batch[0]), batch[1])
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        """Return the loss."""
+        return self.loss(batch)
+
+    def configure_optimizers(self) -> Any:
+        """Return SGD."""
+        return torch.optim.SGD(self.parameters(), lr=0.05)
+
+
+class Counter(Tiny):
+    """The loss is annealed by a Python number, and the index of the batch counts."""
+
+    calls = 0
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        """Count the call."""
+        self.calls += 1
+        return self.loss(batch) * min(1.0, self.calls / 20) * (1 + 0.1 * batch_idx)
+
+
+class Buffers(Tiny):
+    """The loss has a scale that is assigned anew and one that is written into, and not saved."""
+
+    scale: Tensor
+    hidden: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("hidden", torch.ones(()), persistent=False)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        """Move both scales."""
+        loss = self.loss(batch)
+        self.scale = 0.9 * self.scale + 0.1 * loss.detach()
+        self.hidden.mul_(0.9).add_(0.1 * loss.detach())
+        return loss / (self.scale + self.hidden)
+
+
+class Teacher(Tiny):
+    """Frozen parameters follow those that move, as in self-supervised learning."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.teacher = nn.Linear(8, 2).requires_grad_(False)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        """Move the teacher."""
+        loss = (self.net(batch[0]) - self.teacher(batch[0])).square().mean()
+        with torch.no_grad():
+            self.teacher.weight.lerp_(self.net.weight, 0.1)
+        return loss
+
+
+class Queue(Tiny):
+    """Earlier outputs are kept in a list and enter the loss, as a hidden state does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outputs: list[Tensor] = []
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        """Keep the mean output."""
+        self.outputs.append(self.net(batch[0]).mean(0).detach())
+        return (
+            self.loss(batch) + (self.net(batch[0]) - torch.stack(self.outputs)[-3:].mean()).mean()
+        )
+
+
+class Measured(Tiny):
+    """A metric collects every batch, and weights the loss."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.error = torchmetrics.MeanMetric()
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        """Update the metric."""
+        loss = self.loss(batch)
+        self.error.update(loss.detach())
+        return loss * self.error.compute()
+
+
+class WritesIntoBatch(Tiny):
+    """The batch is changed in place, and emptied."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        """Scale the inputs and take the targets out."""
+        batch[0].mul_(1.1)
+        targets = batch.pop()
+        return self.loss([batch[0], targets])
+
+
+class NoIndex(Tiny):
+    """``training_step`` takes the batch only."""
+
+    def training_step(self, batch: Any) -> Any:  # type: ignore[override]
+        """Return the loss."""
+        return self.loss(batch)
+
+
+class Skips(Tiny):
+    """Every other batch is skipped."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        """Return the loss, or None."""
+        return self.loss(batch) if batch_idx % 2 else None
+
+
+class Force(Tiny):
+    """The loss contains a derivative with respect to the inputs."""
+
+    def loss(self, batch: Any) -> Tensor:
+        """Return the mean square of a gradient."""
+        x = batch[0].clone().requires_grad_()
+        (slope,) = torch.autograd.grad(self.net(x).square().sum(), x, create_graph=True)
+        return slope.square().mean()
+
+
+class Lazy(Tiny):
+    """Parameters get their shape at the first batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.LazyLinear(2)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        """Return the loss."""
+        torch.manual_seed(3)  # whichever draws are made before
+        return self.loss(batch)
+
+
+class Sparse(Tiny):
+    """An embedding has sparse gradients."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(9, 8, sparse=True)
+
+    def loss(self, batch: Any) -> Tensor:
+        """Return a loss of a few rows of the table."""
+        return self.net(self.table((batch[0].abs() * 3).long().clamp(max=8))).square().mean()
+
+
+class OfNamedTuples(Tiny):
+    """The batch is a named tuple."""
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Name the tensors."""
+        return Named(*batch)
+
+    def loss(self, batch: Any) -> Tensor:
+        """Return the cross-entropy."""
+        return nn.functional.cross_entropy(self.net(batch.x), batch.y)
+
+
+class OwnNames(Tiny):
+    """The module has attributes of names that ours have, with another meaning."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.temperature = nn.Parameter(torch.tensor(0.5))
+        self.time_step, self.rates, self.batches = 0.1, [1.0, 2.0], 7
+        self.dynamics = nn.Linear(8, 2)
+
+    def energy(self, batch: Any) -> Tensor:
+        """Return a prediction, which is not the loss."""
+        return self.net(batch[0]).mean()
+
+    def loss(self, batch: Any) -> Tensor:
+        """Return the cross-entropy at a temperature."""
+        logits = (self.net(batch[0]) + self.dynamics(batch[0])) / self.temperature
+        return nn.functional.cross_entropy(logits, batch[1])
+
+
+MEMORIES: dict[str, type[Tiny]] = {
+    "a counter": Counter,
+    "buffers": Buffers,
+    "a momentum teacher": Teacher,
+    "a queue": Queue,
+    "a metric": Measured,
+    "the batch is written into": WritesIntoBatch,
+}
+"""Projects whose training step has side effects."""
+
+FORMS: dict[str, type[Tiny]] = {
+    "no index": NoIndex,
+    "None": Skips,
+    "a derivative in the loss": Force,
+    "lazy parameters": Lazy,
+    "sparse gradients": Sparse,
+    "named tuples": OfNamedTuples,
+    "names of its own": OwnNames,
+}
+"""Projects of other forms, in which a probe may have to say what it cannot measure."""
