@@ -69,7 +69,7 @@ def test_what_is_given_is_left_as_it_is(ranks):
 def test_the_shares_are_all_replicas_in_order(ranks):
     assert [found["rank"] for found in ranks] == [0, 1, 2]
     assert {found["count"] for found in ranks} == {3}
-    assert sum((found["share"] for found in ranks), []) == list(range(8))
+    assert [r for found in ranks for r in found["share"]] == list(range(8))
     assert {len(found["share"]) for found in ranks} == {2, 3}
 
 

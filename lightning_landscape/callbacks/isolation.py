@@ -18,12 +18,13 @@ import random
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lightning_landscape.energies.energy import Energy
@@ -155,7 +156,7 @@ class _Guard:
 
     def protect(self, parameter: Tensor) -> None:
         """Keep the value of a trainable parameter, which the evaluation has to use itself."""
-        if parameter.requires_grad and not isinstance(parameter, UninitializedTensorMixin):
+        if parameter.requires_grad and not is_lazy(parameter):
             self._seen[id(parameter)] = (parameter, parameter)
             self._trainable.append((parameter, _version(parameter), snapshot(parameter)))
 
@@ -188,7 +189,7 @@ class _Guard:
         return self._iterator(x, path) if isinstance(x, Iterator) else self._object(x, path)
 
     def _tensor(self, x: Tensor, path: str) -> Tensor:
-        if isinstance(x, UninitializedTensorMixin):
+        if is_lazy(x):
             return x
         self._originals.append((x, _version(x), path))
         if x.grad_fn is not None:  # part of a graph that a copy would leave
@@ -231,7 +232,7 @@ class _Guard:
                 if name.startswith("__"):
                     continue
                 if isinstance(value, bool | int | float | str):
-                    self._undo.append(lambda b=base, n=name, v=value: setattr(b, n, v))
+                    self._undo.append(partial(setattr, base, name, value))
                 elif isinstance(value, dict | list | set | collections.deque):
                     self.visit(value, f"{base.__name__}.{name}")
 
@@ -269,7 +270,7 @@ class _Guard:
     def _contents(self, x: Any) -> Any:
         before = copy.copy(x)
         if isinstance(x, set):
-            self._undo.append(lambda: (x.clear(), x.update(before)))
+            self._undo += [partial(x.update, before), x.clear]  # undone in the reverse order
         else:
             self._undo.append(lambda: x.__setitem__(slice(None), before))
         return x

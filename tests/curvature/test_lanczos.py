@@ -295,7 +295,7 @@ def test_agrees_with_pyhessian_where_that_is_right(trained):
 
 @pytest.mark.parametrize(("which", "block"), [("highest", 1), ("highest", 2), ("both", 2)])
 def test_a_multiple_eigenvalue_is_no_obstacle_at_small_tolerance(which, block):
-    """100 zero modes of 120: with one Gram-Schmidt pass orthogonality is lost at the 25th vector."""
+    """100 zero modes of 120: with one Gram-Schmidt pass orthogonality is lost at vector 25."""
     values = torch.cat([torch.zeros(100), torch.linspace(1, 2, 20, dtype=torch.float64)])
     Q = torch.linalg.qr(torch.randn(120, 120, dtype=torch.float64)).Q
     pairs = lanczos(DenseOperator((Q * values) @ Q.mT), 4, which, tolerance=1e-10, block=block)

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from lightning_landscape.dynamics.minimizers._line_search import LineSearch
-from lightning_landscape.dynamics.minimizers.memory import Memory
 from lightning_landscape.dynamics.minimizers.active_replicas import ActiveReplicas
+from lightning_landscape.dynamics.minimizers.memory import Memory
 from lightning_landscape.dynamics.minimizers.minimize import Minimum
 from lightning_landscape.energies.energy import Energy
 from lightning_landscape.errors import require
