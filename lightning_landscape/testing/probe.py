@@ -286,7 +286,7 @@ class LandscapeProbeContract(ProbeContract):
         assert record.sizes["t"] > 0
         assert end.equal(without.energy.configuration())
 
-    def test_one_probe_serves_both_lightning_packages(
+    def test_one_probe_serves_both_lightning_packages(  # type: ignore[override]
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         """A foreign project is told which energy it needs, and runs to its end."""

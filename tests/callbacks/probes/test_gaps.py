@@ -178,7 +178,7 @@ def test_the_patterns_of_all_ranks_count_in_a_foreign_project(tmp_path):
     """Two ranks with batches of 8 of their own are 16 patterns."""
     measured = GapDistribution(first=1, last=3, gap_fn=gaps_of_a_batch)
     train(Classifier(), tmp_path, [measured], strategy="ddp_fork", devices=2, max_epochs=1)
-    record = records.read(tmp_path / "probes/gap_distribution.nc")
+    record = records.read(tmp_path / "probes/version_0/gap_distribution.nc")
     assert record.sizes["pattern"] == 16
     per_time = record["positive"].sum("bin") + record["negative"].sum("bin")
     assert (per_time == 16).all()

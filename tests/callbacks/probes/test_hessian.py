@@ -301,7 +301,7 @@ def fit_project(probes, folder, batch_size, **trainer):
     loader = DataLoader(data, batch_size=batch_size, sampler=OfThisRank())
     module = Project()
     bare_trainer(probes, -1, folder, max_epochs=1, **trainer).fit(module, loader)
-    return module, x, [records.read(folder / f"probes/{probe.name}.nc") for probe in probes]
+    return module, x, [records.read(folder / f"probes/version_0/{probe.name}.nc") for probe in probes]
 
 
 FOREIGN = {
@@ -355,7 +355,7 @@ def test_dropout_is_the_same_for_all_products(tmp_path):
     probe = HessianSpectrum(last=8, dense_up_to=0, steps=10, max_products=300, max_share=math.inf)
     module = Classifier()
     train(module, tmp_path, [probe])
-    record = records.read(tmp_path / "probes/hessian_spectrum.nc")
+    record = records.read(tmp_path / "probes/version_0/hessian_spectrum.nc")
     # residual of exact eigenvalues: half the asymmetry; the budget covers the 106 parameters
     assert (record["highest_residual"] < 1e-5 * abs(record["highest"]).max()).all()
 
@@ -471,5 +471,5 @@ def test_a_run_that_has_diverged_goes_on_as_without_the_probe(tmp_path, caplog):
         module.net[0].weight[0, 0] = torch.nan
     train(module, tmp_path, [HessianSpectrum(last=8, max_share=math.inf)])
     assert "step 1: a parameter is not finite" in caplog.text
-    record = records.read(tmp_path / "probes/hessian_spectrum.nc")
+    record = records.read(tmp_path / "probes/version_0/hessian_spectrum.nc")
     assert draw(record) is None and not list(rows(record))

@@ -104,7 +104,7 @@ def test_in_a_foreign_project_the_first_relation_uses_its_own_steps(tmp_path):
 
     probe = Stationarity(interval=2, first=1, last=7)
     train(Watched(), tmp_path, [probe], accumulate_grad_batches=3)
-    record = records.read(tmp_path / "probes/stationarity.nc")
+    record = records.read(tmp_path / "probes/version_0/stationarity.nc")
     assert record["t"].values.tolist() == [1, 3, 5, 7]
     assert record["relation"].values.tolist() == ["FDR1"]
     for t in (1, 3, 5, 7):
