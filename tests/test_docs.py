@@ -1,0 +1,24 @@
+"""The Python blocks of these pages of the documentation are run, each page in one namespace."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+@pytest.mark.filterwarnings("ignore")  # what Lightning says of small loaders
+@pytest.mark.parametrize("page", ["in_your_project", "exploration"])
+def test_python_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for option in ("PROGRESS_BAR", "MODEL_SUMMARY", "CHECKPOINTING"):
+        monkeypatch.setenv(f"PL_TRAINER_ENABLE_{option}", "False")
+    text = (DOCS / f"{page}.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, flags=re.S)
+    assert blocks
+    namespace = {"__name__": "docs"}
+    torch.manual_seed(0)
+    for block in blocks:
+        exec(block, namespace)
