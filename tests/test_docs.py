@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from lightning_landscape import Probe
+
 DOCS = Path(__file__).parents[1] / "docs"
 
 
@@ -22,3 +24,14 @@ def test_python_runs(page, tmp_path, monkeypatch):
     torch.manual_seed(0)
     for block in blocks:
         exec(block, namespace)
+        assert all(has_measured(probe) for probe in probes_of(namespace))
+
+
+def probes_of(namespace):
+    """Those that are not there to fail: a probe that fails does not raise."""
+    named = [p for name, p in namespace.items() if name not in ("lenient", "strict")]
+    return [p for p in [*named, *namespace.get("probes", [])] if isinstance(p, Probe)]
+
+
+def has_measured(probe):
+    return probe.active and len(probe.results["step"]) > 0
