@@ -51,10 +51,12 @@ class NoiseProbe(Probe):
         seed: int,
         loss_fn: LossFn | None,
         split_fn: SplitFn | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(Times.log(first, last, per_decade), loss_fn)
+        super().__init__(Times.log(first, last, per_decade), loss_fn, **options)
         require(samples >= 2, "samples", samples, "must be at least 2, for a variance")
         require(groups >= 2, "groups", groups, "must be at least 2, for a variance")
+        Stream(seed, "samples of the noise")  # which refuses what is no seed
         self.batches, self.samples, self.groups, self.seed = batches, samples, groups, seed
         self.split_fn = split_fn
 

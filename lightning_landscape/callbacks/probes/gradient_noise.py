@@ -58,6 +58,7 @@ class GradientNoise(NoiseProbe):
         split_fn: in a foreign project, makes smaller batches of one size, which become the unit of
             batch sizes, of the current batch; None cuts its tensors along their first axis, which
             is refused unless the loss of the batch is the mean of those of the parts.
+        options: ``name`` and ``strict``, see `Probe`.
 
     Raises:
         UsageError: an argument is out of range, or the run has no data or no batches.
@@ -84,8 +85,10 @@ class GradientNoise(NoiseProbe):
         seed: int = 0,
         loss_fn: LossFn | None = None,
         split_fn: SplitFn | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(first, last, per_decade, batches, samples, groups, seed, loss_fn, split_fn)
+        every = (first, last, per_decade, batches, samples, groups, seed, loss_fn, split_fn)
+        super().__init__(*every, **options)
 
     def prepare(self, view: View) -> str:
         """Say how many measurements there will be; the tables start with the first."""

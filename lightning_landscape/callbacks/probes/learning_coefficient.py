@@ -46,6 +46,7 @@ class LearningCoefficient(Probe):
         per_decade: points in a factor of ten.
         seed: of the noise of the chains.
         loss_fn: the energy of a foreign module, ``loss_fn(pl_module, batch)``; see `View`.
+        options: ``name`` and ``strict``, see `Probe`.
 
     Raises:
         UsageError: an argument is out of range, or no temperature for an energy without samples.
@@ -68,8 +69,9 @@ class LearningCoefficient(Probe):
         per_decade: int = 1,
         seed: int = 0,
         loss_fn: LossFn | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(Times.log(first, last, per_decade, zero=False), loss_fn)
+        super().__init__(Times.log(first, last, per_decade, zero=False), loss_fn, **options)
         require(lr > 0, "lr", lr, "must be > 0")
         require(temperature is None or temperature > 0, "temperature", temperature, "must be > 0")
         require(steps >= 1, "steps", steps, "must be at least 1")

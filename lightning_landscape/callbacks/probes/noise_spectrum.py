@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
@@ -59,6 +59,7 @@ class NoiseSpectrum(NoiseProbe):
         split_fn: in a foreign project, makes smaller batches of one size, which become the unit of
             batch sizes, of the current batch; None cuts its tensors along their first axis, which
             is refused unless the loss of the batch is the mean of those of the parts.
+        options: ``name`` and ``strict``, see `Probe`.
 
     Raises:
         UsageError: an argument is out of range, or the run has no data or no batches.
@@ -84,8 +85,10 @@ class NoiseSpectrum(NoiseProbe):
         seed: int = 0,
         loss_fn: LossFn | None = None,
         split_fn: SplitFn | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(first, last, per_decade, batches, samples, groups, seed, loss_fn, split_fn)
+        every = (first, last, per_decade, batches, samples, groups, seed, loss_fn, split_fn)
+        super().__init__(*every, **options)
         require(k >= 1, "k", k, "must be at least 1")
         several = "must be at least 2, for a standard error"
         require(random_vectors >= 2, "random_vectors", random_vectors, several)
