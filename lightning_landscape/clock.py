@@ -24,7 +24,7 @@ def log_times(first: float, last: float, per_decade: int = 10) -> list[float]:
     [0.1, 0.316, 1.0, 3.162, 10.0]
     """
     require(first > 0, "first", first, "must be positive: a logarithmic grid does not contain 0")
-    require(last >= first, "last", last, f"must be at least first = {first}")
+    require(first <= last < math.inf, "last", last, f"must be at least first = {first}, and finite")
     require(per_decade >= 1, "per_decade", per_decade, "must be at least 1")
     intervals = max(1, math.ceil(per_decade * math.log10(last / first) - 1e-9))
     if last == first:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from numbers import Integral
 
-__all__ = ["UsageError", "nearest", "require"]
+__all__ = ["UsageError", "nearest", "require", "require_whole"]
 
 
 class UsageError(ValueError):
@@ -29,6 +30,19 @@ def require(
     if not holds:
         hint = f"; {remedy}" if remedy else ""
         raise UsageError(f"{argument} = {value}: {admissible}{hint}")
+
+
+def require_whole(argument: str, value: object, least: int = 1) -> None:
+    """Raise a `UsageError` unless ``value`` is a whole number of at least ``least``.
+
+    >>> require_whole("replicas", 1.5)
+    Traceback (most recent call last):
+    ...
+    lightning_landscape.errors.UsageError: replicas = 1.5: must be at least 1, a whole number
+    """
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    holds = isinstance(value, Integral) and whole and int(value) >= least
+    require(holds, argument, repr(value), f"must be at least {least}, a whole number")
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -15,11 +15,14 @@ from __future__ import annotations
 
 import hashlib
 from functools import cache
+from numbers import Integral
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+from lightning_landscape.errors import require
 
 if TYPE_CHECKING:
     from lightning_landscape.philox.addresses import Addresses
@@ -56,12 +59,16 @@ class Stream:
         seed: any integer.
         name: what the numbers are for, for example ``"noise"`` or ``"couplings"``.
 
+    Raises:
+        UsageError: the seed is no integer.
+
     >>> Stream(0, "noise").normal_(torch.empty(2, 3), step=7).equal(
     ...     Stream(0, "noise").normal_(torch.empty(2, 3), step=7))
     True
     """
 
     def __init__(self, seed: int, name: str) -> None:
+        require(isinstance(seed, Integral), "seed", repr(seed), "must be an integer")
         self.seed, self.name = int(seed), name
         self._generators: dict[torch.device, torch.Generator] = {}
 

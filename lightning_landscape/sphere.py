@@ -11,6 +11,8 @@ from lightning_landscape.errors import require
 
 __all__ = ["Sphere"]
 
+_TOLERANCE = 1e-3  # of |x|^2 / N: far above the rounding of float32, far below a mistake
+
 
 @dataclass(frozen=True)
 class Sphere:
@@ -30,6 +32,19 @@ class Sphere:
             tuple(x.shape),
             f"a configuration on the sphere |x|^2 = {self.N} has the shape (R, {self.N})",
             "the replica axis comes first",
+        )
+
+    def check_on(self, x: Tensor) -> None:
+        """Raise a `UsageError` unless the rows of ``x`` (R, N) have |x|^2 = N, within 0.1 %."""
+        self.check(x)
+        off = (x.double().square().sum(-1) / self.N - 1).abs()
+        replica = int(off.argmax())
+        require(
+            bool(off[replica] < _TOLERANCE),
+            "x",
+            f"|x|^2 off by {off[replica].item():.2g} N in replica {replica}",
+            f"must have |x|^2 = N = {self.N}",
+            f"retract it with Sphere({self.N}).retract_(x)",
         )
 
     def project_(self, v: Tensor, x: Tensor) -> Tensor:

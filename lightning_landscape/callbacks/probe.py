@@ -84,7 +84,7 @@ class Probe(Identity, Failsafe, Callback):
         reference: the paper that the record names.
 
     Raises:
-        UsageError: the name is not one of a file.
+        UsageError: the name is not one of a file, or ``loss_fn`` is no function.
     """
 
     dims: ClassVar[Mapping[str, tuple[str, ...]]] = {}
@@ -102,6 +102,9 @@ class Probe(Identity, Failsafe, Callback):
     ) -> None:
         super().__init__()
         require_file_name(name)
+        required = 'must be a function of (pl_module, batch), "energy", or None'
+        measurable = loss_fn is None or loss_fn == "energy" or callable(loss_fn)
+        require(measurable, "loss_fn", loss_fn, required)
         self.times, self.loss_fn, self.strict = times or Times(()), loss_fn, strict
         self.results: dict[str, Tensor] = {}
         self.attributes: dict[str, Any] = {}
@@ -206,6 +209,10 @@ class Probe(Identity, Failsafe, Callback):
         end = end_of_run(trainer, self._by_batches)
         self._steps = self.afford(self.events(view.time_step), view, end)
         self.attributes = self.describe(view)
+        beyond = sum(step > end for step in self._steps)
+        if beyond and trainer.is_global_zero:
+            said = "%s: %d of its %d times lie beyond the last step of the run, %d"
+            logger.info(said, self.name, beyond, len(self._steps), end)
         if not self.results:
             cost = self.prepare(view)
             if trainer.is_global_zero:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -56,11 +57,12 @@ class Times:
             argument: what the list is called where it is given, for the error.
 
         Raises:
-            UsageError: there is no time, or a negative one.
+            UsageError: there is no time, a negative one, or one that is not finite.
         """
         values = tuple(float(t) for t in times)
-        right = len(values) > 0 and min(values) >= 0
-        require(right, argument, list(values), "needs at least one time, all 0 or later")
+        right = len(values) > 0 and all(0 <= t < math.inf for t in values)
+        required = "needs at least one time, all 0 or later, and finite"
+        require(right, argument, list(values), required)
         return cls(values)
 
     def steps(self, time_step: float) -> list[int]:

@@ -8,7 +8,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from lightning_landscape.errors import require
+from lightning_landscape.errors import require, require_whole
 from lightning_landscape.rng import Stream
 
 __all__ = ["Batches"]
@@ -33,7 +33,7 @@ class Batches:
         shared: whether all replicas see the same samples.
 
     Raises:
-        UsageError: the batch size is out of range.
+        UsageError: the batch size is out of range, or the seed is no integer.
 
     >>> batches = Batches(batch_size=2, seed=1)
     >>> epoch = torch.cat([batches(step, samples=6, replicas=3) for step in range(3)], dim=1)
@@ -47,7 +47,8 @@ class Batches:
     shared: bool = False
 
     def __post_init__(self) -> None:
-        require(self.batch_size >= 1, "batch_size", self.batch_size, "must be at least 1")
+        require_whole("batch_size", self.batch_size)
+        Stream(self.seed, "batches")  # which refuses what is no seed
 
     def __call__(
         self, step: int, samples: int, replicas: int, rank: int = 0, world_size: int = 1

@@ -22,7 +22,8 @@ class LabelledData:
         classes: the number of classes.
 
     Raises:
-        UsageError: the shapes do not match, or a label is out of range.
+        UsageError: the shapes or the types do not match, a sample is not finite, or a label is
+            out of range.
     """
 
     def __init__(
@@ -45,6 +46,14 @@ class LabelledData:
 
 def _check(prefix: str, x: Tensor, labels: Tensor, classes: int) -> None:
     require(len(x) >= 1, f"{prefix}inputs", tuple(x.shape), "must hold at least one sample")
+    remedy = "convert them with .float()"
+    real = x.is_floating_point()
+    require(real, f"{prefix}inputs.dtype", x.dtype, "must be floating point", remedy)
+    finite = bool(x.isfinite().all())
+    require(finite, f"{prefix}inputs", "inf or nan", "must be finite", "remove these samples")
+    whole = not (labels.is_floating_point() or labels.is_complex())
+    remedy = "convert them with .long()"
+    require(whole, f"{prefix}targets.dtype", labels.dtype, "must be integers", remedy)
     shape = tuple(labels.shape)
     require(shape == (len(x),), f"{prefix}targets.shape", shape, f"must be ({len(x)},)")
     low, high = int(labels.min()), int(labels.max())

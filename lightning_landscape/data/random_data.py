@@ -6,7 +6,7 @@ import torch
 
 from lightning_landscape.data._normalization import centred_on_sphere
 from lightning_landscape.data.labelled_data import LabelledData
-from lightning_landscape.errors import require
+from lightning_landscape.errors import require_whole
 from lightning_landscape.rng import Stream
 
 __all__ = ["RandomData"]
@@ -48,8 +48,8 @@ class RandomData(LabelledData):
     ) -> None:
         sizes = {"samples": samples, "dimension": dimension, "test_samples": test_samples}
         for name, size in sizes.items():
-            require(size >= 1, name, size, "must be at least 1")
-        require(classes >= 2, "classes", classes, "must be at least 2")
+            require_whole(name, size)
+        require_whole("classes", classes, least=2)
         x = Stream(seed, "samples").normal_(torch.empty(samples, dimension), step=0)
         test = Stream(seed, "test samples").normal_(torch.empty(test_samples, dimension), step=0)
         if normalized:

@@ -93,7 +93,8 @@ class Resplit(LabelledData):
 
 
 def _require_available(name: str, wanted: int, available: int) -> None:
-    require(1 <= wanted <= available, name, wanted, f"must lie in 1 … {available}")
+    whole = isinstance(wanted, int) and 1 <= wanted <= available
+    require(whole, name, wanted, f"must lie in 1 … {available}, a whole number")
 
 
 def _numbers(fractions: list[float] | Literal["equal"], samples: int, classes: int) -> Tensor:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
 
-__all__ = ["Dynamics", "dynamics_of"]
+from lightning_landscape.errors import require
+
+__all__ = ["Dynamics", "checked_parameters", "dynamics_of", "require_own_state"]
 
 
 class Dynamics:
@@ -62,6 +65,37 @@ def dynamics_of(optimizer: Optimizer) -> Dynamics:
     (0.1, 0.0, {})
     """
     return optimizer if isinstance(optimizer, Dynamics) else _Descent(optimizer)
+
+
+def checked_parameters(params: Iterable[Any]) -> list[Any]:
+    """Return the parameters, or groups of them, that an optimizer was given.
+
+    Raises:
+        UsageError: there is none, or one is no tensor of real or complex numbers.
+    """
+    several = isinstance(params, Iterable) and not isinstance(params, Tensor | Mapping | str)
+    remedy = "give a list of tensors, such as energy.parameters()"
+    require(several, "params", type(params).__name__, "must be an iterable of tensors", remedy)
+    given = list(params)
+    require(len(given) > 0, "params", "[]", "there is no parameter to move", remedy)
+    for entry in given:
+        if isinstance(entry, Tensor):
+            number = entry.is_floating_point() or entry.is_complex()
+            require(number, "params", entry.dtype, "must be floating-point tensors", remedy)
+    return given
+
+
+def require_own_state(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> None:
+    """Raise a `UsageError` if ``state_dict`` is that of another kind of optimizer."""
+    name = type(optimizer).__name__
+    remedy = f"load a state that {name}.state_dict() has returned"
+    groups = state_dict.get("param_groups", []) if isinstance(state_dict, Mapping) else []
+    required = "has no parameter groups"
+    require(len(groups) > 0, "state_dict", type(state_dict).__name__, required, remedy)
+    known = {*optimizer.param_groups[0], *optimizer.defaults, "initial_lr", "param_names"}
+    unknown = sorted({key for group in groups for key in group} - known)
+    required = f"belongs to another optimizer than {name}"
+    require(not unknown, "state_dict", f"settings {', '.join(unknown)}", required, remedy)
 
 
 def _number(lr: float | Tensor) -> float | None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from lightning_landscape.energies.energy import Energy, HasData
-from lightning_landscape.errors import UsageError, require
+from lightning_landscape.errors import UsageError, require, require_whole
 
 __all__ = ["Copies"]
 
@@ -43,7 +43,7 @@ class Copies(Energy):
 
     def __init__(self, energy: Energy, copies: int = 2) -> None:
         super().__init__()
-        require(copies >= 2, "copies", copies, "must be at least 2")
+        require_whole("copies", copies, least=2)
         self.copies, self.replicas = copies, copies * energy.replicas
         self.constraint, self.samples = energy.constraint, energy.samples
         self.extensive = energy.extensive  # type: ignore[misc]

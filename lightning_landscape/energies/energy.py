@@ -62,14 +62,38 @@ class Energy(nn.Module):
         """Return a copy of the configurations, shape (R, N)."""
         return flatten(self.parameters())
 
-    @torch.no_grad()
     def load_configuration(self, x: Tensor) -> None:
-        """Set the configurations to ``x``, shape (R, N)."""
-        shape = (self.replicas, self.N)
-        require(tuple(x.shape) == shape, "x.shape", tuple(x.shape), f"must be {shape}")
+        """Set the configurations to ``x``, shape (R, N), of any precision.
+
+        Raises:
+            UsageError: the shape is another, a number is not finite, or a replica is off the
+                sphere on which the energy lives.
+        """
+        require(isinstance(x, Tensor), "x", type(x).__name__, "must be a tensor of shape (R, N)")
+        self._require_shape(x)
+        number = x.is_floating_point() or x.is_complex()
+        require(number, "x.dtype", x.dtype, "must be floating point", "convert it with x.double()")
+        bad = (~x.isfinite()).any(1).nonzero().flatten().tolist()
+        require(not bad, "x", f"inf or nan in replica {bad[0] if bad else 0}", "must be finite")
+        if self.constraint is not None:
+            self.constraint.check_on(x)
+        self.place(x)
+
+    @torch.no_grad()
+    def place(self, x: Tensor) -> None:
+        """Set the configurations to ``x``, shape (R, N), whatever its values.
+
+        For inner loops, which should not wait for the device, and for derivatives by finite
+        differences, which leave the sphere.
+        """
+        self._require_shape(x)
         parameters = list(self.parameters())
         for p, part in zip(parameters, unflatten(x, parameters), strict=True):
             p.copy_(part)
+
+    def _require_shape(self, x: Tensor) -> None:
+        shape = (self.replicas, self.N)
+        require(tuple(x.shape) == shape, "x.shape", tuple(x.shape), f"must be {shape}")
 
     def value_and_gradient(self, x: Tensor, batch: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the energies, shape (R,), and their gradients, (R, N), at ``x``.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -62,9 +63,10 @@ class WithField(Copies):
         self, energy: Energy, field: float, waiting_times: Sequence[float], seed: int = 0
     ) -> None:
         times = sorted(float(tw) for tw in waiting_times)
-        require(field > 0, "field", field, "must be > 0")
+        require(0 < field < math.inf, "field", field, "must be > 0, and finite")
         require(len(times) > 0, "waiting_times", waiting_times, "needs at least one time")
-        require(times[0] >= 0, "waiting_times", waiting_times, "must be 0 or later")
+        finite = all(0 <= tw < math.inf for tw in times)
+        require(finite, "waiting_times", waiting_times, "must be 0 or later, and finite")
         require(len({*times}) == len(times), "waiting_times", waiting_times, "must be different")
         super().__init__(energy, copies=2 * len(times))
         self.twins, self.field, self.waiting_times = self.copies, float(field), times

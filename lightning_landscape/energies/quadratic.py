@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_landscape.energies.energy import Energy
-from lightning_landscape.errors import require
+from lightning_landscape.errors import require, require_whole
 from lightning_landscape.rng import Stream
 
 __all__ = ["Quadratic"]
@@ -53,11 +53,11 @@ class Quadratic(Energy):
     ) -> None:
         super().__init__()
         require(dtype in ("float32", "float64"), "dtype", dtype, "must be float32 or float64")
-        require(replicas >= 1, "replicas", replicas, "must be at least 1")
+        require_whole("replicas", replicas)
         require(len(spectrum) >= 1, "spectrum", spectrum, "needs at least one eigenvalue")
         finite = all(math.isfinite(eigenvalue) for eigenvalue in spectrum)
         require(finite, "spectrum", spectrum, "must be finite")
-        require(start >= 0, "start", start, "is a standard deviation")
+        require(0 <= start < math.inf, "start", start, "is a standard deviation")
         self.replicas = replicas
         number, N = getattr(torch, dtype), len(spectrum)
         stream, x = Stream(seed, "start"), torch.empty(replicas, N, dtype=torch.float64)

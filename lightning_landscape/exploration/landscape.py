@@ -83,7 +83,7 @@ class Landscape:
     def at(self, x: Tensor) -> Energy:
         """Return an energy whose replicas are at the rows of ``x``."""
         energy = self.sized(len(x))
-        energy.load_configuration(x)
+        energy.place(x)
         return energy
 
     def starts(self, seed: int, first: int, number: int, width: float = 1.0) -> Tensor:

@@ -18,7 +18,7 @@ from lightning_landscape.dynamics.dynamics import dynamics_of
 from lightning_landscape.dynamics.samplers.thermal import Thermal
 from lightning_landscape.dynamics.sphere import constrain
 from lightning_landscape.energies.energy import Energy, HasData
-from lightning_landscape.errors import UsageError, require
+from lightning_landscape.errors import UsageError, require, require_whole
 
 __all__ = ["LandscapeModule"]
 
@@ -53,10 +53,18 @@ class LandscapeModule(LightningModule):
         block_size: int = 100,
     ) -> None:
         super().__init__()
-        require(block_size >= 1, "block_size", block_size, "must be at least 1")
+        require_whole("block_size", block_size)
+        require(isinstance(energy, Energy), "energy", type(energy).__name__, "must be an Energy")
+        moves = any(True for _ in energy.parameters())
+        require(moves, "energy", type(energy).__name__, "has no parameter to move")
+        remedy = "give a factory, such as partial(torch.optim.SGD, lr=0.1)"
+        made = optimizer(energy.parameters()) if callable(optimizer) else optimizer
+        is_one = callable(optimizer) and isinstance(made, Optimizer)
+        required = "must make a torch optimizer from the parameters"
+        require(is_one, "optimizer", type(made).__name__, required, remedy)
         self.automatic_optimization = False
         self.energy = energy
-        self.dynamics = constrain(optimizer(energy.parameters()), energy.constraint)
+        self.dynamics = constrain(made, energy.constraint)
         if isinstance(self.dynamics, Thermal):
             self.dynamics.twins = energy.twins
         self.batches = batches
@@ -123,7 +131,7 @@ class LandscapeModule(LightningModule):
         """Do one block of integrator steps.
 
         Raises:
-            UsageError: the energy of a replica is not finite.
+            UsageError: the energy of a replica, or its configuration at the end, is not finite.
         """
         first = self.trainer.global_step
         last = self._end_of_block(first)
@@ -187,6 +195,17 @@ class LandscapeModule(LightningModule):
             raise UsageError(
                 f"the energy of replica {replica} is {value} at step {first + step}; "
                 f"lower the optimizer's lr = {self.dynamics.param_groups[0]['lr']}"
+            )
+
+        parameters = list(self.energy.parameters())
+        good = torch.stack([p.isfinite().all() for p in parameters]).tolist()
+        if not all(good):  # the last gradient was not, though its energy was
+            p = parameters[good.index(False)].detach()
+            replica = (~p.isfinite()).flatten(1).any(1).nonzero()[0].item()
+            raise UsageError(
+                f"the gradient of replica {replica} is not finite in the block of steps "
+                f"{first} to {first + len(self.block_energies) - 1}; look for 0/0 in the "
+                "derivative of the energy, or lower the optimizer's lr"
             )
 
     def _count_steps(self, steps: int) -> None:

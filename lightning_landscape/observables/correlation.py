@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lightning_landscape.errors import require
+
 __all__ = ["displacement", "overlap", "replica_overlaps"]
 
 
@@ -22,6 +24,7 @@ def overlap(x: Tensor, y: Tensor) -> Tensor:
     >>> overlap(torch.tensor([[1.0, 1.0]]), torch.tensor([[1.0, 0.0]])).item()
     0.707...
     """
+    _require_same_shape(x, y)
     # in single precision 1 - C would be noise where C is near 1
     precise = torch.complex128 if x.is_complex() else torch.float64
     x, y = x.to(precise), y.to(precise)
@@ -39,6 +42,7 @@ def displacement(x: Tensor, y: Tensor) -> Tensor:
         x: configurations, shape (R, N).
         y: configurations at another time, shape (R, N).
     """
+    _require_same_shape(x, y)
     return (x - y).abs().square().mean(-1).double()
 
 
@@ -48,6 +52,12 @@ def replica_overlaps(x: Tensor) -> Tensor:
     Args:
         x: configurations, shape (R, N).
     """
+    require(x.dim() == 2, "x.shape", tuple(x.shape), "must be (R, N)")
     unit = x / torch.linalg.vector_norm(x, dim=-1, keepdim=True)
     a, b = torch.triu_indices(len(x), len(x), offset=1)
     return (unit @ unit.mH)[a, b].real.double()
+
+
+def _require_same_shape(x: Tensor, y: Tensor) -> None:
+    required = f"must be {tuple(x.shape)}, as that of x"
+    require(x.shape == y.shape, "y.shape", tuple(y.shape), required)

@@ -48,7 +48,9 @@ class EnergyContract:
 
     def moved(self, energy: Energy, x: Tensor, step: Tensor) -> Energy:
         """Return the energy after its configuration was set to x + step."""
-        energy.load_configuration(x + step)
+        # x + step leaves the sphere
+        move = energy.load_configuration if energy.constraint is None else energy.place
+        move(x + step)
         return energy
 
     # derivatives

@@ -65,11 +65,11 @@ def test_a_copy_has_the_energy_and_the_gradient_of_its_replica(inner):
     energy = Copies(inner(), copies=3)
     assert energy.configuration().equal(x.repeat(3, 1))
     step = torch.randn(3 * R, energy.N, dtype=torch.float64, generator=torch.manual_seed(3))
-    energy.load_configuration(energy.configuration() + 0.1 * step)
+    energy.place(energy.configuration() + 0.1 * step)
     E, g = energy(), gradient(energy)
     for k in range(3):
         rows = slice(k * R, (k + 1) * R)
-        alone.load_configuration(x + 0.1 * step[rows])
+        alone.place(x + 0.1 * step[rows])
         torch.testing.assert_close(E[rows], alone())
         torch.testing.assert_close(g[rows], gradient(alone))
         # what is differentiated once more has another graph
@@ -80,10 +80,10 @@ def test_a_copy_has_the_energy_and_the_gradient_of_its_replica(inner):
 def test_held_out_data_are_evaluated_copy_by_copy_where_there_are_any():
     alone, energy = network(), Copies(network(), copies=2)
     step = torch.randn(4, energy.N, dtype=torch.float64, generator=torch.manual_seed(3))
-    energy.load_configuration(energy.configuration() + step)
+    energy.place(energy.configuration() + step)
     found, x = energy.evaluate("train"), energy.configuration()
     for k in range(2):
-        alone.load_configuration(x[2 * k : 2 * k + 2])
+        alone.place(x[2 * k : 2 * k + 2])
         for name, value in alone.evaluate("train").items():
             assert found[name][2 * k : 2 * k + 2].equal(value)
     assert isinstance(energy, HasData) and not isinstance(Copies(glass()), HasData)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_landscape.dynamics.dynamics import Dynamics
+from lightning_landscape.dynamics.dynamics import Dynamics, checked_parameters
 from lightning_landscape.errors import require
 
 __all__ = ["DecayingAdam"]
@@ -50,10 +50,10 @@ class DecayingAdam(Dynamics, torch.optim.Adam):
         every: int = 250_000,
         floor: float = 1e-7,
     ) -> None:
-        require(lr > 0, "lr", lr, "must be > 0")
+        require(0 < lr < float("inf"), "lr", lr, "must be > 0, and finite")
         require(every >= 1, "every", every, "must be at least 1")
         require(0 < floor <= lr, "floor", floor, f"must lie in (0, lr = {lr}]")
-        super().__init__(params, lr=lr)
+        super().__init__(checked_parameters(params), lr=lr)
         self._first, self._every, self._floor = lr, every, floor
 
     @property

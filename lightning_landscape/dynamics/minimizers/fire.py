@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lightning_landscape.dynamics.dynamics import Dynamics
+from lightning_landscape.dynamics.dynamics import Dynamics, checked_parameters, require_own_state
 from lightning_landscape.errors import require
 from lightning_landscape.replicas import flatten, unflatten
 from lightning_landscape.sphere import Sphere
@@ -70,9 +70,9 @@ class FIRE(Dynamics, Optimizer):
         longest: float = 10.0,
         constraint: Sphere | None = None,
     ) -> None:
-        require(lr > 0, "lr", lr, "must be > 0")
+        require(0 < lr < float("inf"), "lr", lr, "must be > 0, and finite")
         require(longest >= 1, "longest", longest, "must be at least 1")
-        super().__init__(params, {"lr": lr, "longest": longest})
+        super().__init__(checked_parameters(params), {"lr": lr, "longest": longest})
         one = len(self.param_groups) == 1
         required = "must be 1: a replica has one velocity, all parameters together"
         require(one, "parameter groups", len(self.param_groups), required)
@@ -81,6 +81,11 @@ class FIRE(Dynamics, Optimizer):
         required = "must be one number, that of the replicas, in front of every parameter"
         require(len(sizes) == 1 and sizes[0] > 0, "replicas of the parameters", sizes, required)
         self.constraint = constraint
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from what ``state_dict`` has returned; refuse that of another optimizer."""
+        require_own_state(self, state_dict)
+        super().load_state_dict(state_dict)
 
     @property
     def time_step(self) -> float:

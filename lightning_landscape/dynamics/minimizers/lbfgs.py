@@ -10,7 +10,7 @@ from lightning_landscape.dynamics.minimizers.active_replicas import ActiveReplic
 from lightning_landscape.dynamics.minimizers.memory import Memory
 from lightning_landscape.dynamics.minimizers.minimize import Minimum
 from lightning_landscape.energies.energy import Energy
-from lightning_landscape.errors import require
+from lightning_landscape.errors import require, require_whole
 
 __all__ = ["minimize_lbfgs"]
 
@@ -66,13 +66,13 @@ def minimize_lbfgs(
     >>> bool((minimum.energies < 1e-20).all()), minimum.done
     (True, tensor([True, True]))
     """
-    require(steps >= 1, "steps", steps, "must be at least 1")
+    require_whole("steps", steps)
     require(tolerance >= 0, "tolerance", tolerance, "must be at least 0")
-    require(memory >= 1, "memory", memory, "must be at least 1")
+    require_whole("memory", memory)
     require(max_step > 0, "max_step", max_step, "must be > 0")
     active, end = ActiveReplicas(energy, batch), energy.configuration()
     descent = _Descent(active, memory, max_step)
-    finite = bool(descent.E.isfinite().all())
+    finite = bool((descent.E.isfinite() & descent.g.isfinite().all(1)).all())
     require(finite, "energy", "inf or nan", "must be finite where the descent starts")
     R, dtype = energy.replicas, descent.E.dtype
     minimum = Minimum(
@@ -92,7 +92,7 @@ def minimize_lbfgs(
                 break
             active, descent = active.cut(index.cpu()), descent.only(index)
         descent.advance(active)
-    energy.load_configuration(end)
+    energy.place(end)
     return minimum
 
 
@@ -150,7 +150,7 @@ class _Descent:
             self.search = self.search.merge(self._aim(turning), turning)
 
     def _evaluate(self, active: ActiveReplicas, x: Tensor) -> tuple[Tensor, Tensor]:
-        active.energy.load_configuration(x)
+        active.energy.place(x)
         E, g = active.values(), active.gradient()
         return E, g if self.sphere is None else self.sphere.project_(g, x)
 

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from lightning_landscape.dynamics.minimizers.active_replicas import ActiveReplicas, rows_of
 from lightning_landscape.dynamics.sphere import constrain
 from lightning_landscape.energies.energy import Energy
-from lightning_landscape.errors import UsageError, require
+from lightning_landscape.errors import UsageError, require, require_whole
 
 __all__ = ["Checkpoint", "Factory", "Minimum", "minimize"]
 
@@ -87,7 +87,8 @@ def minimize(
     >>> minimize(well, partial(FIRE, lr=0.1), steps=1000).done
     tensor([True, True, True])
     """
-    require(steps >= 1, "steps", steps, "must be at least 1")
+    require_whole("steps", steps)
+    require(below == below, "below", below, "must be a number, or -inf")
     descent = _Descent(energy, optimizer, batch, steps)
     if checkpoint is not None and (state := checkpoint.load()) is not None:
         descent.load_state_dict(state)
@@ -175,9 +176,9 @@ class _Descent:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Resume there."""
         self.step, self.minimum = state["step"], Minimum(*state["minimum"])
-        self.energy.load_configuration(state["arrived"])
+        self.energy.place(state["arrived"])
         self._cut(torch.isin(self.active.rows, state["rows"]))
-        self.active.energy.load_configuration(state["configuration"])
+        self.active.energy.place(state["configuration"])
         self.optimizer.load_state_dict(state["optimizer"])
 
 

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lightning_landscape.dynamics.dynamics import Dynamics
+from lightning_landscape.dynamics.dynamics import Dynamics, checked_parameters, require_own_state
 from lightning_landscape.dynamics.samplers.ladder import Ladder
 from lightning_landscape.dynamics.samplers.noise import Noise, check_replicas
 from lightning_landscape.dynamics.samplers.tempering import ParallelTempering
 from lightning_landscape.dynamics.schedules import Schedule
 from lightning_landscape.errors import require
 from lightning_landscape.replicas import hot, numbers, of_replicas
+from lightning_landscape.rng import Stream
 from lightning_landscape.sphere import Sphere
 
 __all__ = ["Thermal"]
@@ -52,13 +53,23 @@ class Thermal(Dynamics, Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         self.temperature = temperature
-        self.seed = seed
+        self.seed = Stream(seed, "langevin").seed
         self._noise: Noise | None = None
         self._twins = 1
         self._replicas: Sequence[int] | None = None
         self._constraint = constraint
         self.exchange = exchange
-        super().__init__(params, {"lr": numbers("lr", lr), "weight_decay": weight_decay})
+        defaults = {"lr": numbers("lr", lr), "weight_decay": weight_decay}
+        super().__init__(checked_parameters(params), defaults)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from what ``state_dict`` has returned.
+
+        Raises:
+            UsageError: it is the state of another optimizer.
+        """
+        require_own_state(self, state_dict)
+        super().load_state_dict(state_dict)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters with, if wanted, an ``lr`` and a ``weight_decay`` of their own.
@@ -216,7 +227,9 @@ class Thermal(Dynamics, Optimizer):
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Do one step; return what ``closure`` returns, if given.
 
-        Parameters without a gradient stay where they are.
+        Parameters without a gradient stay where they are. A gradient that is not finite makes its
+        replica nan, as in any torch optimizer: to look at it here would wait for the device at
+        every step. `LandscapeModule` and `minimize` look, and end with a `UsageError`.
         """
         loss = None
         self._exchange(closure)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from lightning_landscape.energies.energy import Energy
 from lightning_landscape.energies.glasses.glass import uniform_start
 from lightning_landscape.energies.memory import require_memory
-from lightning_landscape.errors import require
+from lightning_landscape.errors import require, require_whole
 from lightning_landscape.replicas import select
 from lightning_landscape.rng import Stream
 from lightning_landscape.sphere import Sphere
@@ -66,8 +66,8 @@ class SphericalPerceptron(Energy):
     ) -> None:
         super().__init__()
         for name, size in {"samples": samples, "replicas": replicas}.items():
-            require(size >= 1, name, size, "must be at least 1")
-        require(N >= 2, "N", N, "must be at least 2")
+            require_whole(name, size)
+        require_whole("N", N, least=2)
         require(math.isfinite(margin), "margin", margin, "must be finite")
         known = ("shared", "independent")
         require(disorder in known, "disorder", disorder, f"must be one of {', '.join(known)}")

@@ -22,7 +22,7 @@ from lightning_landscape.energies.networks._initialization import (
     gaussian,
 )
 from lightning_landscape.energies.networks._names import require_name
-from lightning_landscape.errors import require
+from lightning_landscape.errors import require, require_whole
 from lightning_landscape.rng import Stream
 
 __all__ = ["Architecture", "FullyConnected", "Pull"]
@@ -248,8 +248,9 @@ class FullyConnected(Architecture):
 
 def _check(widths: list[int], replicas: int, C_W: float, C_b: float, dtype: str) -> None:
     require(len(widths) >= 2, "widths", widths, "must name at least inputs and outputs")
-    require(min(widths) >= 1, "widths", widths, "must be at least 1 each")
-    require(replicas >= 1, "replicas", replicas, "must be at least 1")
+    whole = all(isinstance(n, int) and n >= 1 for n in widths)
+    require(whole, "widths", widths, "must be at least 1 each, whole numbers")
+    require_whole("replicas", replicas)
     require(C_W >= 0, "weight_variance", C_W, "must be at least 0")
     require(C_b >= 0, "bias_variance", C_b, "must be at least 0")
     require_name("dtype", dtype, ("float32", "float64"))

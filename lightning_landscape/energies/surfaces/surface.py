@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 
 from lightning_landscape.energies.energy import Energy
-from lightning_landscape.errors import require
+from lightning_landscape.errors import require, require_whole
 from lightning_landscape.rng import Stream
 
 __all__ = ["Surface"]
@@ -38,7 +38,7 @@ class Surface(Energy):
     def __init__(self, N: int, replicas: int, start: float, seed: int, dtype: str) -> None:
         super().__init__()
         require(dtype in ("float32", "float64"), "dtype", dtype, "must be float32 or float64")
-        require(replicas >= 1, "replicas", replicas, "must be at least 1")
+        require_whole("replicas", replicas)
         require(start >= 0, "start", start, "is a standard deviation")
         self.replicas = replicas
         stream, x = Stream(seed, "start"), torch.empty(replicas, N, dtype=torch.float64)

@@ -182,6 +182,6 @@ def test_impossible_arguments_are_refused():
         with pytest.raises(UsageError, match=name):
             minimize_lbfgs(well(), **{name: value})
     infinite = well()
-    infinite.load_configuration(torch.full((4, 12), torch.inf).double())
+    infinite.place(torch.full((4, 12), torch.inf).double())
     with pytest.raises(UsageError, match="finite"):
         minimize_lbfgs(infinite)
