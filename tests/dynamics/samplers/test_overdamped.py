@@ -270,7 +270,7 @@ def test_the_state_is_a_few_numbers(scheme):
     run(dynamics, params, 3)
     state = dynamics.state_dict()
     assert state["state"] == {0: {"step": 3, "since": 0, "time": 0.0, "time_step": 0.01}}
-    assert state["param_groups"] == [{"lr": 0.01, "params": [0, 1, 2]}]
+    assert state["param_groups"] == [{"lr": 0.01, "weight_decay": 0.0, "params": [0, 1, 2]}]
 
 
 @BOTH
@@ -357,8 +357,8 @@ def test_bad_arguments_get_one_sentence(scheme, arguments, sentence):
 
 
 def test_a_group_with_an_unknown_setting_is_refused():
-    with pytest.raises(UsageError, match="weight_decay"):
-        Langevin([{"params": parameters(), "weight_decay": 0.1}], lr=0.1)
+    with pytest.raises(UsageError, match="momentum"):
+        Langevin([{"params": parameters(), "momentum": 0.1}], lr=0.1)
     with pytest.raises(UsageError, match=r"lr = -1"):
         Langevin([{"params": parameters(), "lr": -1}], lr=0.1)
 
