@@ -110,6 +110,7 @@ def peak_mb(what):
     return float(out.stdout)
 
 
+@pytest.mark.slow
 def test_memory_against_everything_materialised():
     """Resident memory beyond that of a process that only builds the network."""
     none, ours, stacked, all_ = (peak_mb(what) for what in ("none", "ours", "stacked", "all"))
