@@ -80,10 +80,10 @@ def test_values_and_gradients_elsewhere_leave_the_replicas_in_place(energy):
     E, g = energy.value_and_gradient(x)
     assert torch.equal(energy.configuration(), before)
     assert all(p.grad is None for p in energy.parameters()) and not E.requires_grad
-    energy.load_configuration(x)
+    energy.place(x)  # off the sphere, where there is one
     torch.testing.assert_close(E, energy().detach())
     torch.testing.assert_close(g, gradient(energy))
-    energy.load_configuration(before)
+    energy.place(before)
 
 
 def test_tabulated_stationary_points_of_the_surfaces():
