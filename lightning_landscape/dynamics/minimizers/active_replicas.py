@@ -42,6 +42,12 @@ class ActiveReplicas:
         parameters = self.energy.parameters()
         return flatten(torch.zeros_like(p) if p.grad is None else p.grad for p in parameters)
 
+    def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Go to ``x``, (R', N); return energies and gradients there, tangent on a sphere."""
+        self.energy.place(x)
+        E, g, sphere = self.values(), self.gradient(), self.energy.constraint
+        return E, g if sphere is None else sphere.project_(g, x)
+
     @torch.no_grad()
     def write(self, energy: Energy, which: Tensor) -> None:
         """Copy the configurations of those of them that ``which`` selects into all replicas."""

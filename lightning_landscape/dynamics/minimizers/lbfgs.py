@@ -5,17 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lightning_landscape.dynamics.minimizers._line_search import LineSearch
 from lightning_landscape.dynamics.minimizers.active_replicas import ActiveReplicas
-from lightning_landscape.dynamics.minimizers.memory import Memory
+from lightning_landscape.dynamics.minimizers.descent import Descent
 from lightning_landscape.dynamics.minimizers.minimize import Minimum
 from lightning_landscape.energies.energy import Energy
 from lightning_landscape.errors import require, require_whole
 
 __all__ = ["minimize_lbfgs"]
-
-# so many steps without a lower energy or a smaller gradient are the end of the precision
-_PATIENCE = 30
 
 
 def minimize_lbfgs(
@@ -71,7 +67,8 @@ def minimize_lbfgs(
     require_whole("memory", memory)
     require(max_step > 0, "max_step", max_step, "must be > 0")
     active, end = ActiveReplicas(energy, batch), energy.configuration()
-    descent = _Descent(active, memory, max_step)
+    start = end.clone()
+    descent = Descent(start, active.evaluate, memory, max_step, energy.constraint)
     finite = bool((descent.E.isfinite() & descent.g.isfinite().all(1)).all())
     require(finite, "energy", "inf or nan", "must be finite where the descent starts")
     R, dtype = energy.replicas, descent.E.dtype
@@ -91,101 +88,6 @@ def minimize_lbfgs(
             if not len(index):
                 break
             active, descent = active.cut(index.cpu()), descent.only(index)
-        descent.advance(active)
+        descent.advance(active.evaluate)
     energy.place(end)
     return minimum
-
-
-class _Descent:
-    """Where the active replicas are, and where they go next.
-
-    Attributes:
-        x: the configurations, shape (R, N).
-        E: their energies, shape (R,).
-        g: their gradients, shape (R, N); on the sphere the tangent part.
-        d: the directions of the line searches, shape (R, N).
-        steps: how many have been done, shape (R,).
-        exhausted: which can descend no further in their precision, shape (R,), bool.
-    """
-
-    def __init__(self, active: ActiveReplicas, memory: int, max_step: float) -> None:
-        self.sphere, self.max_step = active.energy.constraint, max_step
-        if self.sphere is not None:
-            self.max_step = min(max_step, self.sphere.N**0.5)
-        self.x = active.energy.configuration()
-        self.E, self.g = self._evaluate(active, self.x)
-        self.memory = Memory(self.x, memory)
-        self.steps = torch.zeros_like(self.E, dtype=torch.int64)
-        self.exhausted = torch.zeros_like(self.E, dtype=torch.bool)
-        self.smallest, self.idle = self.g.norm(dim=1), torch.zeros_like(self.steps)
-        self.d = torch.zeros_like(self.x)
-        self.search = self._aim(torch.ones_like(self.exhausted))
-
-    def only(self, index: Tensor) -> _Descent:
-        """Return the descents of some replicas."""
-        some = object.__new__(_Descent)
-        some.sphere, some.max_step = self.sphere, self.max_step
-        for name in ("x", "E", "g", "d", "steps", "exhausted", "smallest", "idle"):
-            setattr(some, name, getattr(self, name)[index])
-        some.memory, some.search = self.memory.only(index), self.search.only(index)
-        return some
-
-    def advance(self, active: ActiveReplicas) -> None:
-        """Evaluate one trial of every line search, and do the steps that are accepted."""
-        a = self.search.a.unsqueeze(1)
-        x = self.x + a * self.d
-        stretch = 1.0
-        if self.sphere is not None:
-            stretch = x.norm(dim=1) * self.sphere.N**-0.5
-            self.sphere.retract_(x)
-        E, g = self._evaluate(active, x)
-        slope = torch.linalg.vecdot(g, self.d) / stretch
-        accepted, failed = self.search.judge(E, slope)
-        hopeless = failed & (self.memory.s[:, -1] == 0).all(1)  # the direction was the gradient
-        self.exhausted = self.exhausted | hopeless
-        self.memory.forget(failed)
-        self._step(x, E, g, a * self.d, accepted)
-        turning = accepted | failed
-        if turning.any():
-            self.search = self.search.merge(self._aim(turning), turning)
-
-    def _evaluate(self, active: ActiveReplicas, x: Tensor) -> tuple[Tensor, Tensor]:
-        active.energy.place(x)
-        E, g = active.values(), active.gradient()
-        return E, g if self.sphere is None else self.sphere.project_(g, x)
-
-    def _step(self, x: Tensor, E: Tensor, g: Tensor, s: Tensor, accepted: Tensor) -> None:
-        """Go to the trial x where it is accepted, and remember s and the change of g."""
-        before, moved = self.g, accepted.unsqueeze(1)
-        self._count(E, g, accepted)
-        self.x = torch.where(moved, x, self.x)
-        self.E, self.g = torch.where(accepted, E, self.E), torch.where(moved, g, before)
-        if self.sphere is not None:
-            before = self.sphere.project_(before.clone(), self.x)
-            self.sphere.project_(s, self.x)
-            self.memory.transport(self.sphere, self.x)
-        self.memory.add(s, g - before, accepted)
-
-    def _count(self, E: Tensor, g: Tensor, accepted: Tensor) -> None:
-        """Count the steps, and those that led nowhere."""
-        norm = g.norm(dim=1)
-        rounding = 4 * torch.finfo(E.dtype).eps * self.E.abs()
-        useful = (E < self.E - rounding) | (norm < self.smallest)
-        self.smallest = torch.where(accepted, self.smallest.minimum(norm), self.smallest)
-        self.idle = torch.where(accepted, torch.where(useful, 0, self.idle + 1), self.idle)
-        self.steps = self.steps + accepted
-        self.exhausted = self.exhausted | (self.idle >= _PATIENCE)
-
-    def _aim(self, turning: Tensor) -> LineSearch:
-        """Choose new directions for some replicas; return line searches along them, for all."""
-        d = self.memory.direction(self.g)
-        if self.sphere is not None:
-            self.sphere.project_(d, self.x)
-        slope = torch.linalg.vecdot(d, self.g)
-        uphill = turning & ~(slope < 0)
-        if uphill.any():
-            self.memory.forget(uphill)
-            d = torch.where(uphill.unsqueeze(1), self.memory.direction(self.g), d)
-            slope = torch.linalg.vecdot(d, self.g)
-        self.d = torch.where(turning.unsqueeze(1), d, self.d)
-        return LineSearch.begin(self.E, slope, self.max_step / d.norm(dim=1))

@@ -1,0 +1,122 @@
+"""One L-BFGS descent of many replicas: where they are, and where they go next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from lightning_landscape.dynamics.minimizers._line_search import LineSearch
+from lightning_landscape.dynamics.minimizers.memory import Memory
+from lightning_landscape.sphere import Sphere
+
+__all__ = ["Descent", "Evaluate"]
+
+Evaluate = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""From rows x, (R, N), to values (R,) and gradients (R, N), tangent on a sphere."""
+
+# so many steps without a lower value or a smaller gradient are the end of the precision
+_PATIENCE = 30
+_TENSORS = ("x", "E", "g", "d", "steps", "exhausted", "smallest", "idle")
+
+
+class Descent:
+    """Where the active replicas are, and where they go next.
+
+    Each trial of the line searches is one `advance`; what is descended is given with it, because
+    it changes as replicas leave.
+
+    Args:
+        x: the start, shape (R, N).
+        evaluate: the value and gradient there.
+        memory: how many steps are remembered.
+        max_step: the longest step.
+        sphere: on which the replicas are kept, or None.
+
+    Attributes:
+        x: the configurations, shape (R, N).
+        E: their values, shape (R,).
+        g: their gradients, shape (R, N); on the sphere the tangent part.
+        d: the directions of the line searches, shape (R, N).
+        steps: how many have been done, shape (R,).
+        exhausted: which can descend no further in their precision, shape (R,), bool.
+    """
+
+    def __init__(
+        self, x: Tensor, evaluate: Evaluate, memory: int, max_step: float, sphere: Sphere | None
+    ) -> None:
+        self.sphere = sphere
+        self.max_step = max_step if sphere is None else min(max_step, sphere.N**0.5)
+        self.x = x
+        self.E, self.g = evaluate(x)
+        self.memory = Memory(x, memory)
+        self.steps = torch.zeros_like(self.E, dtype=torch.int64)
+        self.exhausted = torch.zeros_like(self.E, dtype=torch.bool)
+        self.smallest, self.idle = self.g.norm(dim=1), torch.zeros_like(self.steps)
+        self.d = torch.zeros_like(x)
+        self.search = self._aim(torch.ones_like(self.exhausted))
+
+    def only(self, index: Tensor) -> Descent:
+        """Return the descents of some replicas."""
+        some = object.__new__(Descent)
+        some.sphere, some.max_step = self.sphere, self.max_step
+        for name in _TENSORS:
+            setattr(some, name, getattr(self, name)[index])
+        some.memory, some.search = self.memory.only(index), self.search.only(index)
+        return some
+
+    def advance(self, evaluate: Evaluate) -> None:
+        """Evaluate one trial of every line search, and do the steps that are accepted."""
+        a = self.search.a.unsqueeze(1)
+        x = self.x + a * self.d
+        stretch = 1.0
+        if self.sphere is not None:
+            stretch = x.norm(dim=1) * self.sphere.N**-0.5
+            self.sphere.retract_(x)
+        E, g = evaluate(x)
+        slope = torch.linalg.vecdot(g, self.d) / stretch
+        accepted, failed = self.search.judge(E, slope)
+        hopeless = failed & (self.memory.s[:, -1] == 0).all(1)  # the direction was the gradient
+        self.exhausted = self.exhausted | hopeless
+        self.memory.forget(failed)
+        self._step(x, E, g, a * self.d, accepted)
+        turning = accepted | failed
+        if turning.any():
+            self.search = self.search.merge(self._aim(turning), turning)
+
+    def _step(self, x: Tensor, E: Tensor, g: Tensor, s: Tensor, accepted: Tensor) -> None:
+        """Go to the trial x where it is accepted, and remember s and the change of g."""
+        before, moved = self.g, accepted.unsqueeze(1)
+        self._count(E, g, accepted)
+        self.x = torch.where(moved, x, self.x)
+        self.E, self.g = torch.where(accepted, E, self.E), torch.where(moved, g, before)
+        if self.sphere is not None:
+            before = self.sphere.project_(before.clone(), self.x)
+            self.sphere.project_(s, self.x)
+            self.memory.transport(self.sphere, self.x)
+        self.memory.add(s, g - before, accepted)
+
+    def _count(self, E: Tensor, g: Tensor, accepted: Tensor) -> None:
+        """Count the steps, and those that led nowhere."""
+        norm = g.norm(dim=1)
+        rounding = 4 * torch.finfo(E.dtype).eps * self.E.abs()
+        useful = (E < self.E - rounding) | (norm < self.smallest)
+        self.smallest = torch.where(accepted, self.smallest.minimum(norm), self.smallest)
+        self.idle = torch.where(accepted, torch.where(useful, 0, self.idle + 1), self.idle)
+        self.steps = self.steps + accepted
+        self.exhausted = self.exhausted | (self.idle >= _PATIENCE)
+
+    def _aim(self, turning: Tensor) -> LineSearch:
+        """Choose new directions for some replicas; return line searches along them, for all."""
+        d = self.memory.direction(self.g)
+        if self.sphere is not None:
+            self.sphere.project_(d, self.x)
+        slope = torch.linalg.vecdot(d, self.g)
+        uphill = turning & ~(slope < 0)
+        if uphill.any():
+            self.memory.forget(uphill)
+            d = torch.where(uphill.unsqueeze(1), self.memory.direction(self.g), d)
+            slope = torch.linalg.vecdot(d, self.g)
+        self.d = torch.where(turning.unsqueeze(1), d, self.d)
+        return LineSearch.begin(self.E, slope, self.max_step / d.norm(dim=1))
