@@ -110,8 +110,12 @@ class FiniteSize(Study):
 
     name: ClassVar[str] = "finite_size"
     dims: Mapping[str, tuple[str, ...]] = {
-        "E": ("t",),
-        **dict.fromkeys(("C", "MSD", "chi"), ("tw", "t")),
+        **dict.fromkeys(("E", "E_variance"), ("t",)),
+        **{
+            f"{name}{suffix}": ("tw", "t")
+            for name in ("C", "MSD", "chi")
+            for suffix in ("", "_variance")
+        },
     }
 
     def __init__(

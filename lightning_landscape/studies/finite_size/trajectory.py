@@ -91,8 +91,9 @@ def measure(
     Returns:
         ``E``, the energy, per degree of freedom where it is extensive, at ``times``, shape (t,);
         ``C``, ``MSD``, and where the dynamics is `Langevin` at T > 0 also ``chi``, at tw and
-        tw + t, shape (tw, t), nan beyond the end of the run. All float64. chi is
-        `observables.noise_response`, of the run without a field.
+        tw + t, shape (tw, t), nan beyond the end of the run. chi is `observables.noise_response`,
+        of the run without a field. Of each X also ``X_variance``, the variance over the replicas,
+        nan of one replica. All float64.
 
     Raises:
         UsageError: the energy is not finite at some time.
@@ -100,8 +101,8 @@ def measure(
     dynamics = constrain(optimizer(energy.parameters()), energy.constraint)
     run = _Run(energy, dynamics, _scores(energy, dynamics))
     columns = _empty(grid, "C", "MSD", *(["chi"] if _tells_response(dynamics) else []))
-    size = energy.N if energy.extensive else 1
-    last, found = grid.times[-1], torch.zeros(len(grid.times), dtype=torch.float64)
+    size, last = energy.N if energy.extensive else 1, grid.times[-1]
+    found = torch.full((2, len(grid.times)), torch.nan, dtype=torch.float64)
     place = {step: j for j, step in enumerate(grid.times)}
     pairs = {tw + lag for tw in grid.waiting_times for lag in grid.times}
     for step in range(last + 1):
@@ -111,15 +112,26 @@ def measure(
             run.kept[step] = run.state()
         values = run.step() if step < last else energy().detach()
         if step in place:
-            found[place[step]] = values.double().mean() / size
-    if not found.isfinite().all():
+            found[:, place[step]] = _moments(values / size)
+    if not found[0].isfinite().all():
         raise UsageError("the energy is not finite: the step is too long; lower the optimizer's lr")
-    return {"E": found, **columns}
+    return {"E": found[0], "E_variance": found[1], **columns}
 
 
 def _empty(grid: TimeGrid, *names: str) -> dict[str, Tensor]:
     shape = len(grid.waiting_times), len(grid.times)
-    return {name: torch.full(shape, torch.nan, dtype=torch.float64) for name in names}
+    return {
+        f"{name}{suffix}": torch.full(shape, torch.nan, dtype=torch.float64)
+        for name in names
+        for suffix in ("", "_variance")
+    }
+
+
+def _moments(values: Tensor) -> Tensor:
+    """Return mean and variance over the replicas, (2,); the variance of one replica is nan."""
+    values = values.double()
+    variance = values.var() if len(values) > 1 else values.new_tensor(torch.nan)
+    return torch.stack([values.mean(), variance])
 
 
 def _scores(energy: Energy, dynamics: Optimizer) -> dict[Tensor, Tensor]:
@@ -145,7 +157,9 @@ def _compare(run: _Run, step: int, place: dict[int, int], columns: dict[str, Ten
     for i, (tw, (start, before)) in enumerate(run.kept.items()):
         if (j := place.get(step - tw)) is None:
             continue
-        columns["C"][i, j] = overlap(x, start).mean()
-        columns["MSD"][i, j] = displacement(x, start).mean()
+        values = {"C": overlap(x, start), "MSD": displacement(x, start)}
         if "chi" in columns:
-            columns["chi"][i, j] = noise_response(x, start, score - before).mean()
+            values["chi"] = noise_response(x, start, score - before)
+        for name, of_replicas in values.items():
+            mean, variance = _moments(of_replicas)
+            columns[name][i, j], columns[f"{name}_variance"][i, j] = mean, variance
