@@ -141,9 +141,9 @@ class GradientNoise(NoiseProbe):
         return super().describe(view)
 
     def dataset(self) -> Dataset:
-        """Return D, gradient_square, noise_scale, matched_temperature (t, replica) and by part."""
+        """Return D, gradient_square, noise_scale, temperature_of_sgd (t, replica) and by part."""
         dataset = super().dataset().assign_coords(part=self.parts)
         if "D" in dataset and "energy" in self.attributes:  # a foreign project does not say its lr
             T = temperature_of_sgd(self.attributes["time_step"], self.results["D"])
-            dataset["matched_temperature"] = (("t", "replica"), T.numpy())
+            dataset["temperature_of_sgd"] = (("t", "replica"), T.numpy())
         return dataset

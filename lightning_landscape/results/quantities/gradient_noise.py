@@ -1,4 +1,4 @@
-"""The noise of mini-batch gradients: its strength D, matched temperature and kurtosis."""
+"""The noise of mini-batch gradients: its strength D, the temperature lr D / 2 and kurtosis."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class GradientNoise(Result):
     """D(t), the temperature lr D / 2 and the batch size at which signal and noise are equal."""
 
     def rows(self, dataset: Dataset) -> Iterator[Row]:
-        """Yield strength, matched temperature, batch size of equal signal, and kurtosis."""
+        """Yield strength, temperature, batch size of equal signal, and kurtosis."""
         for k in spread(dataset.sizes["t"], 5):
             at = dataset.isel(t=k)
             t = f"(t = {float(at['t']):.4g})"
             yield row(f"D{t}", at["D"])
-            if "matched_temperature" in at:
-                yield row(f"T = lr D / 2{t}", at["matched_temperature"])
+            if "temperature_of_sgd" in at:
+                yield row(f"T = lr D / 2{t}", at["temperature_of_sgd"])
             yield row(f"batch size of equal signal{t}", at["noise_scale"])
             if "kurtosis" in at:
                 yield row(f"excess kurtosis of g_B{t}", at["kurtosis"].mean("direction"))

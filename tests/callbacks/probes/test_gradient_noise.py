@@ -84,7 +84,7 @@ def test_noise_of_a_run_is_that_of_a_loop_over_samples(replacement, tmp_path):
     N = G.shape[-1]
     assert record["gradient_square"].values == pytest.approx((square / N).numpy(), rel=1e-10)
     matched = LR * record["D"].values / 2
-    assert record["matched_temperature"].values == pytest.approx(matched)
+    assert record["temperature_of_sgd"].values == pytest.approx(matched)
     assert record.attrs["batch_size"] == B and record.attrs["replacement"] == replacement
     assert record["kurtosis"].sizes == {"replica": R, "direction": 10}
 
@@ -166,7 +166,7 @@ def test_in_a_foreign_project_the_batch_is_cut_into_groups(tmp_path):
     total, square = G.var(0).sum().item(), G.mean(0).square().sum().item()
     signal = square - total / 4
     assert record["gradient_square"].item() == pytest.approx(signal / 18, rel=1e-4)
-    assert "kurtosis" not in record and "matched_temperature" not in record
+    assert "kurtosis" not in record and "temperature_of_sgd" not in record
 
 
 def test_a_batch_may_be_a_dict_and_smaller_than_the_groups(tmp_path):

@@ -78,7 +78,7 @@ def gradient_noise():
         "D_part": (("t", "replica", "part"), np.full((2, 2, 3), 2.0)),
         "gradient_square": (BY_REPLICA, replicas([1.0, 0.5], 0.1)),
         "noise_scale": (BY_REPLICA, replicas([8.0, 16.0], 1.0)),
-        "matched_temperature": (BY_REPLICA, replicas([0.1, 0.2], 0.01)),
+        "temperature_of_sgd": (BY_REPLICA, replicas([0.1, 0.2], 0.01)),
         "kurtosis": (("t", "replica", "direction"), np.full((2, 2, 5), 1.5)),
     }
     return record("GradientNoise", values, {"t": [0.0, 10.0], "part": list("abc")})
