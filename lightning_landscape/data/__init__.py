@@ -11,7 +11,9 @@ ten whitened principal components, on a sphere):
 """
 
 from lightning_landscape.data.batches import Batches
+from lightning_landscape.data.compositional import SparseCompositional
 from lightning_landscape.data.digits import Digits
+from lightning_landscape.data.hierarchy import RandomHierarchy
 from lightning_landscape.data.images import CIFAR10, MNIST, FashionMNIST
 from lightning_landscape.data.labelled_data import LabelledData
 from lightning_landscape.data.labels import GroupedClasses, Parity, RandomLabels
@@ -33,7 +35,9 @@ __all__ = [
     "Parity",
     "PrincipalComponents",
     "RandomData",
+    "RandomHierarchy",
     "RandomLabels",
     "Resplit",
+    "SparseCompositional",
     "Subset",
 ]
