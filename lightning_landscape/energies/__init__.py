@@ -8,6 +8,7 @@ from lightning_landscape.energies.glasses.perceptron import SphericalPerceptron
 from lightning_landscape.energies.glasses.pspin import SphericalPSpin
 from lightning_landscape.energies.networks.architectures import Architecture, FullyConnected
 from lightning_landscape.energies.networks.convolutional import SmallConvNet
+from lightning_landscape.energies.networks.hierarchical import HierarchicalConvNet
 from lightning_landscape.energies.networks.network import NetworkEnergy
 from lightning_landscape.energies.networks.replicated import Replicated
 from lightning_landscape.energies.networks.resnet import ResNet18
@@ -25,6 +26,7 @@ __all__ = [
     "DilutedPSpin",
     "Energy",
     "FullyConnected",
+    "HierarchicalConvNet",
     "LennardJones",
     "MuellerBrown",
     "NetworkEnergy",
