@@ -9,7 +9,7 @@ from importlib import import_module
 
 from lightning_landscape import __version__
 from lightning_landscape.cli.interrupts import Interrupted, raised
-from lightning_landscape.cli.refusals import usage_error_in
+from lightning_landscape.cli.refusals import RankLost, usage_error_in
 from lightning_landscape.errors import UsageError, nearest
 
 __all__ = ["main"]
@@ -39,8 +39,9 @@ def usage() -> str:
 def main(args: list[str] | None = None) -> int:
     """Run a verb; return the exit status.
 
-    It is 0, or 2 after a sentence that says what was wrong, or 128 + signal after a signal that
-    asks a process to end: 130 after Ctrl-C, 143 after SIGTERM.
+    It is 0, or 2 after a sentence that says what was wrong, or 1 after the loss of another process
+    of the run, or 128 + signal after a signal that asks a process to end: 130 after Ctrl-C, 143
+    after SIGTERM.
     """
     args = sys.argv[1:] if args is None else args
     if not args or args[0] in ("-h", "--help"):
@@ -62,6 +63,9 @@ def main(args: list[str] | None = None) -> int:
             raise
         print(f"error: {sentence}", file=sys.stderr)
         return 2
+    except RankLost as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.status
     except (Interrupted, KeyboardInterrupt) as interrupt:
         ended = interrupt if isinstance(interrupt, Interrupted) else Interrupted(signal.SIGINT)
         if os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0":

@@ -14,7 +14,19 @@ from torch import Tensor
 
 from lightning_landscape.errors import require
 
-__all__ = ["Reduction", "count", "gather", "max", "mean", "meet", "rank", "reduce", "share", "sum"]
+__all__ = [
+    "Reduction",
+    "count",
+    "gather",
+    "lost",
+    "max",
+    "mean",
+    "meet",
+    "rank",
+    "reduce",
+    "share",
+    "sum",
+]
 
 Reduction = Literal["sum", "mean", "max", "gather"]
 """What is made of the values of all ranks; ``gather`` joins them along an axis, in rank order."""
@@ -32,6 +44,13 @@ def count() -> int:
 def rank() -> int:
     """Return the number of this rank, from 0."""
     return dist.get_rank() if _is_distributed() else 0
+
+
+def lost(error: BaseException) -> bool:
+    """Return whether a collective operation raised ``error``, as if another rank were gone."""
+    gone = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer", "Broken pipe")
+    said = any(sign in str(error) for sign in gone)
+    return isinstance(error, RuntimeError) and (said or isinstance(error, dist.DistError))
 
 
 def meet(rank: int, count: int) -> dist.Store:

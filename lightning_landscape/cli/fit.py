@@ -27,8 +27,10 @@ from lightning_landscape.cli.checkpoints import (
 )
 from lightning_landscape.cli.configurations import check_files
 from lightning_landscape.cli.identity import describe, differences
+from lightning_landscape.cli.interrupts import Interrupted
 from lightning_landscape.cli.launch import is_rank_zero
 from lightning_landscape.cli.messages import one_sentence
+from lightning_landscape.cli.ranks import as_end_of_run, pass_on, watch
 from lightning_landscape.cli.refusals import as_usage_error
 from lightning_landscape.cli.runs import CHECKPOINT, CONFIG, Choice, RunFolder, claim, inside
 from lightning_landscape.cli.trainer_options import check_length, check_trainer
@@ -100,9 +102,15 @@ class LandscapeCLI(LightningCLI):
                 load_from_checkpoint_support=False,
             )
         except BaseException as error:
+            if isinstance(error, Interrupted):
+                pass_on(error.signum, getattr(self, "trainer", None))
+            ended = as_end_of_run(error)
+            if not self._has_done_steps():
+                self._discard_folder()
+            if ended is not None:
+                raise ended from error
             if self._has_done_steps():
                 raise
-            self._discard_folder()
             if not isinstance(error, Exception):  # a signal, or --help
                 raise
             raise as_usage_error(error, self._raw, "trainer") from error
@@ -207,7 +215,9 @@ class LandscapeCLI(LightningCLI):
             self.folder = self._claim()
             for logger in _as_list(trainer.logger):
                 logger._name, logger._version = self.config.fit.experiment, self.folder.version
-        return super().instantiate_trainer(**kwargs)
+        made = super().instantiate_trainer(**kwargs)
+        watch(made)
+        return made
 
     def after_fit(self) -> None:
         """Complete the files of the run, print its table, and mark it as finished."""

@@ -11,11 +11,14 @@ from typing import Any, NoReturn
 
 __all__ = ["Interrupted", "Interrupts", "ending_at_once", "raised"]
 
+_PATIENCE = 10  # seconds that a signal waits; schedulers kill about 30 s after their first signal
 
-class Interrupted(BaseException):
+
+class Interrupted(SystemExit):
     """A signal asked the process to end.
 
-    It is no `Exception`, so that nothing takes it for a failure.
+    It is no `Exception`, so that nothing takes it for a failure; a process that ends by it has
+    the exit status 128 + signal: 130 after SIGINT, 143 after SIGTERM.
 
     Args:
         signum: the signal.
@@ -23,12 +26,12 @@ class Interrupted(BaseException):
     """
 
     def __init__(self, signum: int, step: int | None = None) -> None:
-        super().__init__(signum, step)
+        super().__init__(128 + signum)
         self.signum, self.step = signum, step
 
     @property
     def status(self) -> int:
-        """The exit status: 130 after SIGINT, 143 after SIGTERM."""
+        """The exit status."""
         return 128 + self.signum
 
     def __str__(self) -> str:
@@ -56,7 +59,8 @@ def ending_at_once() -> Iterator[None]:
 class Interrupts:
     """Signals that wait until the run has reached a step at which it can be saved.
 
-    A second signal does not wait: it raises `Interrupted` at once.
+    They wait ten seconds at most, for a measurement may take longer, and a second signal does not
+    wait at all: then `Interrupted` is raised at once, and the run goes on from its last checkpoint.
 
     Attributes:
         received: the signal, or 0.
@@ -70,17 +74,20 @@ class Interrupts:
     def start(self) -> None:
         """Take the signals from whoever handles them now."""
         self.received, self.wait = 0, True
-        self._previous = _install(self._receive)
+        self._previous = _install(self._receive, [*_signals(), signal.SIGALRM])
 
     def stop(self) -> None:
         """Give them back."""
+        if self._previous:
+            signal.alarm(0)
         _restore(self._previous)
         self._previous = {}
 
     def _receive(self, signum: int, frame: Any) -> None:
         if self.received or not self.wait:
-            raise Interrupted(signum)
+            raise Interrupted(self.received or signum)
         self.received = signum
+        signal.alarm(_PATIENCE)
 
 
 def _raise(signum: int, frame: Any) -> NoReturn:
@@ -101,17 +108,17 @@ def _signals() -> list[int]:
 
 @contextmanager
 def _handled_by(handler: Callable[[int, Any], object]) -> Iterator[None]:
-    previous = _install(handler)
+    previous = _install(handler, _signals())
     try:
         yield
     finally:
         _restore(previous)
 
 
-def _install(handler: Callable[[int, Any], object]) -> dict[int, Any]:
+def _install(handler: Callable[[int, Any], object], signals: list[int]) -> dict[int, Any]:
     if threading.current_thread() is not threading.main_thread():
         return {}  # only the main thread can
-    return {signum: signal.signal(signum, handler) for signum in _signals()}
+    return {signum: signal.signal(signum, handler) for signum in signals}
 
 
 def _restore(previous: dict[int, Any]) -> None:

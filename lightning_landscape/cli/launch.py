@@ -7,15 +7,22 @@ from typing import Any
 
 from lightning_landscape.errors import UsageError
 
-__all__ = ["is_rank_zero", "tell", "told"]
+__all__ = ["is_rank_zero", "parent", "tell", "told"]
 
-_CLAIMED = "LIGHTNING_LANDSCAPE_RUN"  # inherited by the ranks that Lightning starts
+# inherited by the ranks that Lightning starts
+_CLAIMED, _PARENT = "LIGHTNING_LANDSCAPE_RUN", "LIGHTNING_LANDSCAPE_PARENT"
 _KEY, _REFUSED = "lightning_landscape/run", "refused"
 
 
 def is_rank_zero() -> bool:
     """Return whether this process is the one that claims, prints and writes."""
     return _launched()[0] == 0
+
+
+def parent() -> int | None:
+    """Return the process that started this rank; None where Lightning has not started it."""
+    rank, world = _launched()
+    return int(os.environ[_PARENT]) if rank > 0 and world == 0 and _PARENT in os.environ else None
 
 
 def told() -> str | None:
@@ -41,7 +48,7 @@ def told() -> str | None:
 def tell(folder: str | None) -> None:
     """Tell the other ranks which folder was claimed, or with None that none was."""
     if folder is not None:
-        os.environ[_CLAIMED] = folder
+        os.environ[_CLAIMED], os.environ[_PARENT] = folder, str(os.getpid())
     rank, world = _launched()
     if world > 1:
         _store(rank, world).set(_KEY, _REFUSED if folder is None else folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from traceback import walk_tb
@@ -9,9 +10,21 @@ from typing import Any
 
 from lightning_landscape.errors import UsageError
 
-__all__ = ["as_usage_error", "usage_error_in"]
+__all__ = ["RankLost", "as_usage_error", "usage_error_in"]
 
 _LONGEST = 300
+
+
+class RankLost(Exception):
+    """Another process of a distributed run has ended, and so must this one."""
+
+    status = 1
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"rank {os.environ.get('RANK', os.environ.get('LOCAL_RANK', '0'))}: another process of "
+            "the run has ended; the same command resumes it from its last checkpoint"
+        )
 
 
 def usage_error_in(error: BaseException | None) -> UsageError | None:

@@ -1,0 +1,136 @@
+"""A rank of a distributed run is killed: the others say so in one sentence, and the run resumes."""
+
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from lightning_landscape.__main__ import main
+
+CONFIG = {
+    "experiment": "small",
+    "model": {
+        "energy": {
+            "class_path": "NetworkEnergy",
+            "init_args": {
+                "architecture": {
+                    "class_path": "FullyConnected",
+                    "init_args": {"widths": [8, 4, 1]},
+                },
+                "data": {
+                    "class_path": "RandomData",
+                    "init_args": {"samples": 16, "dimension": 8},
+                },
+                "loss": "quadratic_hinge",
+            },
+        },
+        "optimizer": {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.01}},
+        "batches": {"class_path": "Batches", "init_args": {"batch_size": 4}},
+        "block_size": 10,
+    },
+    "checkpoint": {"every_n_train_steps": 20},
+    "trainer": {
+        "max_steps": 10**6,
+        "accelerator": "cpu",
+        "devices": 2,
+        "strategy": "ddp",
+        "enable_progress_bar": False,
+        "callbacks": [{"class_path": "EnergyRelaxation", "init_args": {"first": 0.1, "last": 10}}],
+    },
+}
+FIT = ["fit", "--config", "small.yaml"]
+LAST = Path("logs/small/version_0/checkpoints/last.ckpt")
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("small.yaml").write_text(yaml.safe_dump(CONFIG))
+
+
+def free_port():
+    with socket.socket() as any_free:
+        any_free.bind(("127.0.0.1", 0))
+        return str(any_free.getsockname()[1])
+
+
+def run_as(rank, environment, arguments):
+    """Run as a process that torchrun has started; what it says goes to said.<rank>."""
+    os.environ.update(environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
+    said = os.open(f"said.{rank}", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(said, 1)
+    os.dup2(said, 2)
+    sys.stdout, sys.stderr = (os.fdopen(k, "w", 1, closefd=False) for k in (1, 2))
+    status = main([*FIT, *arguments])
+    sys.stdout.flush()
+    os._exit(status)
+
+
+def started(*arguments, ranks=2):
+    """Start the ranks of a run, as torchrun does."""
+    environment = {
+        "TORCHELASTIC_RUN_ID": "none",
+        "WORLD_SIZE": str(ranks),
+        "LOCAL_WORLD_SIZE": str(ranks),
+        "GROUP_RANK": "0",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": free_port(),
+    }
+    fork = multiprocessing.get_context("fork")
+    processes = [
+        fork.Process(target=run_as, args=(rank, environment, arguments)) for rank in range(ranks)
+    ]
+    for process in processes:
+        process.start()
+    return processes
+
+
+def wait_for(holds, seconds=60):
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_the_other_rank_says_that_one_was_lost(lost):
+    processes = started()
+    wait_for(LAST.exists)
+    processes[lost].kill()
+    (other,) = (process for rank, process in enumerate(processes) if rank != lost)
+    other.join(10)
+    assert other.exitcode == 1
+    said = Path(f"said.{1 - lost}").read_text()
+    assert said.splitlines()[-1] == (
+        f"error: rank {1 - lost}: another process of the run has ended; the same command resumes "
+        "it from its last checkpoint"
+    )
+    assert "Traceback" not in said and said.count("\n") <= 6
+    reached = torch.load(LAST)["global_step"]
+    # the same command resumes, here with another number of devices
+    (alone,) = started("--trainer.devices=1", f"--trainer.max_steps={reached + 5}", ranks=1)
+    alone.join(60)
+    assert alone.exitcode == 2  # max_steps is asked for
+    (alone,) = started(
+        "--trainer.devices=1", f"--trainer.max_steps={reached + 5}", "--continue", ranks=1
+    )
+    alone.join(60)
+    assert alone.exitcode == 0
+    assert torch.load(LAST)["global_step"] == reached + 5
+
+
+def test_a_signal_to_one_rank_ends_all_with_a_checkpoint():
+    processes = started()
+    wait_for(LAST.exists)
+    os.kill(processes[1].pid, signal.SIGTERM)
+    for process in processes:
+        process.join(10)
+    assert [process.exitcode for process in processes] == [143, 143]
+    assert "interrupted at step" in Path("said.0").read_text().splitlines()[-1]
