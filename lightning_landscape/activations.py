@@ -67,6 +67,8 @@ class Activation:
         value_: sigma(z) without a graph; it may overwrite z by h.
         pull_: (g, z) -> g sigma'(z), in place of g, with z as ``value_`` has left it.
         critical: whether C_W and C_b are critical.
+        decay: p of K ~ l^-p at the critical initialisation, which is also the limit of
+            l (1 - chi_perp); 0 where K stays.
 
     >>> [round(moment, 12) for moment in ACTIVATIONS["relu"].moments(K=1.0)]
     [0.5, 0.5, 0.5]
@@ -82,6 +84,7 @@ class Activation:
     value_: Function
     pull_: Callable[[Tensor, Tensor], Tensor]
     critical: bool = True
+    decay: int = 0
 
     def mean(self, function: Function, K: float) -> float:
         """Return <function(z)> over z ~ N(0, K), by quadrature between the kinks of sigma.
@@ -151,6 +154,7 @@ _TANH = Activation(
     kinks=(),
     value_=torch.tanh_,
     pull_=lambda g, h: _aten.tanh_backward.grad_input(g, h, grad_input=g),
+    decay=1,
 )
 
 _ERF = Activation(
@@ -163,6 +167,7 @@ _ERF = Activation(
     kinks=(),
     value_=torch.erf,
     pull_=_pull_erf_,
+    decay=1,
 )
 
 _GELU = Activation(
@@ -198,13 +203,15 @@ def _out_of_place(
     variances: tuple[float, float],
     kinks: tuple[float, ...] = (),
     critical: bool = True,
+    decay: int = 0,
 ) -> Activation:
     """Return an activation whose layers keep z for the way back."""
 
     def pull_(g: Tensor, z: Tensor) -> Tensor:
         return g.mul_(slope(z))
 
-    return Activation(name, value, slope, curvature, *variances, kinks, value, pull_, critical)
+    rules = kinks, value, pull_, critical, decay
+    return Activation(name, value, slope, curvature, *variances, *rules)
 
 
 def _swish_slope(z: Tensor) -> Tensor:
@@ -242,7 +249,7 @@ _SELU, _SELU_BELOW = 1.0507009873554805, 1.7580993408473768  # its slopes above 
 _SWISH = _out_of_place(
     "swish", F.silu, _swish_slope, _swish_curvature, (1.9880046783, 0.5551431707)
 )
-_SIN = _out_of_place("sin", torch.sin, torch.cos, lambda z: -torch.sin(z), (1.0, 0.0))
+_SIN = _out_of_place("sin", torch.sin, torch.cos, lambda z: -torch.sin(z), (1.0, 0.0), decay=1)
 _LEAKY_RELU = _out_of_place(
     "leaky_relu",
     lambda z: F.leaky_relu(z, _LEAK),
@@ -258,6 +265,7 @@ _ELU = _out_of_place(
     _exponential_below,
     (1.0, 0.0),
     kinks=(0.0,),
+    decay=2,
 )
 _SELU_ACTIVATION = _out_of_place(
     "selu",
@@ -266,6 +274,7 @@ _SELU_ACTIVATION = _out_of_place(
     lambda z: _SELU_BELOW * _exponential_below(z),
     (2 / (_SELU**2 + _SELU_BELOW**2), 0.0),
     kinks=(0.0,),
+    decay=2,
 )
 _SOFTSIGN = _out_of_place(
     "softsign",
@@ -274,6 +283,7 @@ _SOFTSIGN = _out_of_place(
     lambda z: -2 * z.sign() * (1 + z.abs()) ** -3,
     (1.0, 0.0),
     kinks=(0.0,),
+    decay=2,
 )
 _HARD_SWISH = _out_of_place(
     "hard_swish",

@@ -9,6 +9,7 @@ import torch
 
 from lightning_landscape.activations import ACTIVATIONS, Moments
 from lightning_landscape.errors import UsageError
+from lightning_landscape.theory.wide_networks import criticality
 
 every_activation = pytest.mark.parametrize("name", ACTIVATIONS)
 Z = torch.linspace(-4, 4, 80, dtype=torch.float64)  # without 0
@@ -94,3 +95,9 @@ def test_it_is_pickled_as_the_entry_of_the_table(name):
 def test_an_average_needs_a_variance():
     with pytest.raises(UsageError, match="K = 0"):
         ACTIVATIONS["tanh"].moments(0.0)
+
+
+def test_the_decay_of_the_kernel_is_that_of_the_theory():
+    for name, sigma in ACTIVATIONS.items():
+        if sigma.critical:
+            assert sigma.decay == pytest.approx(criticality(name).p_perpendicular, abs=1e-6)

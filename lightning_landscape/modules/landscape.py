@@ -15,10 +15,13 @@ from torch.optim import Optimizer
 from lightning_landscape.clock import HasEvents
 from lightning_landscape.data.batches import Batches
 from lightning_landscape.dynamics.dynamics import dynamics_of
+from lightning_landscape.dynamics.layer_rates import LayerRates
 from lightning_landscape.dynamics.samplers.thermal import Thermal
 from lightning_landscape.dynamics.sphere import constrain
 from lightning_landscape.energies.energy import Energy, HasData
 from lightning_landscape.errors import UsageError, require, require_whole
+from lightning_landscape.modules.share import Share
+from lightning_landscape.modules.strategies import ReplicaStrategy
 
 __all__ = ["LandscapeModule"]
 
@@ -31,6 +34,9 @@ class LandscapeModule(LightningModule):
     a checkpoint is due and at ``max_steps``; where they end has no influence on the trajectory.
     ``trainer.global_step`` and ``max_steps`` count integrator steps. Nothing random is saved:
     mini-batches and noise are functions of the step, so a run resumes bit for bit.
+
+    On several devices the strategy ``replicas`` shares out the replicas, see `ReplicaStrategy`;
+    ``ddp`` shares out mini-batches.
 
     Args:
         energy: what the replicas move in.
@@ -48,7 +54,7 @@ class LandscapeModule(LightningModule):
     def __init__(
         self,
         energy: Energy,
-        optimizer: Callable[[Iterable[Tensor]], Optimizer] = torch.optim.SGD,
+        optimizer: Callable[[Iterable[Tensor]], Optimizer] | LayerRates = torch.optim.SGD,
         batches: Batches | None = None,
         block_size: int = 100,
     ) -> None:
@@ -65,6 +71,8 @@ class LandscapeModule(LightningModule):
         self.automatic_optimization = False
         self.energy = energy
         self.dynamics = constrain(made, energy.constraint)
+        self._make_dynamics = optimizer
+        self._share: Share | None = None
         if isinstance(self.dynamics, Thermal):
             self.dynamics.twins = energy.twins
         self.batches = batches
@@ -113,7 +121,7 @@ class LandscapeModule(LightningModule):
         return self.dynamics
 
     def on_fit_start(self) -> None:
-        """Refuse a run without an end, and batches that do not fit data and processes."""
+        """Refuse a run without an end, and batches or ranks that do not fit the system."""
         require(
             self.trainer.max_steps > 0,
             "trainer.max_steps",
@@ -121,7 +129,28 @@ class LandscapeModule(LightningModule):
             "the run would never end",
             "give the number of integrator steps",
         )
+        wasted = self.trainer.world_size > 1 and not self._shares_replicas and self.batches is None
+        require(
+            not wasted,
+            "trainer.strategy",
+            type(self.trainer.strategy).__name__,
+            f"without mini-batches each of {self.trainer.world_size} processes would do the same",
+            "give --trainer.strategy replicas, which shares out the replicas",
+        )
         self._batch(0)
+
+    @property
+    def _shares_replicas(self) -> bool:
+        return isinstance(self.trainer.strategy, ReplicaStrategy)
+
+    def on_train_start(self) -> None:
+        """Take this rank's share of the replicas, where the strategy shares them out."""
+        if self._shares_replicas:
+            self._share = Share(self.energy, self.dynamics, self._make_dynamics)
+
+    def on_train_end(self) -> None:
+        """Give the share back: all replicas are here."""
+        self._share = None
 
     def train_dataloader(self) -> Iterable[int]:
         """Return an endless stream of blocks; they carry no data, only the step matters."""
@@ -135,43 +164,60 @@ class LandscapeModule(LightningModule):
         """
         first = self.trainer.global_step
         last = self._end_of_block(first)
-        energies = [self._integrate(step) for step in range(first, last)]
-        self.block_energies = torch.stack(energies)  # (steps, R)
+        self.block_energies = self._integrate_all(range(first, last))
         self._check_finite(first)
         self._count_steps(last - first)
 
-    def _integrate(self, step: int) -> Tensor:
-        """Do one integrator step; return the energies that the dynamics returns, shape (R,).
+    def _integrate_all(self, steps: range) -> Tensor:
+        """Do integrator steps; return the energies of all replicas before each, (steps, R)."""
+        if self._share is None:
+            return torch.stack([self._integrate(self.energy, self.dynamics, n) for n in steps])
+        share = self._share
+        share.begin()
+        energies = [self._integrate(share.energy, share.dynamics, n) for n in steps]
+        self.energy.at(steps[-1], self.time_step)
+        return share.end(torch.stack(energies))
+
+    def _integrate(self, energy: Energy, dynamics: Optimizer, step: int) -> Tensor:
+        """Do one integrator step; return the energies that the dynamics returns, one a replica.
 
         The dynamics gets a closure, so that those which need the energy itself, or its gradient
         more than once, go through the same slot; it returns what its first evaluation gave.
         """
         batch = self._batch(step)
-        self.energy.at(step, self.time_step)
+        energy.at(step, self.time_step)
 
         def energies() -> Tensor:
-            self.dynamics.zero_grad()
-            values = self.energy(batch)
+            dynamics.zero_grad()
+            values = energy(batch)
             total = values.sum()
-            if self.trainer.world_size > 1:
-                self.manual_backward(total)  # averages the gradients of the ranks
+            if self._averages_gradients:
+                self.manual_backward(total)
             else:
                 total.backward()
             return values.detach()
 
-        move: Any = self.dynamics.step  # typed by torch for one number
+        move: Any = dynamics.step  # typed by torch for one number
         return move(energies)
 
+    @property
+    def _averages_gradients(self) -> bool:
+        """Whether every rank sees a part of the mini-batch, so that the gradients are averaged."""
+        return self.trainer.world_size > 1 and not self._shares_replicas
+
     def _batch(self, step: int) -> Tensor | None:
+        """Return the mini-batch of this rank: its part of it, or that of its replicas."""
         if self.batches is None:
             return None
-        indices = self.batches(
-            step,
-            self.samples,
-            self.energy.replicas // self.energy.twins,
-            rank=self.global_rank,
-            world_size=self.trainer.world_size,
-        )
+        R = self.energy.replicas // self.energy.twins
+        if not self._averages_gradients:
+            indices = self.batches(step, self.samples, R)
+            if self._share is not None and not self.batches.shared:
+                distinct = self._share.energy.replicas // self.energy.twins
+                indices = indices[self._share.replicas[:distinct]]
+        else:
+            rank, ranks = self.global_rank, self.trainer.world_size
+            indices = self.batches(step, self.samples, R, rank=rank, world_size=ranks)
         return indices.to(self.device)
 
     def _end_of_block(self, step: int) -> int:

@@ -13,7 +13,7 @@ from lightning_landscape.rng import Stream
 
 __all__ = ["INITIALIZATIONS", "InitializationName", "gaussian", "orthogonal"]
 
-InitializationName = Literal["gaussian", "orthogonal"]
+InitializationName = Literal["gaussian", "critical", "orthogonal"]
 
 Draw = Callable[[Tensor, Stream, float], Tensor]
 """(out, stream, C) -> out: fills a stack of R arrays, the array of replica r at step r."""
@@ -49,4 +49,8 @@ def orthogonal(out: Tensor, stream: Stream, C: float) -> Tensor:
     return out.mul_(math.sqrt(C))
 
 
-INITIALIZATIONS: dict[str, Draw] = {"gaussian": gaussian, "orthogonal": orthogonal}
+INITIALIZATIONS: dict[str, Draw] = {
+    "gaussian": gaussian,
+    "critical": gaussian,
+    "orthogonal": orthogonal,
+}

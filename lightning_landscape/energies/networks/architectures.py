@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_landscape.activations import ACTIVATIONS, ActivationName
+from lightning_landscape.activations import ACTIVATIONS, Activation, ActivationName
 from lightning_landscape.energies.memory import require_memory
 from lightning_landscape.energies.networks._hessian_products import HessianProduct
 from lightning_landscape.energies.networks._initialization import (
@@ -107,11 +107,16 @@ class Architecture(nn.Module):
 class FullyConnected(Architecture):
     """R fully connected networks, computed together.
 
-    z^1 = W^1 x + b^1 and z^{l+1} = W^{l+1} sigma(z^l) + b^{l+1}; the outputs are the last z.
+    z^1 = W^1 x + b^1 and z^{l+1} = W^{l+1} sigma(z^l) + b^{l+1}; the outputs are the last z. With
+    ``skip`` every hidden layer but the first adds gamma z^l to its z^{l+1}.
+
     Initially W ~ N(0, C_W / fan-in) and b ~ N(0, C_b), for each replica and layer a function of
     (seed, layer, replica): replica 3 starts the same whether there are 4 replicas or 64. Or every
     W is sqrt(C_W) times a Haar distributed (semi-)orthogonal matrix; in the protocol of Geiger et
-    al. 2019, arXiv:1809.09349, with C_W = 1 and C_b = 0.
+    al. 2019, arXiv:1809.09349, with C_W = 1 and C_b = 0. The variance of the last weights is
+    divided by fan-in^s more, with s the ``width_exponent`` of the family that leads from the
+    neural tangent (s = 0) to the maximal update (s = 1) parametrisation, Yaida 2022,
+    arXiv:2210.04909; the learning rates that belong to it are those of `LayerRates`.
 
     ``weights`` are (R, out, in) and ``biases`` (R, out), one of each a layer. Samples of any shape
     are flattened. Activations are laid out as (R, width, P): then the first layer of all replicas
@@ -123,11 +128,20 @@ class FullyConnected(Architecture):
         replicas: R.
         seed: of the initial weights and biases.
         weight_variance: C_W; None takes the critical value (2 for relu, 1 for tanh and linear,
-            pi/4 for erf, 1.983 for gelu), or 1 if orthogonal.
-        bias_variance: C_b; None takes the critical value (0, but 0.173 for gelu), or 0 if
-            orthogonal.
+            pi/4 for erf, 1.983 for gelu) times 1 - gamma^2, or 1 if orthogonal.
+        bias_variance: C_b; None takes the critical value (0, but 0.173 for gelu) times
+            1 - gamma^2, or 0 if orthogonal.
         dtype: ``float32`` or ``float64``.
-        initialization: ``gaussian`` or ``orthogonal``.
+        initialization: ``gaussian``; ``critical``, the same, but refused where C_W or C_b is given
+            or the activation has no critical initialisation; or ``orthogonal``.
+        skip: gamma, in [0, 1); the hidden widths must then be equal.
+        width_exponent: s.
+
+    Attributes:
+        activation: the name of sigma.
+        weight_variance: C_W.
+        bias_variance: C_b.
+        skip: gamma.
 
     Raises:
         UsageError: an argument is out of range, or the weights do not fit into memory.
@@ -146,23 +160,33 @@ class FullyConnected(Architecture):
         bias_variance: float | None = None,
         dtype: str = "float32",
         initialization: InitializationName = "gaussian",
+        skip: float = 0.0,
+        width_exponent: float = 0.0,
     ) -> None:
         super().__init__()
         require_name("activation", activation, ACTIVATIONS)
         require_name("initialization", initialization, INITIALIZATIONS)
-        self._sigma = ACTIVATIONS[activation]
-        critical = self._sigma.weight_variance, self._sigma.bias_variance
-        default_W, default_b = critical if initialization == "gaussian" else (1.0, 0.0)
+        self._sigma, self.activation = ACTIVATIONS[activation], activation
+        given = weight_variance, bias_variance
+        if initialization == "critical":
+            _check_critical(self._sigma, given)
+        _check_skip(skip, widths)
+        share = 1 - skip**2
+        critical = share * self._sigma.weight_variance, share * self._sigma.bias_variance
+        default_W, default_b = (1.0, 0.0) if initialization == "orthogonal" else critical
         C_W = default_W if weight_variance is None else weight_variance
         C_b = default_b if bias_variance is None else bias_variance
         _check(widths, replicas, C_W, C_b, dtype)
-        self.widths, self.replicas = list(widths), replicas
+        self.widths, self.replicas, self.skip = list(widths), replicas, skip
+        self.weight_variance, self.bias_variance = C_W, C_b
         shapes = [(n, m) for m, n in pairwise(widths)]
         like, draw = torch.empty(0, dtype=getattr(torch, dtype)), INITIALIZATIONS[initialization]
         self.weights = nn.ParameterList(
             draw(like.new_empty(replicas, n, m), Stream(seed, f"weights of layer {l}"), C_W)
             for l, (n, m) in enumerate(shapes)
         )
+        with torch.no_grad():
+            self.weights[-1].mul_(widths[-2] ** (-width_exponent / 2))
         self.biases = nn.ParameterList(
             gaussian(like.new_empty(replicas, n), Stream(seed, f"biases of layer {l}"), C_b)
             for l, (n, _) in enumerate(shapes)
@@ -175,10 +199,24 @@ class FullyConnected(Architecture):
     def outputs(self, parameters: Sequence[Tensor], x: Tensor) -> Tensor:
         """Return the outputs, shape (R, P, k), differentiable to any order."""
         weights, biases = _split(parameters)
-        z = _affine(weights[0], biases[0], x.flatten(2).transpose(1, 2))
-        for W, b in zip(weights[1:], biases[1:], strict=True):
-            z = _affine(W, b, self._sigma.value(z))
-        return z.transpose(1, 2)
+        return self._preactivations(weights, biases, x)[-1].transpose(1, 2)
+
+    def preactivations(self, parameters: Sequence[Tensor], x: Tensor) -> list[Tensor]:
+        """Return z of every layer, shape (R, width, P) each; arguments as for `outputs`."""
+        return self._preactivations(*_split(parameters), x)
+
+    def _preactivations(
+        self, weights: Sequence[Tensor], biases: Sequence[Tensor], x: Tensor
+    ) -> list[Tensor]:
+        z = [_affine(weights[0], biases[0], x.flatten(2).transpose(1, 2))]
+        for l in range(1, len(weights)):
+            following = _affine(weights[l], biases[l], self._sigma.value(z[-1]))
+            z.append(following + self.skip * z[-1] if self._skips(l) else following)
+        return z
+
+    def _skips(self, l: int) -> bool:
+        """Whether layer l = 0, 1, ... adds gamma times the z of the layer below."""
+        return self.skip > 0 and 0 < l < len(self.widths) - 2
 
     def pullback(self, parameters: Sequence[Tensor], x: Tensor) -> tuple[Tensor, Pull]:
         """Return the outputs and their back-propagation, written out; see `Architecture`.
@@ -189,9 +227,15 @@ class FullyConnected(Architecture):
         z, dz = self._workspace(weights[0], x.shape[1])
         h = [x.flatten(2).transpose(1, 2)]
         for l, (W, b) in enumerate(zip(weights, biases, strict=True)):
+            skips = self._skips(l)
+            if skips:
+                torch.mul(z[l - 1], self.skip, out=z[l])  # before sigma overwrites it
             if l:
                 h.append(self._sigma.value_(z[l - 1]))
-            _affine(W, b, h[l], out=z[l])
+            if skips:
+                z[l].baddbmm_(W, h[l]).add_(b.unsqueeze(-1))
+            else:
+                _affine(W, b, h[l], out=z[l])
 
         def pull(g: Tensor) -> list[Tensor]:
             # a reshape to its own shape gives an axis of size 1 the stride that BLAS is fast with
@@ -202,15 +246,18 @@ class FullyConnected(Architecture):
                 db.append(g.sum(-1))
                 if l:
                     torch.bmm(weights[l].transpose(1, 2), g, out=dz[l - 1])
-                    g = self._sigma.pull_(dz[l - 1], z[l - 1])
+                    below = self._sigma.pull_(dz[l - 1], z[l - 1])
+                    g = below.add_(g, alpha=self.skip) if self._skips(l) else below
             return dW[::-1] + db[::-1]
 
         return z[-1].transpose(1, 2), pull
 
     def hessian_product(
         self, parameters: Sequence[Tensor], x: Tensor, energies: Callable[[Tensor], Tensor]
-    ) -> HessianProduct:
-        """Return products with the Hessian, written out; see `Architecture`."""
+    ) -> HessianProduct | None:
+        """Return products with the Hessian, written out unless there are skip connections."""
+        if self.skip > 0:
+            return None
         samples = x.flatten(2).transpose(1, 2)
         return HessianProduct(self._sigma, *_split(parameters), samples, energies)
 
@@ -244,6 +291,21 @@ class FullyConnected(Architecture):
                 dz = [b if b.shape == a.shape else torch.empty_like(a) for a, b in pairwise(z)]
             self._kept[key] = z, dz
         return self._kept[key]
+
+
+def _check_critical(sigma: Activation, given: tuple[float | None, float | None]) -> None:
+    critical = "critical initialization"
+    remedy = "use one that has, such as gelu, or initialization: gaussian"
+    required = f"has no {critical}: no kernel stays where it is"
+    require(sigma.critical, "activation", sigma.name, required, remedy)
+    for name, value in zip(("weight_variance", "bias_variance"), given, strict=True):
+        require(value is None, name, value, f"is determined by the {critical}", "leave it out")
+
+
+def _check_skip(skip: float, widths: list[int]) -> None:
+    require(0 <= skip < 1, "skip", skip, "must be at least 0 and less than 1")
+    required = "the hidden widths must be equal where layers have skip connections"
+    require(skip == 0 or len({*widths[1:-1]}) <= 1, "widths", widths, required)
 
 
 def _check(widths: list[int], replicas: int, C_W: float, C_b: float, dtype: str) -> None:

@@ -6,7 +6,10 @@ import torch
 from torch import nn
 
 from lightning_landscape.activations import ACTIVATIONS
+from lightning_landscape.curvature.operators.of_energy import hessian_of
+from lightning_landscape.data import RandomData
 from lightning_landscape.energies.networks.architectures import FullyConnected
+from lightning_landscape.energies.networks.network import NetworkEnergy
 from lightning_landscape.errors import UsageError
 
 # activations
@@ -223,3 +226,62 @@ def test_a_layer_is_torchs():
     net.weights[0].data[0], net.biases[0].data[0] = linear.weight.data, linear.bias.data
     x = torch.randn(5, 4)
     torch.testing.assert_close(net(x.unsqueeze(0))[0], linear(x))
+
+
+# skip connections
+
+
+@pytest.mark.parametrize("name", ["relu", "tanh", "gelu", "erf", "linear"])
+def test_skip_connections_join_hidden_layers(name):
+    net = FullyConnected([5, 8, 8, 8, 3], name, 2, dtype="float64", skip=0.6)
+    x, sigma = torch.randn(1, 7, 5, dtype=torch.float64), ACTIVATIONS[name].value
+    for r in range(2):
+        W, b = [w[r] for w in net.weights], [c[r] for c in net.biases]
+        z = x[0] @ W[0].T + b[0]
+        for l in (1, 2):
+            z = sigma(z) @ W[l].T + b[l] + 0.6 * z
+        torch.testing.assert_close(net(x)[r], sigma(z) @ W[3].T + b[3])
+    parameters, g = tuple(net.parameters()), torch.randn(2, 7, 3, dtype=torch.float64)
+    expected = torch.autograd.grad(net(x), parameters, g)
+    with torch.no_grad():
+        outputs, pull = net.pullback(parameters, x)
+        torch.testing.assert_close(pull(g), list(expected))
+        torch.testing.assert_close(outputs, net(x))
+
+
+def test_skip_connections_share_the_variance():
+    net = FullyConnected([5, 200, 200, 1], "gelu", replicas=4, skip=0.8, width_exponent=1.0)
+    assert net.weight_variance == pytest.approx(0.36 * ACTIVATIONS["gelu"].weight_variance)
+    assert net.bias_variance == pytest.approx(0.36 * ACTIVATIONS["gelu"].bias_variance)
+    for W, fan_in in ((net.weights[1], 200), (net.weights[2], 200**2)):
+        relative = W.detach().square().mean().item() * fan_in / net.weight_variance
+        assert abs(relative - 1) < 4 * (2 / W.numel()) ** 0.5
+
+
+def test_the_energy_has_the_hessian_of_a_network_with_skips():
+    net = FullyConnected([4, 5, 5, 1], "tanh", dtype="float64", skip=0.5)
+    energy = NetworkEnergy(net, RandomData(samples=6, dimension=4), "squared")
+    v = [torch.randn_like(p) for p in energy.parameters()]
+    gradient = torch.autograd.grad(energy().sum(), list(energy.parameters()), create_graph=True)
+    product = torch.autograd.grad(gradient, list(energy.parameters()), v)
+    expected = torch.cat([p.flatten() for p in product])
+    found = hessian_of(energy) @ torch.cat([p.flatten() for p in v]).unsqueeze(0)
+    torch.testing.assert_close(found.flatten(), expected)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"skip": 1.0}, "^skip = 1.0"),
+        ({"skip": 0.5, "widths": [3, 4, 5, 1]}, "^widths = .*equal"),
+        (
+            {"initialization": "critical", "activation": "softplus"},
+            "^activation = softplus: has",
+        ),
+        ({"initialization": "critical", "activation": "sigmoid"}, "^activation = sigmoid: has no"),
+        ({"initialization": "critical", "weight_variance": 2.0}, "^weight_variance = 2.0"),
+    ],
+)
+def test_what_is_no_critical_network_is_refused(change, message):
+    with pytest.raises(UsageError, match=message):
+        FullyConnected(**{"widths": [3, 4, 4, 1], **change})
