@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lightning_landscape.dynamics.closures import WithClosure
 from lightning_landscape.dynamics.minimizers.fire import FIRE
 from lightning_landscape.dynamics.samplers.thermal import Thermal
 from lightning_landscape.errors import require
@@ -46,7 +47,7 @@ def constrain(optimizer: Optimizer, constraint: Sphere | None) -> Optimizer:
     """
     if constraint is None:
         return optimizer
-    if isinstance(optimizer, Thermal | FIRE):
+    if isinstance(optimizer, Thermal | FIRE | WithClosure):
         optimizer.constraint = constraint
         return optimizer
     _check(optimizer, constraint)

@@ -4,14 +4,14 @@ from lightning_landscape.exploration.basin_hopping import basin_hopping
 from lightning_landscape.exploration.connection import connect
 from lightning_landscape.exploration.coverage import chao, good_turing
 from lightning_landscape.exploration.database import Database
-from lightning_landscape.exploration.eigenvector_following import eigenvector_following
 from lightning_landscape.exploration.explorer import Explorer
-from lightning_landscape.exploration.follower import follow
-from lightning_landscape.exploration.hybrid import hybrid_eigenvector_following
 from lightning_landscape.exploration.identity import Identity
 from lightning_landscape.exploration.landscape import Landscape, Points
-from lightning_landscape.exploration.newton import newton
-from lightning_landscape.exploration.quench import quench
+from lightning_landscape.exploration.searches.eigenvector_following import eigenvector_following
+from lightning_landscape.exploration.searches.follower import follow
+from lightning_landscape.exploration.searches.hybrid import hybrid_eigenvector_following
+from lightning_landscape.exploration.searches.newton import newton
+from lightning_landscape.exploration.searches.quench import quench
 from lightning_landscape.exploration.stationary_points import StationaryPoints
 
 __all__ = [

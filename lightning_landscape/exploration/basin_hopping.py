@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lightning_landscape.errors import require
 from lightning_landscape.exploration.landscape import Landscape, Points
-from lightning_landscape.exploration.quench import quench
+from lightning_landscape.exploration.searches.quench import quench
 from lightning_landscape.rng import Stream
 
 __all__ = ["basin_hopping"]

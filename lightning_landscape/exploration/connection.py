@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lightning_landscape.exploration.landscape import Landscape, Points
-from lightning_landscape.exploration.quench import quench
+from lightning_landscape.exploration.searches.quench import quench
 
 __all__ = ["connect"]
 

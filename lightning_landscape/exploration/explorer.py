@@ -15,12 +15,12 @@ from lightning_landscape.energies.energy import HasSymmetry
 from lightning_landscape.errors import require
 from lightning_landscape.exploration.connection import connect
 from lightning_landscape.exploration.database import Database
-from lightning_landscape.exploration.eigenvector_following import eigenvector_following
-from lightning_landscape.exploration.follower import follow
-from lightning_landscape.exploration.hybrid import hybrid_eigenvector_following
 from lightning_landscape.exploration.identity import Identity
 from lightning_landscape.exploration.landscape import Landscape, Points
-from lightning_landscape.exploration.quench import quench
+from lightning_landscape.exploration.searches.eigenvector_following import eigenvector_following
+from lightning_landscape.exploration.searches.follower import follow
+from lightning_landscape.exploration.searches.hybrid import hybrid_eigenvector_following
+from lightning_landscape.exploration.searches.quench import quench
 from lightning_landscape.rng import Stream
 
 __all__ = ["Explorer", "Method"]

@@ -28,7 +28,7 @@ from lightning_landscape.exploration import (
     newton,
     quench,
 )
-from lightning_landscape.exploration.lowest_mode import refine
+from lightning_landscape.exploration.searches.lowest_mode import refine
 
 
 def xor(hidden=2, strength=1e-3):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 
 import torch
 from torch import Tensor
@@ -65,6 +66,21 @@ class Descent:
             setattr(some, name, getattr(self, name)[index])
         some.memory, some.search = self.memory.only(index), self.search.only(index)
         return some
+
+    def state(self) -> dict[str, Tensor]:
+        """Return all tensors that the rest of the descent depends on, replica axis first."""
+        search = {f"search_{field.name}": field.name for field in fields(self.search)}
+        own = {name: getattr(self, name) for name in _TENSORS}
+        pairs = {"memory_s": self.memory.s, "memory_y": self.memory.y}
+        return own | pairs | {key: getattr(self.search, name) for key, name in search.items()}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Continue from what `state` has returned, of whatever precision."""
+        for name in _TENSORS:
+            setattr(self, name, state[name].to(getattr(self, name).dtype))
+        self.memory.s, self.memory.y = state["memory_s"].clone(), state["memory_y"].clone()
+        names = [field.name for field in fields(self.search)]
+        self.search = LineSearch(*(state[f"search_{name}"] for name in names))
 
     def advance(self, evaluate: Evaluate) -> None:
         """Evaluate one trial of every line search, and do the steps that are accepted."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lightning_landscape.exploration._hessian_steps import hessian_steps
 from lightning_landscape.exploration.landscape import Landscape, Points
+from lightning_landscape.exploration.searches._hessian_steps import hessian_steps
 
 __all__ = ["newton"]
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from lightning_landscape.dynamics.minimizers.memory import Memory
 from lightning_landscape.errors import require
 from lightning_landscape.exploration.landscape import Landscape, Points, retract
-from lightning_landscape.exploration.lowest_mode import refine
+from lightning_landscape.exploration.searches.lowest_mode import refine
 
 __all__ = ["follow"]
 

@@ -1,0 +1,1 @@
+"""Newton steps whose Hessian is read off fluctuations."""

@@ -1,0 +1,1 @@
+"""Stationary points of any index, by gradients only."""

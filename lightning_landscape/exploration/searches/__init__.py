@@ -1,0 +1,1 @@
+"""Searches for stationary points from many starts at once."""
