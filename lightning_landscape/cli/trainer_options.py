@@ -11,7 +11,7 @@ from lightning_landscape.errors import require
 
 __all__ = ["check_length", "check_trainer"]
 
-_STRATEGIES = ("auto", "ddp")
+_STRATEGIES = ("auto", "ddp", "replicas", "replicas_fork")
 # What would end a run before max_steps, or change its steps, without a word.
 _DEFAULTS = {
     "fast_dev_run": (None, False),

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from lightning_landscape.energies.energy import Energy, HasData
-from lightning_landscape.errors import UsageError, require, require_whole
+from lightning_landscape.errors import require, require_whole
 
 __all__ = ["Copies"]
 
@@ -96,12 +96,24 @@ class Copies(Energy):
         return [*batch.chunk(self.copies)]
 
     def only(self, replicas: Tensor) -> Energy:
-        """Refuse: the copies of a replica stay together.
+        """Return some of the replicas, each with all its copies.
+
+        Args:
+            replicas: rows k R + r for some r and every copy k, in this order, int64.
 
         Raises:
-            UsageError: always.
+            UsageError: a replica without one of its copies.
         """
-        raise UsageError(f"energy = {type(self).__name__}: the copies of a replica stay together")
+        R, n = self.replicas // self.copies, len(replicas) // self.copies
+        first = replicas[:n]
+        rows = torch.cat([first + k * R for k in range(self.copies)])
+        together = replicas.equal(rows)
+        name, required = type(self).__name__, "the copies of a replica stay together"
+        require(together, "energy", name, required)
+        some = super().only(replicas)
+        assert isinstance(some, Copies)
+        some.energy = self.energy.only(first)
+        return some
 
     def reference(self) -> dict[str, str | float | int]:
         """Return what the energy itself says, and the number of copies."""

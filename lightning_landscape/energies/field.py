@@ -98,6 +98,14 @@ class WithField(Copies):
         )
         return energies - (self.strengths.unsqueeze(1) * along).flatten()
 
+    def only(self, replicas: Tensor) -> Energy:
+        """Return some of the replicas with all their twins, in their own fields; see `Copies`."""
+        some = super().only(replicas)
+        assert isinstance(some, WithField)
+        some.signs = self.signs[replicas[: len(replicas) // self.copies]]
+        some.strengths = self.strengths.clone()
+        return some
+
     def reference(self) -> dict[str, str | float | int]:
         """Return what the energy itself says, and the field."""
         return {**super().reference(), "field": self.field}

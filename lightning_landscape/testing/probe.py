@@ -237,8 +237,8 @@ class ProbeContract:
         self._assert_record_of_one_process(tmp_path)
 
     def test_two_processes_give_the_record_of_one(self, tmp_path: Path) -> None:
-        """Every rank measures, rank zero writes, and nothing is counted twice."""
-        self._run(tmp_path, 20, strategy="ddp_fork", devices=2)
+        """Replicas shared out among ranks: nothing is missing, and nothing is counted twice."""
+        self._run(tmp_path, 20, strategy="replicas_fork", devices=2)
         self._assert_record_of_one_process(tmp_path)
 
     def _run(self, folder: Path, steps: int, **trainer: Any) -> tuple[pl.Trainer, LandscapeModule]:

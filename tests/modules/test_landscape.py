@@ -126,24 +126,6 @@ def test_validate_logs_the_energy_of_a_glass():
     assert metrics["val/energy"] == pytest.approx(module.energy().mean().item())
 
 
-def test_two_processes_with_the_same_noise_stay_in_lockstep(tmp_path):
-    """Langevin under DDP: every rank draws the same noise, so two ranks are one process."""
-    one = LandscapeModule(glass(), DYNAMICS["langevin"])
-    fit(one, 30, tmp_path).save_checkpoint(tmp_path / "one.ckpt")
-    two = fit(
-        LandscapeModule(glass(), DYNAMICS["langevin"]),
-        30,
-        tmp_path,
-        [SaveEach(tmp_path)],
-        strategy="ddp_fork",
-        devices=2,
-    )
-    del two
-    ranks = [torch.load(tmp_path / f"rank{r}.pt") for r in (0, 1)]
-    assert torch.equal(ranks[0], ranks[1])
-    torch.testing.assert_close(ranks[0], one.energy.x.detach(), rtol=1e-6, atol=1e-6)
-
-
 class SaveEach(pl.Callback):
     def __init__(self, folder):
         self.folder = folder

@@ -153,6 +153,20 @@ class Thermal(Dynamics, Optimizer):
         check_replicas(replicas, self._parameters())
         self._replicas, self._noise = replicas, None
 
+    def take(self, whole: Thermal, replicas: Sequence[int]) -> None:
+        """Move like these replicas of ``whole``, a dynamics of the same kind for all of them.
+
+        Temperatures, exchange and noise become theirs; the copies of a replica, and the rungs of a
+        ladder that exchange, have to be together.
+        """
+        self._temperature = _of_some(whole.temperature, list(replicas))
+        self._replicas = list(replicas)
+        self._twins, self.seed = whole.twins, whole.seed
+        if whole.exchange is not None and self.exchange is None:
+            rungs = whole._count_of_replicas // whole.exchange.chains
+            every, chains = whole.exchange.every, len(replicas) // rungs
+            self.exchange = ParallelTempering(every, chains)
+
     @property
     def _count_of_replicas(self) -> int:
         """The length of the first axis; a number is one replica."""
@@ -348,3 +362,16 @@ class Thermal(Dynamics, Optimizer):
         own = ("_temperature", "seed", "exchange", "_constraint", "_twins", "_replicas")
         kept = {k: self.__dict__[k] for k in own}
         return {**super().__getstate__(), "_noise": None, **kept}
+
+
+def _of_some(temperature: Temperature, replicas: list[int]) -> Temperature:
+    """Return the temperature of some of the replicas."""
+    if not callable(temperature):
+        return temperature[replicas] if isinstance(temperature, Tensor) else temperature
+    of_all = temperature
+
+    def of_some(t: float) -> float | Tensor:
+        T = of_all(t)
+        return T[replicas] if isinstance(T, Tensor) else T
+
+    return of_some
