@@ -26,7 +26,9 @@ class HierarchicalConvNet(Architecture):
     neighbours, concatenated, to ``width`` components by one affine map, the same for all patches,
     and applies sigma; after L layers one place is left, and a linear map makes the outputs of it.
     It is the network that sees the tree of a `RandomHierarchy` with the same s and L. Initially
-    weights ~ N(0, C_W / fan-in) and biases ~ N(0, C_b), critical, as in `FullyConnected`.
+    weights ~ N(0, C_W / fan-in) and biases ~ N(0, C_b), critical, as in `FullyConnected`; the
+    variance of the last weights is divided by w to the power ``width_exponent`` more: small
+    outputs make the hidden layers learn.
 
     N = w (s v + 1) + (L - 1) w (s w + 1) + k (w + 1) with w = ``width``. As matrix products on
     reshaped patches it is three times faster than by ``torch.nn.Conv1d`` at w = 128.
@@ -40,6 +42,7 @@ class HierarchicalConvNet(Architecture):
         branching: s.
         width: of every hidden layer.
         activation: sigma.
+        width_exponent: 1 for the maximal update parametrisation, 0 for the neural tangent.
         replicas: R.
         seed: of the initial weights and biases.
 
@@ -59,6 +62,7 @@ class HierarchicalConvNet(Architecture):
         branching: int = 2,
         width: int = 128,
         activation: ActivationName = "relu",
+        width_exponent: float = 1.0,
         replicas: int = 1,
         seed: int = 0,
     ) -> None:
@@ -84,6 +88,8 @@ class HierarchicalConvNet(Architecture):
             gaussian(torch.empty(replicas, n, m), Stream(seed, f"weights of layer {l}"), C_W)
             for l, (n, m) in enumerate(shapes)
         )
+        with torch.no_grad():
+            self.weights[-1].mul_(width ** (-width_exponent / 2))
         self.biases = nn.ParameterList(
             gaussian(torch.empty(replicas, n), Stream(seed, f"biases of layer {l}"), C_b)
             for l, (n, _) in enumerate(shapes)

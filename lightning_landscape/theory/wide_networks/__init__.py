@@ -34,6 +34,11 @@ from lightning_landscape.theory.wide_networks.prediction import (
     bayesian,
     gradient_descent,
 )
+from lightning_landscape.theory.wide_networks.residual import (
+    ResidualSamples,
+    linear_residual_vertex,
+    sample_residual,
+)
 from lightning_landscape.theory.wide_networks.two_inputs import TwoInputs, two_inputs
 
 __all__ = [
@@ -50,6 +55,7 @@ __all__ = [
     "PairAverages",
     "Prediction",
     "Rates",
+    "ResidualSamples",
     "TwoInputs",
     "bayesian",
     "criticality",
@@ -59,6 +65,7 @@ __all__ = [
     "kernels",
     "learning_rates",
     "linear_metric_variance",
+    "linear_residual_vertex",
     "metric_law",
     "metric_vertex",
     "mutual_information",
@@ -70,5 +77,6 @@ __all__ = [
     "relu_tangent_variance",
     "sample_chain",
     "sample_metrics",
+    "sample_residual",
     "two_inputs",
 ]

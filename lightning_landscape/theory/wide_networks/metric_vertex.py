@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,8 @@ from lightning_landscape.theory.wide_networks.averages import Array, GaussianAve
 from lightning_landscape.theory.wide_networks.layer import Layer, require_depth
 
 __all__ = ["MetricVertex", "metric_vertex"]
+
+_MOST_ORDERS = 256
 
 
 class MetricVertex(NamedTuple):
@@ -27,20 +30,26 @@ class MetricVertex(NamedTuple):
 
 
 def metric_vertex(layer: Layer, K1: float, depth: int) -> MetricVertex:
-    """Return the four-point vertex V of layers of equal width n, with or without a skip gamma.
+    r"""Return the four-point vertex V of layers of equal width n, with or without a skip gamma.
 
-    With g = <sigma^2>_K and chi = C_W dg/dK + gamma^2
+    With g = <sigma^2>_K, chi = C_W dg/dK + gamma^2, the normalized Hermite polynomials h_a of
+    z / sqrt(K), c_a = <sigma^2 h_a> and t_a / n = E[h_a(z_1) z_2^2],
 
-        V'  = chi^2 V + C_W^2 (<s^4> - g^2) + 2 gamma^2 C_W (<s^2 z^2> - K g)
-              + 2 C_W <z s^2> / K chi T3
-        T3' = gamma (C_W <z s^2> + chi T3).
+    .. math:: V' = \chi^2 V + C_W^2 (\langle\sigma^4\rangle - g^2)
+                   + 2 \gamma^2 C_W (\langle\sigma^2 z^2\rangle - K g)
+                   + 2 C_W \chi \sum_{a \ne 0, 2} c_a t_a, \quad
+              t_a' = (\gamma^2 K / K')^{a/2} (C_W c_a + \chi t_a).
 
-    Without a skip the law of z is even. With one, a neuron that was positive remembers that it
-    raised the variance of all others: T3 vanishes only for odd activations. For ReLU at
-    gamma^2 = 1/2, V / K^2 per layer tends to 5.32 with it, and to 2.25 without.
+    Without a skip the law of z is even, all t_a vanish and the sum with them. With one, a neuron
+    that raised the variance of all others remembers how: t_1 is that it was positive, and the sum
+    over all a is the covariance of sigma^2 of one neuron in different layers, whose z have the
+    correlation gamma^m after m layers of constant K. For odd sigma only even a contribute. For ReLU
+    at gamma^2 = 1/2, V / K^2 per layer tends to 5.44 with all of them, 5.32 with a = 1 alone and
+    2.25 without any.
 
-    Valid for L << n. Cost: 0.3 ms per layer. Source: derived here, checked by sampling; without
-    a skip, Roberts, Yaida & Hanin 2021, arXiv:2106.10165, chapter 4.
+    Valid for L << n. Orders a beyond 256 are left out: a relative error below 1e-6 for
+    gamma <= 0.95. Cost: 1 ms per layer. Source: derived here, checked by sampling; without a skip,
+    Roberts, Yaida & Hanin 2021, arXiv:2106.10165, chapter 4.
 
     Args:
         layer: the layer.
@@ -49,21 +58,41 @@ def metric_vertex(layer: Layer, K1: float, depth: int) -> MetricVertex:
 
     >>> vertex = metric_vertex(Layer.critical("relu", skip=0.5**0.5), K1=1.0, depth=6)
     >>> (vertex.V[-1] / 5).round(3).item()
-    3.596
+    3.678
     """
     require_depth(depth)
     C_W, gamma = layer.weight_variance, layer.skip
-    K, V, T3 = K1, 0.0, 0.0
-    layers = [(K, V, T3)]
+    orders = np.arange(_orders(gamma))
+    K, V, t = K1, 0.0, np.zeros(len(orders))
+    layers = [(K, V, 0.0)]
     for _ in range(depth - 1):
         average = GaussianAverages(layer.sigma, K)
-        z, square = average.z, average.value**2
+        square = average.value**2
         chi = C_W * average.derivative(square) + gamma**2
-        odd = C_W * average.mean(z * square)  # C_W <z s^2>
+        c = _coefficients(average, len(orders))
+        memory = c @ t - c[2] * t[2]
         fresh = C_W * average.square_variance
-        fresh += 2 * gamma**2 * average.mean((z**2 - K) * square)
-        V = chi**2 * V + C_W * fresh + 2 * odd / K * chi * T3
-        T3 = gamma * (odd + chi * T3)
-        K = layer.kernel(K)
-        layers.append((K, V, T3))
+        fresh += 2 * gamma**2 * average.mean((average.z**2 - K) * square)
+        following = layer.kernel(K)
+        V = chi**2 * V + C_W * fresh + 2 * C_W * chi * memory
+        t = (gamma * math.sqrt(K / following)) ** orders * (C_W * c + chi * t)
+        t[0] = 0.0
+        K = following
+        layers.append((K, V, math.sqrt(K) * t[1]))
     return MetricVertex(*np.array(layers).T)
+
+
+def _orders(gamma: float) -> int:
+    """Return after how many Hermite orders the memory of a neuron is lost, gamma^a < 1e-12."""
+    return 3 if gamma == 0 else min(_MOST_ORDERS, max(3, math.ceil(-12 / math.log10(gamma))))
+
+
+def _coefficients(average: GaussianAverages, orders: int) -> Array:
+    """Return c_a = <sigma^2 h_a> for the normalized Hermite polynomials, a = 0, 1, ..."""
+    u = average.z / math.sqrt(average.K)
+    h, below = average.value**2, np.zeros_like(u)  # sigma^2 times h_a and h_{a-1}
+    c = np.empty(orders)
+    for a in range(orders):
+        c[a] = average.mean(h)
+        h, below = (u * h - math.sqrt(a) * below) / math.sqrt(a + 1), h
+    return c
