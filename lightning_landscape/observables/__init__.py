@@ -28,6 +28,7 @@ from lightning_landscape.observables.stationarity import (
     yaida_fdr2,
 )
 from lightning_landscape.observables.statistics import mean_and_error
+from lightning_landscape.observables.synonym_invariance import synonym_sensitivity
 
 _ACCUMULATORS = {
     "BlockMoments": "moments",
@@ -57,6 +58,7 @@ __all__ = [
     "overlap",
     "participation_ratio",
     "replica_overlaps",
+    "synonym_sensitivity",
     "two_starts",
     "yaida_fdr1",
     "yaida_fdr2",
