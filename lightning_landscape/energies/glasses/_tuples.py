@@ -1,10 +1,10 @@
-"""Unordered tuples of indices, and the monomials they stand for.
+"""Unordered tuples of indices, and their monomials.
 
-An unordered d-tuple is written sorted, i_1 <= i_2 <= ... <= i_d, repetitions allowed. The tuples
-are numbered colexicographically: those with a smaller largest index come first, and i_1 runs
-fastest. Then the tuples of the first m variables are the first `count(m, d)` of them whatever N
-is, those with the largest index m are one block, and that block looks like the (d-1)-tuples up to
-m: every recursion over d is a recursion over prefixes.
+An unordered d-tuple is written sorted, i_1 <= i_2 <= ... <= i_d, with repetitions allowed. The
+tuples are in colexicographic order: sorted by their largest index i_d, then by i_{d-1}, and so on;
+i_1 runs fastest. So the tuples of the first m variables are the first `count(m, d)` ones for every
+N, and those with largest index m form one block, in which the other indices run through the
+(d-1)-tuples of 0 … m.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["count", "monomials", "pair_numbers", "permutations", "tuples"]
 
 
 def count(N: int, d: int) -> int:
-    """Return how many unordered d-tuples N indices have, C(N + d - 1, d).
+    """Return the number of unordered d-tuples of N indices, the binomial (N + d - 1 over d).
 
     >>> count(512, 2)
     131328
@@ -43,7 +43,7 @@ def tuples(N: int, d: int) -> Tensor:
 
 
 def pair_numbers(N: int) -> Tensor:
-    """Return the number of the unordered pair of each two indices, shape (N, N).
+    """Return the place of the unordered pair (i, j) among all pairs, shape (N, N), int64.
 
     >>> pair_numbers(3)
     tensor([[0, 1, 3],
@@ -56,12 +56,12 @@ def pair_numbers(N: int) -> Tensor:
 
 
 def permutations(indices: Tensor) -> Tensor:
-    """Return how many permutations leave each tuple as it is, shape (n,).
+    """Return the number of permutations that leave each tuple unchanged, shape (n,), int64.
 
     That is prod_i c_i! where i occurs c_i times; the tuple has d! / prod_i c_i! orderings.
 
     Args:
-        indices: sorted tuples, shape (d, n).
+        indices: sorted tuples, shape (d, n), d >= 1.
 
     >>> permutations(tuples(2, 3))
     tensor([6, 2, 2, 6])
@@ -77,11 +77,14 @@ def monomials(indices: Tensor, x: Tensor) -> Tensor:
     """Return x_{i_1} … x_{i_d} for each tuple.
 
     Args:
-        indices: tuples, shape (d, n).
-        x: variables first, shape (N, ...).
+        indices: tuples, shape (d, n), d >= 1.
+        x: variables first, shape (N, …).
 
     Returns:
-        shape (n, ...).
+        shape (n, …).
+
+    >>> monomials(tuples(2, 2), torch.tensor([2, 3]))
+    tensor([4, 6, 9])
     """
     product = x.index_select(0, indices[0])
     for index in indices[1:]:

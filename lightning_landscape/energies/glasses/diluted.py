@@ -1,4 +1,4 @@
-"""The diluted spherical p-spin glass: every spin in c N of the tuples, for large N."""
+"""The diluted spherical p-spin glass, for large N: every spin is in c N of the tuples."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from lightning_landscape.rng import Stream
 
 __all__ = ["DilutedPSpin"]
 
-_LANES = 16  # replicas that the kernel treats together: their rows still fit into L2
-_BLOCK = 2**18
+_LANES = 16  # replicas in one call of the kernel: their configurations fit into the L2 cache
+_BLOCK = 2**18  # numbers in one intermediate array of the version in torch
 
 
 class DilutedPSpin(Glass):
@@ -30,28 +30,29 @@ class DilutedPSpin(Glass):
     grows at fixed c the covariance tends to N q^p / 2, and the dynamics from a random start to
     that of the dense model, at N^(p-2) times less work and memory.
 
-    The tuples are the union of L = c N / p layers. A layer puts all spins into a random cyclic
-    order; its N tuples are the windows (n, n+1, n+3, …, n + 2^(p-1) - 1) of that order. All
-    differences within a window are different, so two tuples of a layer share at most one spin.
+    The tuples form L = c N / p layers. A layer puts all spins into a random cyclic order; its N
+    tuples are the windows (n, n+1, n+3, …, n + 2^(p-1) - 1) of that order. All differences within a
+    window are different, so that two tuples of a layer share at most one spin.
 
-    Where the dense glass has no localised states, this one has them at low energy: all weight on
-    one tuple gives E/N of order sqrt(ln N), or N^((p-3)/2) for p > 3. A quench from a random start
-    does not find them, but it is not the model for ground states.
+    Unlike the dense glass, this one has localised states of low energy: with all weight on one
+    tuple, E/N is of the order of sqrt(ln N) for p = 3, and N^((p-3)/2) for p > 3. A quench from a
+    random start does not find them; ground states are those of another model.
 
-    A force reads 8 bytes for each tuple; M tuples need 8 M bytes (12 M in float64). The disorder is
-    shared by all replicas and is a function of the seed: no checkpoint holds it.
+    Memory: 8 M bytes for M tuples, 12 M in float64. Cost of a force: these bytes are read once for
+    16 replicas, with p (p - 1) multiplications for each tuple and replica. The disorder is shared
+    by all replicas and is a function of the seed, so that no checkpoint holds it.
 
     Args:
         N: the number of spins.
         p: the order.
-        connectivity: c; it is rounded so that L is an integer, and 3/2 gives N^2/2 triplets.
+        connectivity: c, rounded so that L is an integer; 3/2 gives N^2/2 triplets.
         replicas: R.
         seed: of couplings, tuples and start.
         dtype: ``float32`` or ``float64``.
 
     Raises:
-        UsageError: p < 2, fewer spins than a window, fewer than one layer, or couplings that do
-            not fit into memory.
+        UsageError: p < 2; fewer spins than a window spans; fewer than one layer; or couplings that
+            do not fit into memory.
 
     >>> energy = DilutedPSpin(N=1000, p=3, connectivity=0.3)
     >>> energy.connectivity, energy.interactions[0].couplings.shape
@@ -96,12 +97,12 @@ class DilutedPSpin(Glass):
 
 
 class _Windows(Interaction):
-    """The interaction of the windows of several cyclic orders.
+    """P(x) = sum_{l,n} J_ln prod_k x_{order_l(n + offset_k)}, n cyclic: windows of L cyclic orders.
 
     Args:
-        couplings: shape (L, N).
+        couplings: J, shape (L, N).
         orders: permutations of 0 … N-1, shape (L, N), int32.
-        offsets: of the p spins of a window.
+        offsets: of the p spins of a window; increasing, the first 0.
     """
 
     couplings: Tensor
@@ -115,6 +116,7 @@ class _Windows(Interaction):
         self.register_buffer("orders", orders, persistent=False)
 
     def force(self, x: Tensor) -> Tensor:
+        """Return the gradient of P at each row of x, real or complex, shape (B, N)."""
         blocks = [rows.t().contiguous() for rows in x.detach().split(_LANES)]  # (N, B)
         if x.device.type == "cpu":
             forces = self._compiled(blocks)
@@ -123,10 +125,11 @@ class _Windows(Interaction):
         return torch.cat([force.t() for force in forces])
 
     def force_along(self, x: Tensor, v: Tensor) -> Tensor:
+        """Return the derivative of `force` along the rows of v, shape (B, N)."""
         return along(self.force, x, v)
 
     def _compiled(self, blocks: list[Tensor]) -> list[Tensor]:
-        """Return the force for blocks of replicas in columns, shapes (N, B)."""
+        """Return the forces of blocks of replicas, given and returned in columns, (N, B) each."""
         from lightning_landscape.energies.glasses._kernels import add_windows
 
         out = [torch.empty_like(sites) for sites in blocks]
@@ -140,7 +143,7 @@ class _Windows(Interaction):
         return out
 
     def _portable(self, sites: Tensor) -> Tensor:
-        """Return the same for one block in plain torch, on any device."""
+        """Return the force of one block (N, B), by torch on any device."""
         out, layers = torch.zeros_like(sites), max(1, _BLOCK // sites.numel())
         for J, order in zip(self.couplings.split(layers), self.orders.split(layers), strict=True):
             x = sites.index_select(0, order.flatten()).unflatten(0, order.shape)  # (layers, N, R)
