@@ -55,10 +55,15 @@ def watch(trainer: Any) -> None:
     A collective operation fails at once where its peer on the same machine is killed, and the
     process then ends by itself. This is for those that wait for what never comes: at the start,
     in NCCL, or while they write. Where torchrun or SLURM started the processes, it ends them.
+
+    Raises:
+        RankLost: the process that started this one has ended already.
     """
     launcher = trainer.strategy.launcher
     if isinstance(launcher, _SubprocessScriptLauncher):
         if launch.parent() is not None:
+            if _has_lost_its_parent():
+                raise RankLost
             _Watch(_has_lost_its_parent).start()
         elif not launcher.cluster_environment.creates_processes_externally:
             trainer.strategy._launcher = _Launcher(

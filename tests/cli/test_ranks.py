@@ -4,8 +4,10 @@ import multiprocessing
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -92,7 +94,7 @@ def started(*arguments, ranks=2):
     return processes
 
 
-def wait_for(holds, seconds=60):
+def wait_for(holds, seconds=200):
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end
@@ -134,3 +136,34 @@ def test_a_signal_to_one_rank_ends_all_with_a_checkpoint():
         process.join(10)
     assert [process.exitcode for process in processes] == [143, 143]
     assert "interrupted at step" in Path("said.0").read_text().splitlines()[-1]
+
+
+def second_rank(first):
+    """The process that Lightning has started for the second rank, once it has."""
+    for child in Path(f"/proc/{first}/task/{first}/children").read_text().split():
+        with suppress(OSError):  # of a process that was short
+            if b"LOCAL_RANK=1" in Path(f"/proc/{child}/environ").read_bytes():
+                return int(child)
+    return None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("lost", "moment"), [(0, "at the start"), (1, "while it runs")])
+def test_ranks_that_lightning_has_started(lost, moment):
+    """The command line in interpreters of its own; the second rank is started by the first."""
+    command = [sys.executable, "-m", "lightning_landscape", *FIT]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("LIGHTNING")}
+    with open("said", "w") as said:
+        first = subprocess.Popen(command, stderr=said, stdout=said, env=environment)
+    wait_for(lambda: second_rank(first.pid))
+    second = second_rank(first.pid)
+    if moment == "while it runs":
+        wait_for(LAST.exists)
+    os.kill((first.pid, second)[lost], signal.SIGKILL)
+    if lost == 1:
+        assert first.wait(60) == 1  # 5 s on an idle machine
+    else:
+        first.wait()
+        wait_for(lambda: not Path(f"/proc/{second}").exists())  # it may import still
+    lines = Path("said").read_text().splitlines()
+    assert "another process of the run has ended" in lines[-1] and len(lines) <= 6
