@@ -34,8 +34,15 @@ class Failsafe:
     _has_skipped: bool
 
     @contextmanager
-    def caught(self, trainer: Any, pl_module: Any) -> Iterator[None]:
-        """Let what the body raises switch the probe off, on every rank, and not end the run."""
+    def caught(self, trainer: Any, pl_module: Any, early: bool = False) -> Iterator[None]:
+        """Let what the body raises switch the probe off, on every rank, and not end the run.
+
+        Args:
+            trainer: the trainer of the run.
+            pl_module: its module.
+            early: whether the training step has not run yet. What it needs may be made by hooks
+                that come first, so what it raises then only leaves this time out.
+        """
         self._agreed, worst = False, WELL
         error: Exception | None = None
         try:
@@ -49,7 +56,10 @@ class Failsafe:
             error = caught
             if not isinstance(caught, NotMeasured):
                 self._raise_if_strict(pl_module, caught)
-            worst = _SKIPPED if isinstance(caught, NotMeasured) else _FAILED
+            skips = isinstance(caught, NotMeasured) or (
+                early and not isinstance(caught, UsageError)
+            )
+            worst = _SKIPPED if skips else _FAILED
             if not self._agreed:
                 worst = max(worst, _worst(worst))
         finally:

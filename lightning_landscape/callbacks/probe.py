@@ -248,7 +248,7 @@ class Probe(Identity, Failsafe, Callback):
         step = present_step(trainer, self._by_batches)
         if self.has_begun and self.next_event(self.measured_step) == step:
             view = self.view(trainer, pl_module, batch, batch_idx)
-            self._measure_now(trainer, pl_module, view)
+            self._measure_now(trainer, pl_module, view, early=True)
         event = self.next_event(self.measured_step)
         due = self.has_begun and self.active and event is not None and event <= step + 1
         # the training step may write into its batch, or take something out of it
@@ -267,10 +267,10 @@ class Probe(Identity, Failsafe, Callback):
             view = self.view(trainer, pl_module, batch, batch_idx)
             self._measure_now(trainer, pl_module, view)
 
-    def _measure_now(self, trainer: Any, pl_module: Any, view: View) -> None:
+    def _measure_now(self, trainer: Any, pl_module: Any, view: View, early: bool = False) -> None:
         # several events at once only where one batch makes several steps
         due = [step for step in self._steps if self.measured_step < step <= view.step]
-        with self.timed(), self.caught(trainer, pl_module):
+        with self.timed(), self.caught(trainer, pl_module, early):
             self._require_same_parameters(view)
             scalars = self.measure(view, due)
             self.measured_step = view.step

@@ -174,7 +174,7 @@ class View:
     def _flat(self, parts: list[Tensor]) -> Tensor:
         """Return one tensor per parameter as vectors, (R, N); a foreign one has no replica axis."""
         R = self.shape[0]
-        return torch.cat([part.reshape(R, -1) for part in parts], dim=1)
+        return torch.cat([part.to_dense().reshape(R, -1) for part in parts], dim=1)
 
     # energy and its derivatives
 

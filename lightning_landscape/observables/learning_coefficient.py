@@ -137,7 +137,8 @@ class _Localised:
         energies = self.energy().reshape(-1)
         gradients = torch.autograd.grad(energies.sum(), self.parameters, materialize_grads=True)
         away = torch._foreach_sub([p.detach() for p in self.parameters], self.start)
-        force = torch._foreach_add(list(gradients), away, alpha=self.stiffness)
+        dense = [g.to_dense() for g in gradients]  # an embedding may have it sparse
+        force = torch._foreach_add(dense, away, alpha=self.stiffness)
         for p, g in zip(self.parameters, force, strict=True):
             p.grad = g
         self.last = energies.detach()

@@ -4,6 +4,7 @@ import itertools
 import random
 from collections import deque, namedtuple
 from dataclasses import dataclass, field
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 import torchmetrics
 from torch import nn
+from torch.utils.data import DataLoader
 
 from lightning_landscape.callbacks.isolation import CannotRestore, isolated, keep
 
@@ -174,29 +176,142 @@ def numbers():
     yield from range(10)
 
 
-@pytest.mark.parametrize("kind", ["generator", "file", "alias"])
-def test_what_cannot_be_restored_is_named(kind, tmp_path):
+def an_alias():
+    module, hidden = nn.Linear(2, 1), torch.zeros(2)
+    module.thing = hidden  # and held by the closure, which nobody can see
+    return module, lambda: hidden.add_(1)
+
+
+def of_items_once(iterator):
     module = nn.Linear(2, 1)
-    hidden = torch.zeros(2)
-    module.thing = {"generator": numbers, "file": lambda: (tmp_path / "a").open("w"),
-                    "alias": lambda: hidden}[kind]()  # fmt: skip
+    module.thing = iterator
+    return module, lambda: next(module.thing)
 
-    def step():
-        if kind == "generator":
-            next(module.thing)
-        elif kind == "file":
-            module.thing.write("x")
-            module.thing.flush()
-        else:
-            hidden.add_(1)  # held by this closure, which nobody can see
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: of_items_once(numbers()),
+        lambda: of_items_once(iter(DataLoader([1, 2, 3]))),
+        lambda: of_items_once(zip([1, 2], numbers(), strict=False)),
+        an_alias,
+    ],
+    ids=["generator", "iterator of a loader", "zip of a generator", "alias"],
+)
+def test_what_cannot_be_restored_is_named(make):
+    module, step = make()
     sentence = r"Linear.thing: .*energy\(batch\).*loss_fn"
     with pytest.raises(CannotRestore, match=sentence), isolated(module, None):
         step()
     with isolated(module, None):  # unused, it does no harm
         pass
-    if kind == "file":
-        module.thing.close()
+
+
+def test_a_generator_that_is_refused_has_not_advanced():
+    module, step = of_items_once(numbers())
+    with pytest.raises(CannotRestore), isolated(module, None):
+        step()
+    assert step() == 0
+
+
+def test_files_are_read_again_and_not_written_to(tmp_path):
+    (tmp_path / "read").write_text("1\n2\n")
+    module = nn.Linear(2, 1)
+    with (tmp_path / "read").open() as module.lines, (tmp_path / "write").open("w") as module.log:
+        for _ in range(2):
+            with isolated(module, None):
+                assert module.lines.readline() == "1\n"
+                module.log.write("not to be seen")
+        module.log.write("seen")
+    assert (tmp_path / "write").read_text() == "seen"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: itertools.cycle([1, 2, 3]),
+        lambda: enumerate(iter([4, 5, 6])),
+        lambda: zip(range(9), itertools.count(3), strict=False),
+        lambda: map(str, iter({"a": 1, "b": 2})),
+        lambda: itertools.islice(itertools.chain([1], iter((2, 3))), 3),
+    ],
+)
+def test_iterators_of_the_standard_library_go_on_where_they_were(make):
+    module, expected = nn.Linear(2, 1), make()
+    module.thing = make()
+    next(module.thing), next(expected)
+    with isolated(module, None):
+        inside = next(module.thing)
+    assert inside == next(expected)
+    module_next = next(module.thing)
+    assert inside == module_next
+
+
+class Augmentation:
+    def __init__(self):
+        self.calls, self.shift = 0, torch.zeros(2)
+
+    def apply(self, x):
+        self.calls += 1
+        return x + self.shift.add_(1)
+
+
+def counting():
+    calls, shift = 0, torch.zeros(2)
+
+    def apply(x, seen=[]):  # noqa: B006
+        nonlocal calls
+        calls += 1
+        seen.append(calls)
+        return x + shift.add_(1) * calls * len(seen)
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Augmentation().apply,
+        lambda: partial(Augmentation.apply, Augmentation()),
+        counting,
+        lambda: partial(counting()),
+    ],
+    ids=["bound method", "partial function", "closure", "partial of a closure"],
+)
+def test_what_a_function_carries_is_restored(make):
+    module, x = nn.Linear(2, 1), torch.zeros(2)
+    module.augmentation = make()
+    with isolated(module, None):
+        inside = module.augmentation(x)
+        module.augmentation(x)
+    assert torch.equal(module.augmentation(x), inside)
+
+
+class Shared(nn.Module):
+    bank, augmentation = torch.zeros(2), Augmentation()
+
+
+def test_what_a_class_holds_is_restored():
+    with isolated(Shared(), None):
+        Shared.bank.add_(1)
+        Shared.augmentation.apply(torch.zeros(2))
+        Shared.new = 1
+    assert not Shared.bank.any() and not Shared.augmentation.shift.any()
+    assert Shared.augmentation.calls == 0 and not hasattr(Shared, "new")
+
+
+def test_the_settings_of_optimizers_and_the_attributes_of_the_trainer_are_restored():
+    module = nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.5)
+    module.scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9)
+    module._trainer = SimpleNamespace(optimizers=[optimizer], lr_scheduler_configs=[])
+    with isolated(module, None):
+        optimizer.step()
+        module.scheduler.step()
+        optimizer.param_groups[0]["momentum"] = 0.9
+        module._trainer.calls = 1
+    assert optimizer.param_groups[0]["lr"] == 0.5 and optimizer.param_groups[0]["momentum"] == 0
+    assert module.scheduler.last_epoch == 0 and not hasattr(module._trainer, "calls")
 
 
 def test_memory_grows_by_what_is_written_to_only():

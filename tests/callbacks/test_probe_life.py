@@ -14,7 +14,9 @@ from lightning_landscape.callbacks import (
     AgingCorrelation,
     EnergyRelaxation,
     FieldResponse,
+    GradientNoise,
     HessianSpectrum,
+    LearningCoefficient,
     Probe,
     Stationarity,
 )
@@ -244,6 +246,63 @@ def test_two_optimizers_of_a_module_make_one_step_of_time(tmp_path):
             right = (seen[tw + t] - seen[tw]).square().mean().item()
             assert record["MSD"].sel(tw=tw, t=t).item() == pytest.approx(right, rel=1e-5)
     assert stationarity.results["step"].tolist() == list(range(21))
+
+
+def test_several_steps_of_a_batch_leave_no_pair_and_are_said(tmp_path, caplog):
+    class Thrice(TwoOptimizers):
+        def training_step(self, batch, batch_idx):
+            for _ in range(3):
+                super().training_step(batch, batch_idx)
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.05)
+
+        def optimizers(self):
+            return [super().optimizers()]
+
+    probe = Stationarity(last=20)
+    train(Thrice(), tmp_path, [probe], max_epochs=1)
+    assert not len(probe.results["step"])
+    assert "no two configurations one optimizer step apart" in caplog.text
+
+
+def test_what_a_hook_makes_is_missing_at_time_0_only(tmp_path, caplog):
+    """Callbacks come before the module's own hooks."""
+
+    class Warmed(Tiny):
+        def on_train_batch_start(self, batch, batch_idx):
+            self.factor = 1.0
+
+        def training_step(self, batch, batch_idx):
+            return self.loss(batch) * self.factor
+
+    probe = EnergyRelaxation(last=3)
+    train(Warmed(), tmp_path, [probe], max_epochs=1)
+    assert probe.active and probe.results["step"].tolist() == [1, 2, 3]
+    assert "has no attribute 'factor'; such times are left out" in caplog.text
+
+
+def test_sparse_gradients_are_measured_like_dense_ones(tmp_path):
+    class OfTable(Tiny):
+        def __init__(self, sparse):
+            super().__init__()
+            self.table = torch.nn.Embedding(9, 8, sparse=sparse)
+
+        def loss(self, batch):
+            return self.net(self.table((batch[0].abs() * 3).long().clamp(max=8))).square().mean()
+
+    found = []
+    for sparse in (False, True):
+        probes = [
+            HessianSpectrum(k=1, last=1, max_share=float("inf")),
+            GradientNoise(last=1),
+            LearningCoefficient(lr=1e-3, steps=3, burn_in=0, temperature=0.1, last=1),
+        ]
+        train(OfTable(sparse), tmp_path, probes, max_epochs=1)
+        names = ("highest", "D", "learning_coefficient")
+        found.append([p.results[name] for p, name in zip(probes, names, strict=True)])
+    for dense, sparse in zip(*found, strict=True):
+        torch.testing.assert_close(dense, sparse, rtol=1e-4, atol=1e-7)
 
 
 def test_the_budget_holds_without_a_length(tmp_path):

@@ -142,6 +142,16 @@ class Stationarity(Probe):
             sides |= {"left2": left, "right2": right}
         return {name: side.cpu() for name, side in sides.items()}
 
+    def finish(self, trainer: Any, pl_module: Any) -> None:
+        """Write the final record; where no two configurations one step apart were seen, say so."""
+        begun = self.results.get("begun")
+        if begun is not None and begun >= 0 and not len(self.results["step"]):
+            self.warn(
+                "nothing was measured: no two configurations one optimizer step apart were seen, "
+                "because the steps of a training batch are several, or the run is shorter"
+            )
+        super().finish(trainer, pl_module)
+
     def dataset(self) -> Dataset:
         """Return both sides (relation, t, replica) and their balance (relation, window)."""
         from xarray import Dataset

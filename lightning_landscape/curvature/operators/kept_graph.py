@@ -81,7 +81,8 @@ class HessianOperator(CurvatureOperator):
                 found = torch.autograd.grad(total, tensors, create_graph=True, allow_unused=True)
             require_complete_gradient(energy, total, tensors, found, self._names)
         gradient = [
-            torch.zeros_like(p) if g is None else g for p, g in zip(tensors, found, strict=True)
+            torch.zeros_like(p) if g is None else g.to_dense()  # an embedding may have it sparse
+            for p, g in zip(tensors, found, strict=True)
         ]
         super().__init__(len(energies), self.at.N, self.at.dtype, self.at.device)
         self.chunk, self._gradient = chunk, gradient
@@ -130,7 +131,8 @@ def second_backward(
     outputs, vectors = zip(*used, strict=True)
 
     def product(*v: Tensor) -> tuple[Tensor, ...]:
-        return torch.autograd.grad(outputs, inputs, v, retain_graph=True, materialize_grads=True)
+        found = torch.autograd.grad(outputs, inputs, v, retain_graph=True, materialize_grads=True)
+        return tuple(d.to_dense() for d in found)
 
     if len(V[0]) == 1:
         return [d[None] for d in product(*(v[0] for v in vectors))]

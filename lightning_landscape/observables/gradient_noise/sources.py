@@ -220,7 +220,7 @@ class GroupGradients(SampleGradients):
 
     def _gradient(self, group: Callable[[], Tensor]) -> Tensor:
         gradient = torch.autograd.grad(group().sum(), self.at.tensors, materialize_grads=True)
-        return torch.cat([g.reshape(self.replicas, -1) for g in gradient], dim=1)
+        return torch.cat([g.to_dense().reshape(self.replicas, -1) for g in gradient], dim=1)
 
     def covariance(self) -> CurvatureOperator:
         """Return S of the groups as an operator."""

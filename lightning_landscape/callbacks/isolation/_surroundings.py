@@ -1,0 +1,31 @@
+"""What a training step may change in the trainer: settings of optimizers, schedulers, counters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from lightning_landscape.callbacks.isolation._guard import Guard
+
+__all__ = ["protect_trainer"]
+
+
+def protect_trainer(guard: Guard, module: nn.Module) -> None:
+    """Let the trainer of a module, its optimizers, schedulers and data be as before.
+
+    Of the trainer and its data module the attributes themselves, not what they hold.
+    """
+    trainer: Any = vars(module).get("_trainer")
+    if trainer is None:
+        return
+    guard.shallow(trainer)
+    for held in (*getattr(trainer, "optimizers", ()), *_schedulers(trainer)):
+        guard.visit(held, "optimizer")
+    data = getattr(trainer, "datamodule", None)
+    if data is not None:
+        guard.shallow(data)
+
+
+def _schedulers(trainer: Any) -> list[Any]:
+    return [config.scheduler for config in getattr(trainer, "lr_scheduler_configs", ())]

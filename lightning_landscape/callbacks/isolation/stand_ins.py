@@ -1,0 +1,69 @@
+"""What stands in, during an evaluation, for things that give each item only once."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+from lightning_landscape.errors import UsageError
+
+__all__ = ["CannotRestore", "OnceOnly", "discarding", "rebuilt"]
+
+
+class CannotRestore(UsageError):
+    """An evaluation changes something that cannot be put back."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"{path}: is changed by an evaluation of the training step and cannot be restored; "
+            'give the module a method energy(batch) and the probe loss_fn="energy", or give the '
+            "probe a loss_fn(pl_module, batch) without side effects"
+        )
+
+
+class OnceOnly(Iterator):
+    """Stands for a generator or the iterator of a loader, and refuses to be asked.
+
+    Args:
+        path: where the module holds it.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise CannotRestore(self._path)
+
+    __next__ = send = throw = close = _refuse
+
+    def __getattr__(self, name: str) -> Any:
+        self._refuse()
+
+
+def rebuilt(x: Iterator[Any], visit: Callable[[Any], Any]) -> Iterator[Any] | None:
+    """Return an iterator of the standard library anew, at the same place; None if it has no copy.
+
+    >>> numbers = enumerate("abc")
+    >>> _ = next(numbers)
+    >>> list(rebuilt(numbers, lambda inner: rebuilt(inner, str))), list(numbers)
+    ([(1, 'b'), (2, 'c')], [(1, 'b'), (2, 'c')])
+
+    Args:
+        x: the iterator, for example of a list, or ``zip``.
+        visit: returns what stands for the things that it iterates over.
+    """
+    try:
+        reduced: Any = x.__reduce__()
+    except TypeError:
+        return None
+    make, arguments, *state = reduced
+    new = make(*[visit(argument) for argument in arguments])
+    if state and state[0] is not None:
+        new.__setstate__(visit(state[0]))
+    return new
+
+
+def discarding(x: io.IOBase) -> io.IOBase:
+    """Return a file that forgets, for one that is written to."""
+    return io.StringIO() if isinstance(x, io.TextIOBase) else io.BytesIO()
