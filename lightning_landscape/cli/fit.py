@@ -83,6 +83,7 @@ class LandscapeCLI(LightningCLI):
 
     def __init__(self, args: list[str], run: bool = True) -> None:
         self._allowed = allowed(args)
+        self._verb = args[0] if args else ""
         try:
             super().__init__(
                 LandscapeModule,
@@ -114,6 +115,11 @@ class LandscapeCLI(LightningCLI):
             if not isinstance(error, Exception):  # a signal, or --help
                 raise
             raise as_usage_error(error, self._raw, "trainer") from error
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        """Return the verb to run alone: the parsers of all take longer to build than a short run."""
+        verbs = super().subcommands()
+        return {self._verb: verbs[self._verb]} if self._verb in verbs else verbs
 
     def _has_done_steps(self) -> bool:
         trainer: Any = getattr(self, "trainer", None)
@@ -271,7 +277,9 @@ def _as_list(value: Any) -> list[Any]:
 def main(args: list[str]) -> int:
     """Run ``fit``, ``validate`` or ``test`` with the arguments that follow it."""
     quiet()
-    LandscapeCLI(checked(with_packaged_config(args)))
+    cli = LandscapeCLI(checked(with_packaged_config(args)))
+    if cli.folder is not None:
+        cli.folder.release()
     return 0
 
 
