@@ -21,12 +21,16 @@ __all__ = ["expected_shift"]
 
 Array = NDArray[np.float64]
 
+_UNKNOWN = Shift(np.nan, np.nan, "one sample of the couplings")
+
 
 def expected_shift(dataset: Dataset, quantity: str, /, **at: float) -> Shift | None:
     """Return measured(N, dt) - exact as expected for a run, or None where nothing is known.
 
     Exact values hold for N = infinity and continuous time. Known is the quench of the spherical
-    3-spin glass from a random start, see `theory.glasses.finite_size`.
+    3-spin glass from a random start, see `theory.glasses.finite_size`. Where all replicas share the
+    couplings, the error contains the scatter of one sample about N = infinity, which the scatter of
+    the replicas does not show; where that is not known, the shift is nan, and so is the deviation.
 
     Args:
         dataset: the record of the run; its attributes name N, time step, temperature, mixture, and
@@ -37,21 +41,23 @@ def expected_shift(dataset: Dataset, quantity: str, /, **at: float) -> Shift | N
         at: where it was measured: ``t``; ``tw`` for two times; ``T`` where the replicas have
             several temperatures; ``low`` and ``high`` of a window.
     """
-    if quantity not in _READ or (shifts := _shifts(dataset)) is None:
-        return None
+    one_sample = dataset.attrs.get("disorder") == "shared"
+    elsewhere = _UNKNOWN if one_sample and dataset.attrs.get("theory") == "pspin" else None
+    if quantity not in _READ or (shifts := _shifts(dataset, one_sample)) is None:
+        return elsewhere
     value, error = _READ[quantity](shifts, dataset, at)
-    return Shift(value, error, shifts.source) if np.isfinite(value) else None
+    return Shift(value, error, shifts.source) if np.isfinite(value) else elsewhere
 
 
-def _shifts(dataset: Dataset) -> Shifts | None:
+def _shifts(dataset: Dataset, one_sample: bool) -> Shifts | None:
     """Return what is known for the run of a record."""
     a = dataset.attrs
     quenched = a.get("theory") == "pspin" and np.all(np.isinf(a.get("start_temperature", 0)))
     if not (quenched and a.get("temperature_is_constant")) or np.ndim(a["temperature"]):
         return None
-    mixture = dict(mixture_from_json(a["mixture"]))
+    mixture, T = dict(mixture_from_json(a["mixture"])), float(a["temperature"])
     scheme = _dynamics(a.get("config", ""))
-    return shifts_of(mixture, float(a["temperature"]), int(a["N"]), float(a["time_step"]), scheme)
+    return shifts_of(mixture, T, int(a["N"]), float(a["time_step"]), scheme, one_sample)
 
 
 @lru_cache(maxsize=4)

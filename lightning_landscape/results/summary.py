@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,13 +17,18 @@ if TYPE_CHECKING:
 
 __all__ = ["rows", "summarize"]
 
-_EXACT = (
-    "exact: theory for N = ∞ and continuous time. A deviation of many sigmas is the finite size or "
-    "the finite\nstep of the run, seen beyond its error bar: raise N or lower lr, and it shrinks."
+_EXACT = "exact: theory for N = ∞ and continuous time."
+_SHIFTED = (
+    "σ is counted from exact + finite N, dt: what the size and the step of this run are expected "
+    "to add\n(docs/finite_size.md). Where that column is empty, the deviation contains both."
+)
+_UNSHIFTED = (
+    "What the size and the step of this run add to it is not tabulated, and part of the deviation "
+    "(docs/finite_size.md)."
 )
 _CORRELATED = (
-    "Rows of one run share its noise and its disorder: their deviations are correlated, so that "
-    "several\nof the same sign are not as many independent ones."
+    "Rows of one run share its noise and its disorder, so that their deviations are correlated: "
+    "several\nof the same sign count as fewer independent ones."
 )
 
 
@@ -38,13 +44,12 @@ def summarize(run: Path) -> str:
         run: the folder of the run, with its records in ``probes/``.
     """
     table: list[Row] = []
-    notes: list[str] = []
+    exact = False
     for path in sorted((run / "probes").glob("*.nc"), reverse=True):
         dataset = records.read(path)
         with guarded(dataset, "rows"):
             table += rows(dataset)
-        if "theory_reference" in dataset.attrs:
-            notes = [_EXACT, ""]
+        exact |= "theory_reference" in dataset.attrs
         with guarded(dataset, "figure"):
             save_image(path, dataset)
     events = next(run.glob("events.out.tfevents.*"), None) is not None
@@ -54,6 +59,16 @@ def summarize(run: Path) -> str:
         *([f"TensorBoard  tensorboard --logdir {run.parent}"] if events else []),
         f"compare      python -m lightning_landscape report {run}",
     ]
-    if sum(row.deviation == row.deviation for row in table) > 1:  # nan where nothing is known
-        notes = [*notes[:1], _CORRELATED, ""]
+    notes = _notes(table, exact)
     return "\n".join([*([markdown(table), "", *notes] if table else []), *where])
+
+
+def _notes(table: list[Row], exact: bool) -> list[str]:
+    """Return what a reader has to know of the deviations of a table, and an empty line."""
+    notes = []
+    if exact:
+        shifted = any(row.shift is not None for row in table)
+        notes += [_EXACT, _SHIFTED if shifted else _UNSHIFTED]
+    if sum(not math.isnan(row.deviation) for row in table) > 1:
+        notes.append(_CORRELATED)
+    return [*notes, ""] if notes else []

@@ -24,7 +24,8 @@ class Shift:
     """What finite N and a finite step are expected to add to an exact value.
 
     Attributes:
-        value: measured - exact, as expected.
+        value: measured - exact, as expected; nan where that is not known and no deviation can be
+            given.
         error: its standard error.
         source: where it is from, in a few words.
     """
@@ -32,6 +33,11 @@ class Shift:
     value: float
     error: float
     source: str = ""
+
+    @property
+    def opposite(self) -> Shift:
+        """The same with the other sign."""
+        return replace(self, value=-self.value)
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,8 @@ def _shift_cell(shift: Shift | None) -> str:
     if shift is None:
         return ""
     source = f" ({shift.source})" if shift.source else ""
+    if math.isnan(shift.value):
+        return f"not known{source}"
     return with_error(shift.value, shift.error) + source
 
 

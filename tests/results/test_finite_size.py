@@ -6,6 +6,8 @@ import xarray
 
 from lightning_landscape.observables.response import effective_temperature
 from lightning_landscape.results.finite_size import expected_shift
+from lightning_landscape.results.summary import rows
+from lightning_landscape.results.table import Row, cells
 from lightning_landscape.theory.glasses.finite_size import shifts_of
 
 CONFIG = "model: {optimizer: {class_path: lightning_landscape.dynamics.Langevin}}"
@@ -77,3 +79,47 @@ def test_of_other_runs_nothing_is_expected(record, changed):
     assert expected_shift(record, "d2", t=10.0) is None
     assert expected_shift(record, "energy", t=100.0) is None
     assert expected_shift(record, "C", tw=4.0, t=1.0) is None
+
+
+def test_one_sample_of_the_couplings_adds_its_scatter_to_the_error(record, shifts):
+    """Var_J = d / N^2: a fourth of the variance at twice the size."""
+    shared = record.assign_attrs(disorder="shared")
+    found = expected_shift(shared, "energy", t=10.0)
+    assert found.value == shifts.at("E", 10.0)[0]
+    added = [
+        expected_shift(shared.assign_attrs(N=N), "energy", t=10.0).error ** 2
+        - expected_shift(record.assign_attrs(N=N), "energy", t=10.0).error ** 2
+        for N in (128, 256)
+    ]
+    assert added[0] == pytest.approx(4 * added[1], rel=1e-3) and found.error**2 > added[0] > 0
+    assert 0.05 < added[0] * 128**2 < 1
+    independent = record.assign_attrs(disorder="independent")
+    assert expected_shift(independent, "energy", t=10.0) == expected_shift(record, "energy", t=10.0)
+
+
+def test_where_the_scatter_of_one_sample_is_not_known_there_is_no_deviation(record):
+    cold = record.assign_attrs(disorder="shared", temperature=0.1)
+    shift = expected_shift(cold, "energy", t=10.0)
+    row = Row("E", -1.0, 0.01, -1.1, shift=shift)
+    assert np.isnan(row.deviation)
+    assert cells([row])[1][3:] == ["not known (one sample of the couplings)", ""]
+    assert expected_shift(cold.assign_attrs(theory=""), "energy", t=10.0) is None
+    late = expected_shift(cold.assign_attrs(temperature=0.3), "energy", t=100.0)
+    assert np.isnan(late.value)
+
+
+def test_laws_of_decay_are_compared_with_those_of_the_shifted_curve():
+    """A measured curve that is exact + shift deviates in neither law; exact alone would."""
+    t = np.geomspace(0.1, 40, 30)
+    exact = -0.99 + 0.25 * t**-0.7
+    shifted = exact + shifts_of({3: 0.5}, 0.3, 128, 0.02, "Langevin").at("E", t)[0]
+    noise = np.random.default_rng(0).normal(scale=1e-4, size=(30, 8))
+    energy = shifted[:, None] + noise - noise.mean(1, keepdims=True)
+    values = {"energy": (("t", "replica"), energy), "energy_exact": ("t", exact)}
+    dataset = xarray.Dataset(values, {"t": t}, ATTRIBUTES | {"probe": "EnergyRelaxation"})
+    laws = [row for row in rows(dataset) if "E∞" in row.quantity or "ln t" in row.quantity]
+    for law in laws:
+        assert law.measured == pytest.approx(law.exact + law.shift.value, rel=1e-3)
+        assert abs(law.shift.value) > 5 * law.error and law.shift.error > 0
+    unknown = dataset.assign_attrs(disorder="shared", temperature=0.1)
+    assert all(np.isnan(row.deviation) for row in rows(unknown))

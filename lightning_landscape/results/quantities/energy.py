@@ -15,7 +15,7 @@ from lightning_landscape.results.axes import points, shades
 from lightning_landscape.results.finite_size import expected_shift
 from lightning_landscape.results.registry import Panel, Records, Result, register
 from lightning_landscape.results.system import has_several_temperatures
-from lightning_landscape.results.table import Row, row, spread
+from lightning_landscape.results.table import Row, Shift, row, spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,23 +81,43 @@ def _laws_of_decay(dataset: Dataset) -> Iterator[Row]:
         return
     if not law.slope > 4 * law.slope_error:  # nothing decays, or one replica cannot tell
         return
-    exact: Decay | None = None
-    if "energy_exact" in dataset:
-        # with the scatter of the replicas, so that both are fitted with the same weights
-        scatter = dataset["energy"] - dataset["energy"].mean("replica")
-        exact = decay(dataset["t"], dataset["energy_exact"] + scatter, window)
+    known = _exact_laws(dataset, window)
     for name, error, how, quality in (
         ("exponent", "exponent_error", "α of E∞ + A t^-α", law.power),
         ("slope", "slope_error", "b of a - b ln t", law.logarithmic),
     ):
+        exact, *shifted = (getattr(each, name) for each in known) if known else (np.nan,)
         yield Row(
             how,
             getattr(law, name),
             getattr(law, error),
-            np.nan if exact is None else getattr(exact, name),
+            exact,
             note=f"t = {window[0]:.3g} … {window[1]:.3g}, χ²/dof = {quality:.2g}",
+            shift=Shift(shifted[0] - exact, abs(shifted[1] - shifted[0])) if shifted else None,
             holds=quality < _WORST_FIT,
         )
+
+
+def _exact_laws(dataset: Dataset, window: tuple[float, float]) -> list[Decay]:
+    """Return the laws of the exact curve; where known, also with the shift, and with its error too.
+
+    The scatter of the replicas is added, so that all are fitted with the weights of the measured
+    curve.
+    """
+    if "energy_exact" not in dataset:
+        return []
+    inside = dataset.sel(t=slice(*window))
+    scatter = inside["energy"] - inside["energy"].mean("replica")
+    curves = [inside["energy_exact"] + scatter]
+    shifts = [expected_shift(dataset, "energy", t=float(t)) for t in inside["t"]]
+    found = np.array([(shift.value, shift.error) for shift in shifts if shift is not None])
+    complete = len(found) == len(shifts)
+    if complete and np.isfinite(found).all():
+        value, error = (inside["t"].copy(data=column) for column in found.T)
+        curves += [curves[0] + value, curves[0] + value + error]
+    laws = [decay(inside["t"], curve, window) for curve in curves]
+    unknown = complete and len(laws) == 1  # one sample of the couplings: no deviation
+    return [*laws, *[Decay(*[np.nan] * len(Decay._fields))] * (2 * unknown)]
 
 
 def _of_temperatures(dataset: Dataset) -> Iterator[Row]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from lightning_landscape.observables.statistics import mean_and_error
 from lightning_landscape.results.axes import log_errorbar, logarithmic_time, points, shades
 from lightning_landscape.results.registry import Panel, Result, register
-from lightning_landscape.results.table import Row, estimate, spread
+from lightning_landscape.results.table import Row, Shift, estimate, spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +31,8 @@ class Spectrum(Result):
     def rows(self, dataset: Dataset) -> Iterator[Row]:
         """Yield both edges, the negative fraction and a trace, at a few times.
 
-        Where all eigenvalues were computed, and theory knows none, they are the exact ones.
+        Where all eigenvalues were computed, and theory knows none, they are the exact ones. The
+        edges of a glass have the shift of finite N of random matrices, see `_edge_shift`.
         """
         for k in spread(dataset.sizes["t"], 4):
             at = dataset.isel(t=k)
@@ -85,7 +87,25 @@ def _edge_rows(at: Dataset, t: str, everything: DataArray | None) -> Iterator[Ro
     for name, end in (("λ_max", "highest"), ("λ_min", "lowest")):
         flag = "" if at[f"{end}_converged"].isel(rank=0).all() else ", not converged"
         values, residual = (at[f"{end}{of}"].isel(rank=0) for of in ("", "_residual"))
-        yield estimate(f"{name}{t}{flag}", values, residual, known[name])
+        found = estimate(f"{name}{t}{flag}", values, residual, known[name])
+        if "upper_edge_exact" in at:
+            inside = _edge_shift(at)
+            found = replace(found, shift=inside if end == "highest" else inside.opposite)
+        yield found
+
+
+def _edge_shift(at: Dataset) -> Shift:
+    """Return what finite N adds to the upper edge of a glass; the lower one has the opposite.
+
+    At a random point the tangent Hessian less mu is an (N - 1) x (N - 1) matrix of the GOE with
+    off-diagonal variance f''(1)/N. Points that a quench selects are not random: at late times, when
+    most replicas are in minima, the lower edge is above what this says.
+    """
+    from lightning_landscape.theory.random_matrices import goe_largest_eigenvalue
+
+    N, radius = at.attrs["N"], float(at["upper_edge_exact"] - at["lower_edge_exact"]) / 2
+    expected = goe_largest_eigenvalue(N - 1, radius * (1 - 1 / N) ** 0.5)
+    return Shift(expected - radius, 0.0, "Tracy-Widom")
 
 
 def _trace_row(at: Dataset, t: str, everything: DataArray | None) -> Row:

@@ -23,7 +23,7 @@ from lightning_landscape.theory.glasses.mixture import mixture_from_json
 if TYPE_CHECKING:
     from xarray import Dataset
 
-__all__ = ["fit_gaps", "shift_table"]
+__all__ = ["disorder_variance", "fit_gaps", "shift_table"]
 
 Array = NDArray[np.float64]
 
@@ -33,7 +33,7 @@ _SOURCE = "1/N fit"
 
 
 def shift_table(samples: Dataset, command: str) -> dict[str, Any]:
-    """Return the coefficients b of the sizes and c of the step, with what they hold for.
+    """Return the coefficients b of the sizes, c of the step and d of the samples of the disorder.
 
     Args:
         samples: the record of a `FiniteSize` study of a spherical glass under `Langevin`; its
@@ -63,6 +63,7 @@ def shift_table(samples: Dataset, command: str) -> dict[str, Any]:
             name: {"coefficients": _json(b), "covariance": _json(covariance)}
             for name, (b, covariance, _) in size.items()
         },
+        "disorder": {name: _json(disorder_variance(coarse, name)) for name in size},
         "step": {
             scheme: {name: _json(c) for name, c in found.items()} for scheme, found in steps.items()
         },
@@ -95,6 +96,30 @@ def fit_gaps(samples: Dataset, name: str, limit: Array, law: Law) -> tuple[Array
         excess = max(1.0, chi2[place] / max(1, len(y) - K))
         b[:, *place], covariance[:, :, *place] = found, inverse * excess
     return b, covariance, chi2
+
+
+def disorder_variance(samples: Dataset, name: str) -> Array:
+    """Return d of Var_J X = d / N^2, the variance of X between samples of the disorder.
+
+    The variance of the means of R replicas contains 1/R of that between the replicas of a sample,
+    which is subtracted. What is left, times N^2, is averaged over the sizes with weights according
+    to its error, and set to 0 where that is negative.
+
+    Args:
+        samples: X and ``X_variance`` of each run, with N; R > 1 in the attribute ``replicas``.
+        name: X.
+    """
+    R, sizes = samples.attrs["replicas"], np.unique(samples["N"])
+    total = weight = 0.0
+    for N in sizes:
+        runs = samples.isel(run=np.flatnonzero(samples["N"] == N))
+        between = runs[name].to_numpy().var(0, ddof=1)
+        within = runs[f"{name}_variance"].to_numpy().mean(0) / R
+        of_size = (runs.sizes["run"] - 1) / (N**2 * within) ** 2
+        total = total + of_size * N**2 * (between - within)
+        weight = weight + of_size
+    mean: Array = np.maximum(total / weight, 0.0)  # nan stays nan
+    return mean
 
 
 def _exact(mixture: dict[int, float], T: float, t: Array, tw: Array) -> dict[str, Array]:

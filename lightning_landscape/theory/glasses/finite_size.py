@@ -6,9 +6,14 @@ A quench from infinite temperature is shifted from the Cugliandolo-Kurchan curve
 
 for X = E(t), C(tw + t, tw) and chi(tw + t, tw) of the isotropic Gaussian model. The b were fitted
 to simulations at several N, of which the exact solution at the same step was subtracted; the c are
-those of that solution (`finite_step`), for each integrator. All are functions of the times,
-tabulated in ``finite_size.json`` beside this file, which names the command that made it; docs/
-finite_size.md has the evidence for the law.
+those of that solution (`finite_step`), for each integrator. The mean over noise and start in one
+sample of the couplings scatters about the mean over samples with the variance
+
+    Var_J X = d / N^2,
+
+which is in no error bar of replicas that share the couplings. All coefficients are functions of the
+times, tabulated in ``finite_size.json`` beside this file, which names the command that made it;
+docs/finite_size.md has the evidence for both laws.
 """
 
 from __future__ import annotations
@@ -72,7 +77,12 @@ class Shifts(NamedTuple):
 
 
 def shifts_of(
-    mixture: dict[int, float], temperature: float, N: int, time_step: float, scheme: str
+    mixture: dict[int, float],
+    temperature: float,
+    N: int,
+    time_step: float,
+    scheme: str,
+    one_sample: bool = False,
 ) -> Shifts | None:
     """Return the shifts of a quench from a random start, or None outside of what is tabulated.
 
@@ -82,6 +92,8 @@ def shifts_of(
         N: the number of spins; at least the smallest that was fitted.
         time_step: dt, at most 0.05.
         scheme: the name of the dynamics, ``Langevin`` or ``LeimkuhlerMatthews``.
+        one_sample: whether all replicas share one sample of the couplings, whose scatter Var_J then
+            adds to the squared errors.
 
     >>> shifts_of({3: 0.5}, 0.3, 16, 0.02, "Langevin") is None
     True
@@ -105,7 +117,8 @@ def shifts_of(
         of_step = c[0] * time_step + c[1] * time_step**2
         values[name] = np.tensordot(powers, b, 1) + of_step
         variance = np.einsum("i,ij...,j->...", powers, covariance, powers)
-        errors[name] = np.sqrt(variance)
+        of_sample = _array(table["disorder"][name]) / N**2 if one_sample else 0.0
+        errors[name] = np.sqrt(variance + of_sample)
     return Shifts(_array(table["t"]), _array(table["tw"]), values, errors, table["source"])
 
 
