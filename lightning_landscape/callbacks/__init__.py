@@ -14,11 +14,14 @@ from lightning_landscape.callbacks.probes.learning_coefficient import LearningCo
 from lightning_landscape.callbacks.probes.noise_spectrum import NoiseSpectrum
 from lightning_landscape.callbacks.probes.response import FieldResponse, LinearResponse
 from lightning_landscape.callbacks.probes.stationarity import Stationarity
+from lightning_landscape.callbacks.probes.wide_networks.criticality import Criticality
+from lightning_landscape.callbacks.probes.wide_networks.tangent_kernel import TangentKernel
 from lightning_landscape.callbacks.steering.matched_noise import MatchedNoise
 from lightning_landscape.callbacks.steering.satisfied import StopWhenSatisfied
 
 __all__ = [
     "AgingCorrelation",
+    "Criticality",
     "DamageSpreading",
     "EnergyRelaxation",
     "Equilibration",
@@ -34,5 +37,6 @@ __all__ = [
     "Probe",
     "Stationarity",
     "StopWhenSatisfied",
+    "TangentKernel",
     "TemperatureFluctuations",
 ]

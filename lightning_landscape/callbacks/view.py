@@ -290,6 +290,11 @@ class View:
         return self.reduce(gaps, "gather", dim=1)
 
     @property
+    def batch(self) -> Any:
+        """The current batch of a foreign project."""
+        return self._batch
+
+    @property
     def samples_in_batch(self) -> int:
         """How many samples a foreign project's current batch holds."""
         return length(self._batch)

@@ -138,7 +138,7 @@ class FullyConnected(Architecture):
         width_exponent: s.
 
     Attributes:
-        activation: the name of sigma.
+        sigma: the activation.
         weight_variance: C_W.
         bias_variance: C_b.
         skip: gamma.
@@ -166,13 +166,13 @@ class FullyConnected(Architecture):
         super().__init__()
         require_name("activation", activation, ACTIVATIONS)
         require_name("initialization", initialization, INITIALIZATIONS)
-        self._sigma, self.activation = ACTIVATIONS[activation], activation
+        self.sigma = ACTIVATIONS[activation]
         given = weight_variance, bias_variance
         if initialization == "critical":
-            _check_critical(self._sigma, given)
+            _check_critical(self.sigma, given)
         _check_skip(skip, widths)
         share = 1 - skip**2
-        critical = share * self._sigma.weight_variance, share * self._sigma.bias_variance
+        critical = share * self.sigma.weight_variance, share * self.sigma.bias_variance
         default_W, default_b = (1.0, 0.0) if initialization == "orthogonal" else critical
         C_W = default_W if weight_variance is None else weight_variance
         C_b = default_b if bias_variance is None else bias_variance
@@ -210,11 +210,11 @@ class FullyConnected(Architecture):
     ) -> list[Tensor]:
         z = [_affine(weights[0], biases[0], x.flatten(2).transpose(1, 2))]
         for l in range(1, len(weights)):
-            following = _affine(weights[l], biases[l], self._sigma.value(z[-1]))
-            z.append(following + self.skip * z[-1] if self._skips(l) else following)
+            following = _affine(weights[l], biases[l], self.sigma.value(z[-1]))
+            z.append(following + self.skip * z[-1] if self.skips(l) else following)
         return z
 
-    def _skips(self, l: int) -> bool:
+    def skips(self, l: int) -> bool:
         """Whether layer l = 0, 1, ... adds gamma times the z of the layer below."""
         return self.skip > 0 and 0 < l < len(self.widths) - 2
 
@@ -227,11 +227,11 @@ class FullyConnected(Architecture):
         z, dz = self._workspace(weights[0], x.shape[1])
         h = [x.flatten(2).transpose(1, 2)]
         for l, (W, b) in enumerate(zip(weights, biases, strict=True)):
-            skips = self._skips(l)
+            skips = self.skips(l)
             if skips:
                 torch.mul(z[l - 1], self.skip, out=z[l])  # before sigma overwrites it
             if l:
-                h.append(self._sigma.value_(z[l - 1]))
+                h.append(self.sigma.value_(z[l - 1]))
             if skips:
                 z[l].baddbmm_(W, h[l]).add_(b.unsqueeze(-1))
             else:
@@ -246,8 +246,8 @@ class FullyConnected(Architecture):
                 db.append(g.sum(-1))
                 if l:
                     torch.bmm(weights[l].transpose(1, 2), g, out=dz[l - 1])
-                    below = self._sigma.pull_(dz[l - 1], z[l - 1])
-                    g = below.add_(g, alpha=self.skip) if self._skips(l) else below
+                    below = self.sigma.pull_(dz[l - 1], z[l - 1])
+                    g = below.add_(g, alpha=self.skip) if self.skips(l) else below
             return dW[::-1] + db[::-1]
 
         return z[-1].transpose(1, 2), pull
@@ -259,7 +259,7 @@ class FullyConnected(Architecture):
         if self.skip > 0:
             return None
         samples = x.flatten(2).transpose(1, 2)
-        return HessianProduct(self._sigma, *_split(parameters), samples, energies)
+        return HessianProduct(self.sigma, *_split(parameters), samples, energies)
 
     def output_size(self, sample_shape: Sequence[int]) -> int:
         """Return the last width.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 
 import torch
@@ -74,12 +75,12 @@ class Replicated(Architecture):
         self._names = [name for name, _ in first.named_parameters()]
         require(len(self._names) > 0, "module", type(first).__name__, "has no parameters")
         self.stacks = nn.ParameterList(
-            torch.stack([copy.get_parameter(name).detach() for copy in copies])
+            torch.stack([each.get_parameter(name).detach() for each in copies])
             for name in self._names
         )
         self._buffer_names = [name for name, _ in first.named_buffers()]
         for k, name in enumerate(self._buffer_names):
-            values = [copy.get_buffer(name) for copy in copies]
+            values = [each.get_buffer(name) for each in copies]
             same = all(torch.equal(value, values[0]) for value in values)
             require(same, "module", type(first).__name__, f"its copies differ in buffer {name}")
             self.register_buffer(f"buffer{k}", values[0])
@@ -108,6 +109,16 @@ class Replicated(Architecture):
         if len(x) == 1:
             return vmap(of_one, in_dims=(0, None))(parameters, x[0])
         return vmap(of_one)(parameters, x)
+
+    @torch.no_grad()
+    def copy_of(self, replica: int) -> nn.Module:
+        """Return the module of a replica, with parameters and buffers of its own."""
+        module = copy.deepcopy(self._structure[0]).to_empty(device=self.stacks[0].device)
+        for name, stack in zip(self._names, self.stacks, strict=True):
+            module.get_parameter(name).copy_(stack[replica])
+        for k, name in enumerate(self._buffer_names):
+            module.get_buffer(name).copy_(getattr(self, f"buffer{k}"))
+        return module
 
     def output_size(self, sample_shape: Sequence[int]) -> int:
         """Return k for samples of this shape, found by trying two.

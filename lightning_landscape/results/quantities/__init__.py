@@ -10,6 +10,7 @@ from lightning_landscape.results.quantities import stationarity, fluctuations
 from lightning_landscape.results.quantities import equilibration, learning_coefficient
 from lightning_landscape.results.quantities import finite_size, jamming
 from lightning_landscape.results.quantities import exploration
+from lightning_landscape.results.quantities import wide_networks, sweep
 
 __all__ = [
     "aging",
@@ -26,4 +27,6 @@ __all__ = [
     "response",
     "spectrum",
     "stationarity",
+    "sweep",
+    "wide_networks",
 ]

@@ -1,0 +1,1 @@
+"""Probes of wide networks: criticality and tangent kernels."""
