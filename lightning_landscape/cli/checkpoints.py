@@ -33,7 +33,7 @@ class RunCheckpoint(Checkpoint):
     """Update ``checkpoints/last.ckpt`` regularly, and once more at the end of the run.
 
     The one before is kept as ``checkpoints/previous.ckpt``. A signal that asks the process to end
-    is answered here, at the end of a block, when the checkpoint is written.
+    is answered here, after the present step, when the checkpoint is written.
 
     Args:
         seconds: wall-clock time between two checkpoints.
@@ -54,6 +54,11 @@ class RunCheckpoint(Checkpoint):
         self._saved_at = time.monotonic()
         self._stopped = False  # whether the run ended before max_steps, by a callback
         self._interrupts = Interrupts()
+
+    @property
+    def asked_to_end(self) -> bool:
+        """Whether a signal has come to this process: the block of steps then ends early."""
+        return self._interrupts.received != 0
 
     def next_event(self, step: int) -> int | None:
         """Return the next step at which a checkpoint is due, if they are counted in steps."""

@@ -20,6 +20,7 @@ from lightning_landscape.dynamics.samplers.thermal import Thermal
 from lightning_landscape.dynamics.sphere import constrain
 from lightning_landscape.energies.energy import Energy, HasData
 from lightning_landscape.errors import UsageError, require, require_whole
+from lightning_landscape.modules.interruption import Interruption
 from lightning_landscape.modules.share import Share
 from lightning_landscape.modules.strategies import ReplicaStrategy
 
@@ -30,8 +31,9 @@ class LandscapeModule(LightningModule):
     """R replicas that move in an energy.
 
     One Lightning batch is a *block* of integrator steps, because Lightning costs about a
-    millisecond per batch and a small energy a tenth of that per step. Blocks end where a probe or
-    a checkpoint is due and at ``max_steps``; where they end has no influence on the trajectory.
+    millisecond per batch and a small energy a tenth of that per step. Blocks end at the multiples
+    of ``block_size``, where a probe or a checkpoint is due, at ``max_steps``, and where a signal
+    asks the run to end; where they end has no influence on the trajectory.
     ``trainer.global_step`` and ``max_steps`` count integrator steps. Nothing random is saved:
     mini-batches and noise are functions of the step, so a run resumes bit for bit.
 
@@ -145,6 +147,8 @@ class LandscapeModule(LightningModule):
 
     def on_train_start(self) -> None:
         """Take this rank's share of the replicas, where the strategy shares them out."""
+        trainer: Any = self.trainer
+        self._interruption = Interruption(trainer.callbacks)
         if self._shares_replicas:
             self._share = Share(self.energy, self.dynamics, self._make_dynamics)
 
@@ -166,17 +170,27 @@ class LandscapeModule(LightningModule):
         last = self._end_of_block(first)
         self.block_energies = self._integrate_all(range(first, last))
         self._check_finite(first)
-        self._count_steps(last - first)
+        self._count_steps(len(self.block_energies))
 
     def _integrate_all(self, steps: range) -> Tensor:
         """Do integrator steps; return the energies of all replicas before each, (steps, R)."""
         if self._share is None:
-            return torch.stack([self._integrate(self.energy, self.dynamics, n) for n in steps])
+            return torch.stack(self._until_asked_to_end(self.energy, self.dynamics, steps))
         share = self._share
         share.begin()
-        energies = [self._integrate(share.energy, share.dynamics, n) for n in steps]
-        self.energy.at(steps[-1], self.time_step)
+        energies = self._until_asked_to_end(share.energy, share.dynamics, steps)
+        self.energy.at(steps[len(energies) - 1], self.time_step)
         return share.end(torch.stack(energies))
+
+    def _until_asked_to_end(
+        self, energy: Energy, dynamics: Optimizer, steps: range
+    ) -> list[Tensor]:
+        energies = []
+        for step in steps:
+            energies.append(self._integrate(energy, dynamics, step))
+            if self._interruption.has_come():
+                break
+        return energies
 
     def _integrate(self, energy: Energy, dynamics: Optimizer, step: int) -> Tensor:
         """Do one integrator step; return the energies that the dynamics returns, one a replica.
@@ -221,7 +235,8 @@ class LandscapeModule(LightningModule):
         return indices.to(self.device)
 
     def _end_of_block(self, step: int) -> int:
-        ends = [step + self.block_size]
+        # the same whether or not the run was interrupted in a block
+        ends = [step - step % self.block_size + self.block_size]
         if self.trainer.max_steps > 0:
             ends.append(self.trainer.max_steps)
         trainer: Any = self.trainer

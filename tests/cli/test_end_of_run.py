@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ import yaml
 from lightning_landscape import records
 from lightning_landscape.__main__ import main
 from lightning_landscape.callbacks.probe import Probe
-from lightning_landscape.cli import runs
+from lightning_landscape.callbacks.probes.energy import EnergyRelaxation
+from lightning_landscape.cli import interrupts, runs
 from lightning_landscape.cli.interrupts import Interrupted
 from lightning_landscape.modules.landscape import LandscapeModule
 
@@ -107,20 +109,40 @@ def test_a_run_that_a_callback_has_ended_does_no_more_steps(monkeypatch):
 def test_a_signal_writes_what_there_is_and_says_how_to_go_on(whole, monkeypatch, capsys, signum):
     step = LandscapeModule._integrate
 
-    def interrupted(module, at):
+    def interrupted(module, energy, dynamics, at):
         if at == 33:
             os.kill(os.getpid(), signum)
-        return step(module, at)
+        return step(module, energy, dynamics, at)
 
     with monkeypatch.context() as sending:
         sending.setattr(LandscapeModule, "_integrate", interrupted)
         assert main(FIT) == 128 + signum
     said = capsys.readouterr().err.splitlines()
-    assert said[-1] == "interrupted at step 40; the same command resumes the run"
-    assert torch.load(RUN / "checkpoints/last.ckpt")["global_step"] == 40
-    assert records.read(RUN / "probes/energy_relaxation.nc")["t"][-1] <= 4
+    assert said[-1] == "interrupted at step 34; the same command resumes the run"
+    assert torch.load(RUN / "checkpoints/last.ckpt")["global_step"] == 34
+    assert records.read(RUN / "probes/energy_relaxation.nc")["t"][-1] <= 3.4
     assert main(FIT) == 0
     same_record(RUN, whole)
+
+
+def test_a_signal_does_not_wait_for_a_long_measurement(monkeypatch, capsys):
+    measure, patience = EnergyRelaxation.measure, 1
+
+    def long_measurement(probe, view, due):
+        if view.step == 33:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(30)
+        return measure(probe, view, due)
+
+    monkeypatch.setattr(interrupts, "_PATIENCE", patience)
+    monkeypatch.setattr(EnergyRelaxation, "measure", long_measurement)
+    begun = time.monotonic()
+    times = "--trainer.callbacks={class_path: EnergyRelaxation, init_args: {first: 3.3, last: 5}}"
+    assert main([*FIT, times, "--checkpoint.every_n_train_steps=25"]) == 143
+    assert time.monotonic() - begun < 20
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1] == "interrupted; the same command resumes the run"
+    assert torch.load(RUN / "checkpoints/last.ckpt")["global_step"] == 25
 
 
 def test_the_signals_are_as_before_when_a_verb_has_ended():
@@ -143,10 +165,10 @@ def interrupted_run():
     """A run with two checkpoints, at steps 50 and 60."""
     step = LandscapeModule._integrate
 
-    def interrupted(module, at):
+    def interrupted(module, energy, dynamics, at):
         if at == 55:
             raise Interrupted(signal.SIGTERM)
-        return step(module, at)
+        return step(module, energy, dynamics, at)
 
     with pytest.MonkeyPatch.context() as sending:
         sending.setattr(LandscapeModule, "_integrate", interrupted)
