@@ -1,6 +1,10 @@
+import importlib
 import multiprocessing
 import os
 import pickle
+import signal
+import sys
+import time
 import traceback
 import warnings
 
@@ -64,3 +68,90 @@ def _serve(rank, store, pipes):
         except BaseException:
             answer = (True, traceback.format_exc())
         pipes[rank][1].send_bytes(pickle.dumps(answer))
+
+
+class Command:
+    """A run of the command line in a forked process, the leader of its own session.
+
+    A fork has imported everything already, so it starts at once; otherwise it lives and dies like
+    a process of its own. It has the working folder, environment and patches of the test.
+    """
+
+    def __init__(self, args, environment, said):
+        sys.stdout.flush(), sys.stderr.flush()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside other threads
+            self.pid = os.fork()
+        if self.pid == 0:
+            _run(args, environment, said)
+        self.returncode, self._said = None, said
+
+    def poll(self):
+        """The exit status, minus the number of the signal after one, or None if it still runs."""
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self.returncode = os.waitstatus_to_exitcode(status) if pid else None
+        return self.returncode
+
+    def wait(self, timeout=60):
+        """Wait until it has ended; return its exit status."""
+        end = time.monotonic() + timeout
+        while self.poll() is None:
+            assert time.monotonic() < end, f"runs for more than {timeout} s; so far:\n{self.said}"
+            time.sleep(0.01)
+        return self.returncode
+
+    def send_signal(self, signum):
+        if self.poll() is None:
+            os.kill(self.pid, signum)
+
+    def kill(self):
+        self.send_signal(signal.SIGKILL)
+
+    @property
+    def said(self):
+        """What it and its own processes have written to stdout and stderr so far."""
+        return self._said.read_text()
+
+
+def _run(args, environment, said):
+    """Become ``python -m lightning_landscape args``."""
+    status = 1
+    try:
+        os.setsid()
+        os.environ.update(environment)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(output, 1), os.dup2(output, 2)
+        sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", 1)
+        sys.argv = ["lightning_landscape", *args]
+        warnings.resetwarnings()
+        module = importlib.import_module("lightning_landscape.__main__")
+        sys.modules["__main__"] = module  # what its spawned workers import
+        status = module.main(list(args))
+    except SystemExit as ended:
+        status = ended.code if isinstance(ended.code, int) else 0 if ended.code is None else 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        try:
+            sys.stdout.flush(), sys.stderr.flush()
+        finally:
+            os._exit(status or 0)
+
+
+@pytest.fixture
+def start(tmp_path_factory):
+    """``start("fit", "--config", …)`` starts the command line in a process, a `Command`."""
+    folder, started = tmp_path_factory.mktemp("said"), []
+
+    def fork(*args, environment=None):
+        started.append(Command(args, environment or {}, folder / str(len(started))))
+        return started[-1]
+
+    yield fork
+    for command in started:
+        command.kill()
+        command.wait()

@@ -1,7 +1,6 @@
 """The command line as users call it, in this process unless a test needs a new one."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -113,19 +112,19 @@ def test_print_config_is_a_configuration(config, capsys):
     assert printed["model"]["optimizer"]["init_args"]["temperature"] == 0.3
 
 
-def test_a_run_killed_at_any_moment_resumes_bit_for_bit(config):
-    steps = ["--trainer.max_steps=3000", "--checkpoint.every_n_train_steps=97"]
-    main(["fit", "--config", config, *steps, "--trainer.logger.save_dir=whole"])
-    command = [sys.executable, "-m", "lightning_landscape", "fit", "--config", config, *steps]
+def test_a_run_killed_at_any_moment_resumes_bit_for_bit(config, start):
+    command = ["fit", "--config", config, "--trainer.max_steps=900"]
+    command.append("--checkpoint.every_n_train_steps=17")
+    main([*command, "--trainer.logger.save_dir=whole"])
     path = run("version_0")
-    for moment in (300, 1500):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for moment in (100, 500):
+        process = start(*command)
         while not _step_reached(path) >= moment and process.poll() is None:
             time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         process.wait()
         assert not (path / "results.md").exists()
-    assert main(["fit", "--config", config, *steps]) == 0
+    assert main(command) == 0
     assert os.listdir("logs/small") == ["version_0"]
     same_results(Path("whole/small/version_0"), path)
 

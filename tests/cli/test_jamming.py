@@ -1,9 +1,6 @@
 """The verb jamming as users call it."""
 
 import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -115,15 +112,14 @@ def test_the_line_has_the_exponent_that_it_was_made_with(varied):
     assert row.error == pytest.approx(relative * 0.01 / (np.ptp(given) / 2**0.5))
 
 
-def test_a_study_killed_at_any_moment_ends_with_the_same_record(config):
+def test_a_study_killed_at_any_moment_ends_with_the_same_record(config, start):
     more = ["--jamming.plan.rounds=6"]
     main(["jamming", "--config", config, *more, "--save_dir=whole"])
-    command = [sys.executable, "-m", "lightning_landscape", "jamming", "--config", config, *more]
     run = Path("logs/small/version_0")
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = start("jamming", "--config", config, *more)
     while not (run / "probes/jamming.nc").exists() and process.poll() is None:
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.wait()
     assert records.read(run / "probes/jamming.nc").sizes["run"] < 18
     assert main(["jamming", "--config", config, *more]) == 0
