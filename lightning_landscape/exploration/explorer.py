@@ -148,7 +148,20 @@ class Explorer:
 
     def _search(self, database: Database, number: int) -> None:
         first = database.searches
-        ends = self._transition_states(self._kicked(database, first, number), first)
+        starts = self._kicked(database, first, number)
+        self.search_from(database, starts, self._normals("directions", first, number))
+        database.searches += number
+
+    def search_from(self, database: Database, x: Tensor, directions: Tensor) -> None:
+        """Add the transition states to which searches lead, and the minima on their two sides.
+
+        Args:
+            database: what they are added to; its number of searches stays.
+            x: starts, shape (B, N).
+            directions: first guesses of the unstable modes, shape (B, N), for the methods without
+                Hessians.
+        """
+        ends = self._transition_states(x, directions)
         keep = self._acceptable(database, ends)
         x, E = ends.x[keep], ends.energy[keep]
         spectrum = self.landscape.spectrum(x)
@@ -157,7 +170,10 @@ class Explorer:
         database.other += int(((index != 1) & ~flat).sum())
         good = (index == 1) & ~flat
         self._add_transition_states(database, x[good], E[good], spectrum[good])
-        database.searches += number
+
+    def add_minima(self, database: Database, x: Tensor) -> list[int]:
+        """Quench rows of ``x``, add where they end; return the number of each minimum, or -1."""
+        return self._add_minima(database, quench(self.landscape, x, self.max_step), seen=0)
 
     def _kicked(self, database: Database, first: int, number: int) -> Tensor:
         """Return minima, each in its turn, displaced by kicks."""
@@ -171,10 +187,9 @@ class Explorer:
             stream.normal_(row, step=first + r)
         return out
 
-    def _transition_states(self, x: Tensor, first: int) -> Points:
+    def _transition_states(self, x: Tensor, directions: Tensor) -> Points:
         if self.method == "hessian":
             return eigenvector_following(self.landscape, x, self.max_step)
-        directions = self._normals("directions", first, len(x))
         search = hybrid_eigenvector_following if self.method == "hybrid" else follow
         return search(self.landscape, x, directions, self.max_step)
 

@@ -100,6 +100,10 @@ class Landscape:
         """Return the configurations that the rows of ``x`` stand for: scaled to the sphere."""
         return x if self.sphere is None else self.sphere.retract_(x.clone())
 
+    def tangent(self, v: Tensor, x: Tensor) -> Tensor:
+        """Return the parts of ``v``, shape (B, N), in which the rows of ``x`` can move."""
+        return v if self.sphere is None else self.sphere.project_(v.clone(), x)
+
     def zero_modes(self, x: Tensor) -> Tensor:
         """Return orthonormal zero modes, shape (B, K, N)."""
         return self.energy.zero_modes(x)

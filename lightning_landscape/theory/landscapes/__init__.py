@@ -2,6 +2,7 @@
 
 from lightning_landscape.theory.landscapes.embedding import embedding_spectrum
 from lightning_landscape.theory.landscapes.kac_rice import mean_by_index
+from lightning_landscape.theory.landscapes.lowest_path import lowest_path
 from lightning_landscape.theory.landscapes.merge_tree import MergeTree, merge_tree
 from lightning_landscape.theory.landscapes.rates import (
     equilibrium,
@@ -18,6 +19,7 @@ __all__ = [
     "equilibrium",
     "first_passage_times",
     "graph_transformation",
+    "lowest_path",
     "mean_by_index",
     "merge_tree",
     "rate_matrix",
