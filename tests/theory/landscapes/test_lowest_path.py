@@ -1,6 +1,6 @@
 """The lowest path against all paths."""
 
-from itertools import permutations
+from itertools import pairwise, permutations
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def best(levels, ends, n, source, target):
     for length in range(len(others) + 1):
         for middle in permutations(others, length):
             chain = [source, *middle, target]
-            steps = [(min(p), max(p)) for p in zip(chain, chain[1:], strict=False)]
+            steps = [(min(p), max(p)) for p in pairwise(chain)]
             if all(step in lowest for step in steps):
                 found.append((max(lowest[step] for step in steps), len(steps)))
     return min(found, default=None)
@@ -37,7 +37,7 @@ def test_against_all_paths(seed):
         return
     minima, states = path
     assert minima[0] == 0 and minima[-1] == 4 and len(states) == len(minima) - 1
-    for a, b, state in zip(minima, minima[1:], states, strict=False):
+    for (a, b), state in zip(pairwise(minima), states, strict=True):
         assert sorted(ends[state]) == sorted((a, b))
     assert (levels[states].max(), len(states)) == expected
 
