@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import xarray
 
 from lightning_landscape.results.exact import with_exact
+from lightning_landscape.results.quantities.gradient_noise import strength_at
 
 from .conftest import curves, labels, record, replicas, table
 
@@ -70,6 +72,39 @@ def test_the_semicircle_of_the_glass_at_a_random_point():
     weight = dataset["density_exact"].isel(t=0).values * 2
     assert weight.sum() == pytest.approx(1, abs=0.01)
     assert weight[0] == pytest.approx(0.1437, abs=0.01)  # of x < -2: arccos and half a chord
+
+
+def test_the_edges_of_a_finite_glass_lie_inside_the_semicircle():
+    """Against the largest eigenvalues of 400 tangent Hessians at random points, N = 64."""
+    N, samples = 64, 400
+    glass = {"theory": "pspin", "mixture": '{"3": 0.5}', "N": N}
+    dataset = spectrum(**glass).assign(multiplier=(BY_REPLICA, np.zeros((2, 2))))
+    dataset = dataset.assign(
+        trace_of_square=(BY_REPLICA, np.full((2, 2), 3.0 * (N - 1))),
+        trace_of_square_error=(BY_REPLICA, np.full((2, 2), 0.1)),
+    )
+    rows = table(with_exact(dataset))
+    upper, lower = (rows[f"{end}(t = 1)"].shift for end in ("λ_max", "λ_min"))
+    assert upper.value == -lower.value < 0
+    assert upper.source == "Tracy-Widom"
+    A = np.random.default_rng(0).standard_normal((samples, N - 1, N - 1))
+    H = (A + A.transpose(0, 2, 1)) * (3 / (2 * N)) ** 0.5  # f''(1)/N off the diagonal
+    ends = np.linalg.eigvalsh(H)[:, -1]
+    error = ends.std() / samples**0.5
+    expected = rows["λ_max(t = 1)"].exact + upper.value
+    assert abs(ends.mean() - expected) < 4 * error + 0.01  # next order in N
+    assert rows["λ_max(t = 1)"].exact - ends.mean() > 10 * error
+    assert rows["tr H²(t = 1)/N"].measured == pytest.approx(3 * 63 / 64)
+
+
+def test_ends_that_are_not_converged_are_named():
+    dataset = spectrum()
+    dataset["lowest_converged"][1, 0, 0] = False
+    rows = table(dataset)
+    assert "λ_min(t = 1), not converged" in rows and "λ_min(t = 0)" in rows
+    assert np.isnan(rows["λ_max(t = 1)"].exact)
+    negative = rows["negative fraction(t = 1)"]
+    assert negative.error == pytest.approx(0.05 / 2**0.5)  # half of the bounds, two replicas
 
 
 def gradient_noise():
@@ -145,3 +180,52 @@ def test_stationarity(panels):
     assert [line.get_ydata()[-1] for line in both.get_lines()] == [2, 1, 2, 1]
     assert curves(ratios)[0][:, 1] == pytest.approx([2, 1.1])
     assert len(panels(dataset.isel(window=[]))) == 1
+
+
+def test_the_strength_of_the_noise_is_read_between_its_measurements():
+    """D = 2 at t = 0, which has no logarithm, and 4 at t = 10: constant beyond the ends."""
+    aging = record("AgingCorrelation", {}, {"tw": [1.0, 10.0, 100.0]})
+    strength = strength_at(aging, {"GradientNoise": gradient_noise()})
+    assert strength.values.tolist() == [4, 4, 4]
+    three = gradient_noise().assign_coords(t=[10.0, 20.0])
+    strength = strength_at(aging.assign_coords(tw=[5.0, 15.0, 40.0]), {"GradientNoise": three})
+    assert strength.values == pytest.approx([2, 3, 4])
+    assert strength_at(aging, {}) == pytest.approx(2 * 0.5 / 0.1)  # 2 T / lr
+    assert strength_at(aging.assign_attrs(temperature=0.0), {}) is None
+    early = gradient_noise().isel(t=[0])
+    assert strength_at(aging, {"GradientNoise": early}) is None
+
+
+def test_a_short_run_has_no_ratio(panels):
+    dataset = xarray.Dataset(
+        {name: (("t", "replica", "relation"), np.zeros((3, 2, 1))) for name in ("left", "right")},
+        {"t": [0.0, 1.0, 2.0], "relation": ["FDR1"]},
+        {"probe": "Stationarity"},
+    )
+    dataset = dataset.assign(since=("window", np.zeros(0)))
+    assert table(dataset) == {}
+    (sides,) = panels(dataset.assign_attrs(temperature=0.5, N=10, replicas=2))
+    assert labels(sides) == ["FDR1, left side", "FDR1, right side"]
+
+
+def test_a_noise_that_is_not_converged_is_named_and_negative_eigenvalues_are_not_drawn(panels):
+    ranked = ("t", "replica", "rank")
+    values = {
+        "eigenvalues": (ranked, np.broadcast_to([3.0, 1.0], (1, 2, 2))),
+        "curvatures": (ranked, np.broadcast_to([5.0, -2.0], (1, 2, 2))),
+        "residuals": (ranked, np.full((1, 2, 2), 0.2)),
+        "converged": (ranked, np.array([[[True, True], [False, True]]])),
+        "overlap": (ranked, np.broadcast_to([0.9, 0.7], (1, 2, 2))),
+        "trace": (BY_REPLICA, np.full((1, 2), 8.0)),
+        "cosine": (BY_REPLICA, replicas([0.6], 0.0)),
+        "cosine_error": (BY_REPLICA, np.full((1, 2), 0.02)),
+    }
+    dataset = record("NoiseSpectrum", values, {"t": [1.0]}, random_overlap=0.1)
+    rows = table(dataset)
+    assert rows["λ_max of C(t = 1), not converged"].error == pytest.approx(0.2 / 2**0.5)
+    assert rows["share of tr C in 2(t = 1)"].measured == pytest.approx(0.5)
+    eigenvalues, overlap, cosine = panels(dataset)
+    assert np.isnan(eigenvalues.get_lines()[-1].get_ydata()).all()
+    assert overlap.get_lines()[-1].get_ydata() == pytest.approx([0.1, 0.2])
+    bars = cosine.containers[0].lines[2][0].get_segments()[0][:, 1]
+    assert np.diff(bars) == pytest.approx(2 * 0.02 / 2**0.5)

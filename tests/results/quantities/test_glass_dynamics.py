@@ -119,3 +119,167 @@ def test_a_law_that_does_not_describe_the_decay_has_no_deviation():
     assert np.isfinite(law.exact)
     assert not law.holds
     assert np.isnan(law.deviation)
+
+
+def ladder(tw, **others):
+    """Two replicas at each of T = 0.4, which ages, and T = 0.8, with Delta of known laws."""
+    t = np.geomspace(0.1, 100, 24)
+    tw = np.array(tw)
+    aged = np.log1p(t / np.maximum(tw, 1e-9)[:, None] ** 0.8)
+    still = np.broadcast_to(np.log1p(t), (len(tw), len(t)))
+    wobble = 1 + 0.01 * np.random.default_rng(0).standard_normal((len(tw), len(t), 4))
+    MSD = np.stack([aged, aged, still, still], -1) * wobble
+    values = {"C": (TWO_TIMES, np.exp(-MSD)), "MSD": (TWO_TIMES, MSD)}
+    values |= {name: (TWO_TIMES, value) for name, value in others.items()}
+    temperature = [0.4, 0.4, 0.8, 0.8]
+    return record("AgingCorrelation", values, {"tw": tw, "t": t}, temperature=temperature)
+
+
+def test_several_temperatures_tell_where_aging_sets_in(panels):
+    dataset = ladder([1.0, 10.0, 100.0])
+    rows = table(dataset)
+    for T, mu in ((0.4, 0.8), (0.8, 0.0)):
+        row = rows[f"μ(T = {T}) of Δ(t / tw^μ)"]
+        assert row.measured == pytest.approx(mu, abs=0.05)
+    onset = rows["T at which aging sets in"]
+    assert (onset.measured, onset.error) == pytest.approx((0.6, 0.2))
+    assert onset.note == "0.4 … 0.8"
+    # C = exp(-Delta) = 1/(1 + t) falls to 1/e at e - 1
+    assert rows["τ(T = 0.8)"].measured == pytest.approx(np.e - 1, rel=0.05)
+    correlation, tau, exponents = panels(dataset)
+    assert labels(correlation) == ["0.4", "0.8"]
+    assert [points[0, 0] for points in curves(exponents)] == [0.4, 0.8]
+    assert tau.get_yscale() == "log"
+
+
+def test_one_waiting_time_of_a_ladder_has_no_onset_and_two_replicas_no_susceptibility(panels):
+    dataset = ladder([1.0])
+    assert not [name for name in table(dataset) if "μ" in name or "sets in" in name or "χ₄" in name]
+    *_, chi = panels(dataset)
+    assert chi.get_ylabel() == "χ₄ = N Var C" and not curves(chi)
+
+
+def test_a_temperature_that_does_not_decay_has_no_relaxation_time(panels):
+    frozen = ladder([1.0])
+    frozen = frozen.assign(C=frozen["C"] * 0 + 0.9)
+    assert not [name for name in table(frozen) if name.startswith("τ")]
+    _, tau, _ = panels(frozen)
+    assert tau.get_yscale() == "linear"
+
+
+def test_the_exact_relaxation_time_is_that_of_one_temperature():
+    """Exact curves 1/(1 + t) and 1/(1 + 2t), which reach 1/e at (e - 1) and half of that."""
+    dataset = ladder([1.0])
+    t = dataset["t"].to_numpy()
+    exact = np.stack([1 / (1 + 2 * t)] * 2 + [1 / (1 + t)] * 2, -1)[None]
+    rows = table(dataset.assign(C_exact=(TWO_TIMES, exact)))
+    assert rows["τ(T = 0.4)"].exact == pytest.approx((np.e - 1) / 2, rel=1e-2)
+    assert rows["τ(T = 0.8)"].exact == pytest.approx(np.e - 1, rel=1e-2)
+
+
+def test_the_exact_curves_of_a_ladder_have_one_column_for_each_replica():
+    """In equilibrium at two temperatures: E = -1/(2T) each."""
+    temperatures = [0.8, 0.8, 1.0, 1.0]
+    values = {"energy": (("t", "replica"), np.full((2, 4), -0.6))}
+    attributes = GLASS | {"temperature": temperatures, "start_temperature": temperatures}
+    dataset = record("EnergyRelaxation", values, {"t": [1.0, 3.0]}, **attributes)
+    found = with_exact(dataset)["energy_exact"]
+    assert found.dims == ("t", "replica")
+    assert found.values == pytest.approx(-0.5 / np.array([temperatures] * 2), abs=2e-4)
+    rows = table(with_exact(dataset))
+    assert rows["E(T = 1, t = 3)"].exact == pytest.approx(-0.5, abs=2e-4)
+
+
+def test_a_run_whose_temperature_changes_has_no_exact_curve():
+    for kind, name in (("EnergyRelaxation", "energy"), ("DamageSpreading", "d2")):
+        values = {name: (("t", "replica"), replicas([0.7, 1.2], 0.02))}
+        changing = GLASS | {"temperature_is_constant": 0}
+        dataset = record(kind, values, {"t": [0.5, 2.5]}, **changing)
+        assert f"{name}_exact" not in with_exact(dataset)
+    dataset = two_times("LinearResponse", chi=np.ones((2, 2, 2)))
+    dataset = dataset.assign_attrs(temperature_is_constant=0)
+    assert not [name for name in with_exact(dataset) if name.endswith("_exact")]
+
+
+def test_times_that_were_not_reached_have_no_exact_value():
+    chi = np.stack([replicas([0.43, 0.78], 0.02)] * 2)
+    chi[1, 1] = np.nan
+    dataset = two_times("LinearResponse", chi=chi)
+    dataset["C"][1, 1] = np.nan
+    found = with_exact(dataset)
+    for name in ("C_exact", "MSD_exact", "chi_exact"):
+        assert np.isnan(found[name][1, 1]) and np.isfinite(found[name].values.ravel()[:3]).all()
+    assert [row for row in table(found) if row.startswith("χ(tw = 2")] == ["χ(tw = 2, t = 1)"]
+
+
+def test_nothing_measured_has_no_exact_correlation():
+    nothing = two_times("AgingCorrelation")
+    nothing = nothing.assign(C=nothing["C"] * np.nan)
+    assert "C_exact" not in with_exact(nothing)
+
+
+def test_in_units_of_the_noise_free_diffusion_is_the_number_of_steps(panels):
+    """Langevin at T: D = 2 T / lr, and Delta = 2 T t = lr^2 D t/lr."""
+    from lightning_landscape.results.registry import look_up
+
+    t = np.array([0.1, 1.0, 10.0])
+    MSD = np.broadcast_to(2 * 0.5 * t[:, None], (1, 3, 2))
+    values = {"C": (TWO_TIMES, 0 * MSD), "MSD": (TWO_TIMES, MSD)}
+    dataset = record("AgingCorrelation", values, {"tw": [1.0], "t": t})
+    compared = look_up("AgingCorrelation").compared(dataset, {"AgingCorrelation": dataset})
+    assert list(compared) == ["displacement", "collapse", "displacement in units of the noise"]
+    from matplotlib.figure import Figure
+
+    axes = Figure().subplots()
+    compared["displacement in units of the noise"](dataset, axes)
+    (points,) = curves(axes)
+    assert points[:, 0] == pytest.approx([1, 10, 100])
+    assert points[:, 1] == pytest.approx(points[:, 0])
+    cold = dataset.assign_attrs(temperature=0.0)  # without noise there is no unit
+    assert list(look_up("AgingCorrelation").compared(cold, {})) == ["displacement", "collapse"]
+
+
+def test_the_plateau_of_the_exact_curve_stands_beside_the_measured_one():
+    t = np.geomspace(0.01, 1e4, 40)
+    caged = 0.4 * t / (0.1 + t)
+    values = {
+        "MSD": (TWO_TIMES, caged[None, :, None] * np.array([0.99, 1.01])),
+        "C": (TWO_TIMES, 1 - caged[None, :, None] * np.array([0.5, 0.5])),
+        "MSD_exact": (("tw", "t"), 1.5 * caged[None]),
+    }
+    rows = table(record("AgingCorrelation", values, {"tw": [10.0], "t": t}))
+    plateau = rows["plateau of Δ"]
+    assert plateau.measured == pytest.approx(0.4, rel=0.03)
+    assert plateau.exact == pytest.approx(0.6, rel=0.03)
+
+
+def test_damage_without_noise_has_no_free_diffusion(panels):
+    values = {"d2": (("t", "replica"), replicas([0.7, 1.2], 0.02))}
+    (axes,) = panels(record("DamageSpreading", values, {"t": [0.5, 2.5]}, temperature=0.0))
+    assert labels(axes) == ["measured"]
+
+
+def test_a_decay_that_is_not_seen_and_a_window_of_few_points_have_no_law():
+    t = np.geomspace(0.1, 40, 30)
+    flat = {"energy": (("t", "replica"), replicas(np.zeros(30), 1e-3))}
+    assert not [n for n in table(record("EnergyRelaxation", flat, {"t": t})) if "ln t" in n]
+    few = {"energy": (("t", "replica"), replicas(-np.log(t[-4:]), 1e-3))}
+    assert len(table(record("EnergyRelaxation", few, {"t": t[-4:]}))) == 4
+
+
+def test_test_data_have_a_curve_and_a_row_of_their_own(panels):
+    values = {
+        name: (("t", "replica"), replicas([a, b], 0.01))
+        for name, (a, b) in {
+            "energy": (2.0, 1.0),
+            "test_energy": (2.5, 1.5),
+            "test_accuracy": (0.2, 0.8),
+        }.items()
+    }
+    dataset = record("EnergyRelaxation", values, {"t": [1.0, 10.0]})
+    rows = table(dataset)
+    accuracy = rows["test accuracy(t = 10)"]
+    assert (accuracy.measured, accuracy.error) == pytest.approx((0.8, 0.01))
+    (axes,) = panels(dataset)
+    assert labels(axes) == ["measured", "test data"]
+    assert curves(axes)[1][:, 1] == pytest.approx([2.5, 1.5])
