@@ -19,8 +19,13 @@ VERBS = {
     "validate": ("lightning_landscape.cli.fit", "evaluate a checkpoint on held-out data"),
     "test": ("lightning_landscape.cli.fit", "evaluate a checkpoint on held-out data, as a table"),
     "spectrum": ("lightning_landscape.cli.spectrum", "measure the Hessian of a finished run"),
+    "sweep": ("lightning_landscape.cli.sweep", "run a configuration at many values of its options"),
     "study": ("lightning_landscape.cli.study", "compute a set of points and seeds, resumably"),
     "explore": ("lightning_landscape.cli.explore", "find minima and transition states, resumably"),
+    "criticality": (
+        "lightning_landscape.cli.criticality",
+        "say whether signals and gradients keep their size",
+    ),
     "jamming": ("lightning_landscape.cli.jamming", "find when networks no longer fit their data"),
     "report": ("lightning_landscape.cli.report", "compare runs in one HTML page"),
 }
@@ -28,7 +33,7 @@ VERBS = {
 
 def usage() -> str:
     """Return the table of verbs."""
-    rows = "\n".join(f"  {verb:<10}{what}" for verb, (_, what) in VERBS.items())
+    rows = "\n".join(f"  {verb:<12}{what}" for verb, (_, what) in VERBS.items())
     return (
         f"lightning_landscape {__version__}: the physics of loss landscapes\n\n"
         f"usage: python -m lightning_landscape VERB …\n\n{rows}\n\n"

@@ -23,7 +23,7 @@ from lightning_landscape.observables.wide_networks import (
     tangent_kernels,
 )
 
-__all__ = ["OutputFn", "TangentKernel"]
+__all__ = ["OutputFn", "TangentKernel", "inputs_of"]
 
 OutputFn = Callable[[Any, Any], Tensor]
 """``output_fn(pl_module, inputs)``: the outputs of a foreign module, (P, ...)."""
@@ -138,7 +138,7 @@ class TangentKernel(Probe):
     def _of_foreign(self, view: View) -> Tensor:
         """Return the kernel on the inputs of the first measurement, which are kept."""
         if "inputs" not in self.results:
-            self.results["inputs"] = _inputs(view.batch)[: self.samples].detach().clone()
+            self.results["inputs"] = inputs_of(view.batch)[: self.samples].detach().clone()
         module = view.system
         kept = self.results["inputs"].to(next(module.parameters()).device)
         with isolated(module, kept) as x, torch.enable_grad():
@@ -151,7 +151,7 @@ class TangentKernel(Probe):
             return tangent_kernels(outputs.reshape(1, len(x), -1), view.parameters())
 
 
-def _inputs(batch: Any) -> Tensor:
+def inputs_of(batch: Any) -> Tensor:
     """Return the first tensor of a batch."""
     parts = batch.values() if isinstance(batch, Mapping) else batch
     found = batch if isinstance(batch, Tensor) else next(iter(parts), None)
