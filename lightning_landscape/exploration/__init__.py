@@ -12,8 +12,11 @@ from lightning_landscape.exploration.path import find_path
 from lightning_landscape.exploration.searches.eigenvector_following import eigenvector_following
 from lightning_landscape.exploration.searches.follower import follow
 from lightning_landscape.exploration.searches.hybrid import hybrid_eigenvector_following
+from lightning_landscape.exploration.searches.levenberg_marquardt import levenberg_marquardt
 from lightning_landscape.exploration.searches.newton import newton
+from lightning_landscape.exploration.searches.newton_krylov import newton_krylov
 from lightning_landscape.exploration.searches.quench import quench
+from lightning_landscape.exploration.searches.saddles import Saddles, descend_squared_gradient
 from lightning_landscape.exploration.stationary_points import StationaryPoints
 
 __all__ = [
@@ -23,16 +26,20 @@ __all__ = [
     "Identity",
     "Landscape",
     "Points",
+    "Saddles",
     "StationaryPoints",
     "basin_hopping",
     "chao",
     "connect",
+    "descend_squared_gradient",
     "eigenvector_following",
     "elastic_band",
     "find_path",
     "follow",
     "good_turing",
     "hybrid_eigenvector_following",
+    "levenberg_marquardt",
     "newton",
+    "newton_krylov",
     "quench",
 ]
