@@ -4,6 +4,13 @@ import numpy as np
 import pytest
 
 from lightning_landscape.results.exact import with_exact
+from lightning_landscape.results.quantities.jamming.perturbation import (
+    avalanche_sizes,
+    exit_ratios,
+    is_decompressed,
+    last_minima,
+)
+from lightning_landscape.results.quantities.jamming.runs import mean_of_each, mean_row
 from lightning_landscape.theory.jamming import perceptron_capacity
 
 from .conftest import curves, labels, record, replicas, table
@@ -184,3 +191,157 @@ def test_scan(panels):
     assert len(curves(minima)) == 2
     after = curves(avalanches)[0]
     assert len(after) == 2  # sizes 2 and 4
+
+
+def test_replicas_that_fit_have_no_unsatisfied_patterns(panels):
+    """Their gaps approach zero from above: the count of 15 says nothing."""
+    dataset = gaps()
+    dataset["satisfied"][1, 0] = 1
+    rows = table(dataset)
+    assert rows["replicas that fit"].measured == 0.5
+    assert rows["N_Δ/N(t = 10)"].measured == pytest.approx(0.4)  # (0 + 8) / 2 / 10
+    in_time, distribution, *_ = panels(dataset)
+    assert curves(in_time)[0][:, 1] == pytest.approx([0.9, 0.4])
+    assert in_time.get_lines()[-1].get_ydata().tolist() == [0, 0.5]
+    k, width = 35, np.diff(EDGES)
+    x = np.sqrt(EDGES[1:] * EDGES[:-1])
+    counts = 1e4 * x**0.3 * width  # of the one replica that is jammed
+    bars = distribution.containers[0].lines[2][0].get_segments()[k][:, 1]
+    assert np.diff(bars) == pytest.approx(2 * counts[k] ** 0.5 / (counts.sum() * width[k]))
+
+
+def test_exponents_that_were_not_fitted_have_no_row_and_no_law(panels):
+    nothing = gaps().assign(theta=np.nan, gamma=np.nan, tau=np.nan)
+    assert not [name for name in table(nothing) if name.startswith(("θ", "γ", "τ"))]
+    _, distribution, _, sizes = panels(nothing)
+    assert not [text for text in labels(distribution) if "propto" in text]
+    assert labels(sizes) == ["all times"]
+
+
+def test_without_avalanches_and_without_gaps_there_is_less_to_draw(panels):
+    quiet = gaps().drop_vars(["became_satisfied", "became_unsatisfied", "tau"])
+    assert len(panels(quiet)) == 2
+    empty = quiet.assign(negative=0 * quiet["negative"])
+    _, distribution = panels(empty)
+    assert len(curves(distribution)) == 1  # nothing on the satisfied side
+    assert table(gaps().isel(t=slice(0))) == {}
+
+
+def test_the_exponents_of_the_perceptron_are_those_of_spheres():
+    theta = table(gaps(theory="perceptron", load=0.5, margin=0.5))["θ on [0.001, 1], p = 0.5"]
+    assert theta.exact == pytest.approx(0.42311, abs=1e-4)
+    assert theta.source != table(gaps())["θ on [0.001, 1], p = 0.5"].source
+
+
+def in_width():
+    """Three P at which P/N* = 2 P^0.2, so that N* = P^0.8 / 2 and P = (2 N)^1.25."""
+    P = np.array([100, 400, 1600])
+    ratio = 2.0 * P**0.2
+    return transition().drop_dims(["points", "run"]).assign(
+        ratio=("points", ratio),
+        ratio_error=("points", 0.02 * ratio),
+        spread=("points", [0.1] * 3),
+        bound=("points", [False, False, True]),
+        point_N=("points", P / ratio),
+        point_P=("points", P),
+        point_depth=("points", [2, 2, 2]),
+        point=("run", [0, 0, 1, 1, 2, 2]),
+        N=("run", np.repeat(P / ratio, 2) * np.tile([0.5, 2.0], 3)),
+        P=("run", np.repeat(P, 2)),
+        jammed=("run", [True, False] * 3),
+    )  # fmt: skip
+
+
+def test_where_the_width_was_varied_the_line_has_its_error_in_N(panels):
+    dataset = in_width().assign_attrs(varied="h", config="Digits")
+    rows = table(dataset)
+    assert rows["r_c = P/N* (depth 2, P = 1600)"].note == "a bound: widen the widths"
+    assert np.isnan(rows["r_c = P/N* (depth 2, P = 100)"].exact)  # published for random data
+    b = rows["b of the line P ∝ N^b (depth 2)"]
+    assert b.measured == pytest.approx(1.25)
+    x = np.log([100, 400, 1600])
+    of_slope = 0.02 / np.sqrt(np.square(x - x.mean()).sum())
+    assert b.error == pytest.approx(of_slope * 1.25**2)
+    share, places = panels(dataset)
+    assert "depth 2, P = 400" in labels(share)
+    (bar, *_) = places.containers[0].lines[2][0].get_segments()
+    N = float(dataset["point_N"][0])
+    assert bar[:, 0] == pytest.approx([N * 0.98, N * 1.02])
+
+
+def test_one_size_has_no_line():
+    single = transition().isel(points=[0], run=slice(3))
+    assert list(table(single)) == ["r_c = P*/N (depth 3, N = 100)"]
+
+
+def test_the_fraction_that_jams_has_an_error_where_all_or_none_do(panels):
+    """(n + 1)/(R + 2) has the variance (n + 1)(R - n + 1)/((R + 2)^2 (R + 3)), R = 1 here."""
+    share, _ = panels(transition())
+    bars = share.containers[0].lines[2][0].get_segments()
+    assert np.diff(bars[0][:, 1]) == pytest.approx(2 * (1 * 2 / 9 / 4) ** 0.5)
+
+
+def test_a_scan_of_one_load_without_predictions_shows_the_loss(panels):
+    kept = ["N", "P", "depth", "jammed", "unsatisfied", "loss"]
+    single = scan()[kept].isel(run=slice(3, 6))
+    (loss,) = panels(single)
+    assert curves(loss)[0][0] == pytest.approx([4, 0.5])
+    rows = table(single)
+    assert list(rows) == [
+        "jammed share (depth 3, N = 10, P/N = 4.00)",
+        "N_Δ/N of the jammed (depth 3, N = 10, P/N = 4.00)",
+    ]
+
+
+def test_the_published_jump_stands_once_where_half_of_the_networks_jam():
+    three = scan().isel(run=[0, 1, 2, 3, 4, 5, 3, 4, 5])
+    three["P"].values[6:] = 60
+    exact = [row.exact for name, row in table(three).items() if name.startswith("N_Δ/N of the j")]
+    assert exact[0] == 0.75 and np.isnan(exact[1])
+    other = table(scan().assign_attrs(config="Digits"))
+    assert np.isnan(other["N_Δ/N of the jammed (depth 3, N = 10, P/N = 4.00)"].exact)
+
+
+def test_avalanches_count_while_a_network_is_jammed():
+    """N = 10 is jammed above one unsatisfied pattern: changes 1 and 2 of the last three runs."""
+    sizes = avalanche_sizes(scan()).to_numpy()
+    assert np.isnan(sizes[:3]).all()
+    assert sizes[3:].tolist() == [[4, 2]] * 3
+    ratios = exit_ratios(scan()).to_numpy()
+    assert np.isnan(ratios[:3]).all() and ratios[3:] == pytest.approx([3.2] * 3)
+    assert is_decompressed(scan())
+    same = scan().assign(change_P=(("run", "change"), np.full((6, 3), 40)))
+    assert not is_decompressed(same)
+    never = scan().assign(gap=(("run", "pattern"), np.full((6, 4), np.nan)))
+    gap, loss = last_minima(never)
+    assert not is_decompressed(never) and len(gap) == len(loss) == 0
+
+
+def test_the_loss_of_a_last_minimum_is_that_of_its_own_patterns():
+    """A half of the mean of the squares of the positive gaps, over patterns that are not nan."""
+    dataset = scan()
+    dataset["gap"][3] = [1.0, -1.0, np.nan, np.nan]
+    gap, loss = last_minima(dataset)
+    assert loss.tolist() == pytest.approx([0.25, 0.25, 0.25])  # 1/(2 * 2), 2/(2 * 4)
+    assert gap.shape == (3, 4)
+
+
+def test_means_over_networks():
+    row = mean_row("x", np.array([1.0, 3.0]), 2.5)
+    assert (row.measured, row.error, row.exact) == pytest.approx((2, 1, 2.5))
+    single, none = mean_row("x", np.array([4.0])), mean_row("x", np.array([]))
+    assert single.measured == 4 and np.isnan(single.error)
+    assert np.isnan(none.measured)
+    x, mean, error = mean_of_each(np.array([2.0, 1.0, 2.0]), np.array([1, 5, 3]))
+    assert (x.tolist(), mean.tolist()) == ([1, 2], [5, 2])
+    assert error == pytest.approx([0, 1])
+
+
+def test_the_region_of_the_transition_is_shaded_between_two_sizes(panels):
+    """Networks of 10 weights jam and those of 20 do not."""
+    sizes = scan().assign(N=("run", np.array([20, 20, 20, 10, 10, 10])))
+    sizes = sizes.drop_dims(["change", "pattern"])
+    *_, errors = panels(sizes)
+    (shade,) = errors.patches
+    assert shade.get_x() == 10 and shade.get_width() == 10
+    assert curves(errors)[0] == pytest.approx(np.array([[10, 0.3], [20, 0.1]]))

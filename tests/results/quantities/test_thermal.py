@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from lightning_landscape.results.exact import with_exact
+from lightning_landscape.results.registry import look_up
+from lightning_landscape.theory.thermal.valleys import ExponentialWalls
 
 from .conftest import curves, labels, record, table
 
@@ -126,3 +128,116 @@ def test_learning_coefficient_of_the_coldest_replicas(panels):
     (axes,) = panels(dataset)
     assert curves(axes)[0] == pytest.approx(np.array([[1, 4], [2, 4]]))
     assert axes.get_lines()[-1].get_ydata()[0] == 5  # N/2
+
+
+def test_exponential_walls_are_found_where_they_are(panels):
+    """U(T) of M independent exponential walls: the dimension of the mean, 2 <U>/T, is theirs."""
+    temperatures = np.geomspace(1e-4, 1e-2, 6)
+    walls = ExponentialWalls(number=20.0, steepness=3.0, length=4.0)
+    of_mean, of_variance, of_heat = walls.dimensions(temperatures)
+    values = {"temperature": ("replica", temperatures)}
+    U, variance = walls.mean(temperatures), walls.variance(temperatures)
+    for name, value in {
+        "U": U,
+        "U_variance": variance,
+        "N_mean": of_mean,
+        "N_var": of_variance,
+        "tr_H": walls.curvature(temperatures),
+        "highest": 0 * U + 2,
+    }.items():
+        values |= {name: ("rung", value), f"{name}_error": ("rung", 1e-3 * np.abs(value))}
+    heat = {"T_heat": temperatures[1:], "N_heat": of_heat[1:], "N_heat_error": 0.1 * of_heat[1:]}
+    values |= {name: ("interval", value) for name, value in heat.items()}
+    values["power"] = (("frequency", "replica"), np.full((4, 6), np.nan))
+    coords = {"T": ("rung", temperatures), "frequency": np.arange(4.0)}
+    attributes = {"N": 50, "lowest_energy": 0.0, "temperature": temperatures.tolist()}
+    dataset = with_exact(record("TemperatureFluctuations", values, coords, **attributes))
+    assert dataset["N_mean_walls"].values == pytest.approx(of_mean, rel=0.02)
+    assert dataset["U_walls"].values == pytest.approx(U, rel=0.02)
+    assert dataset["tr_H_walls"].values == pytest.approx(dataset["tr_H"].values, rel=0.02)
+    assert dataset.attrs["walls"].startswith("M = ")
+    _, dimensions, curvature = panels(dataset)
+    assert dataset.attrs["walls"] in labels(dimensions)
+    assert "walls: ∝ ⟨U⟩" in labels(curvature)
+
+
+def test_of_a_temperature_of_zero_or_without_errors_no_walls_are_fitted():
+    cold = fluctuations().assign_coords(T=("rung", [0.0, 0.2]))
+    assert "walls" not in with_exact(cold.drop_vars(["density", "msd_stiff"])).attrs
+    sharp = fluctuations().assign(U_error=("rung", [0.0, 0.1]))
+    assert "walls" not in with_exact(sharp).attrs
+
+
+def test_a_step_beyond_the_stability_of_the_valley_has_no_stationary_law():
+    steep = fluctuations().assign_attrs(lr=2.5)
+    found = with_exact(steep)
+    assert np.isnan(found["msd_stiff_harmonic"]).all()
+    free = found["msd_flat_harmonic"].isel(lag=1)  # 10 steps of lr: 2 T lr each
+    assert free.values == pytest.approx(2 * T * 10 * 2.5)
+
+
+def test_the_energy_of_mini_batches_has_no_power_spectrum_and_nothing_no_panel():
+    kind = look_up("TemperatureFluctuations")
+    noisy = fluctuations().assign_attrs(mini_batches=True)
+    assert len(kind.panels(noisy)) == len(kind.panels(fluctuations())) - 1
+    nothing = fluctuations().drop_dims(["rung", "interval"])
+    assert kind.panels(nothing) == [] and list(kind.rows(nothing)) == []
+
+
+def test_replicas_that_differ_in_their_step_have_lags_of_their_own(panels):
+    dataset = fluctuations().assign_attrs(lr=[0.1, 0.2], time_step=0.1)
+    *_, moved = panels(dataset)
+    first, second = curves(moved)[0], curves(moved)[2]
+    assert second[:, 0] == pytest.approx(2 * first[:, 0])
+
+
+def test_the_drift_is_relative_to_the_energy_and_zero_energy_has_none():
+    dataset = fluctuations()
+    dataset["U_drift"].values[:] = [0.03, 0.0]
+    dataset["U"].values[1] = 0.0
+    rows = table(dataset)
+    first = rows["drift of U/⟨U⟩ in the window (T = 0.1)"]
+    assert (first.measured, first.error, first.exact) == pytest.approx((0.1, 0.01 / 0.3, 0))
+    assert rows["drift of U/⟨U⟩ in the window (T = 0.2)"].measured == 0
+
+
+def test_a_single_start_has_no_difference_and_a_short_run_no_R_hat(panels):
+    one = equilibration().assign(side=("replica", [0, 0, 0, 0]))
+    names = list(table(one))
+    assert not [name for name in names if name.startswith("E(from above)")]
+    assert "R-hat of E, T = 0.5" in names
+    starts, _ = panels(one)
+    assert labels(starts) == ["one start, T = 0.5"]
+    short = table(equilibration().isel(t=slice(6)))
+    assert not [name for name in short if name.startswith("R-hat")]
+    assert len([name for name in short if name.startswith("E(from above)")]) == 1
+
+
+def test_only_the_time_at_the_last_temperatures_counts():
+    """Cooling from T = 1: the energies before, 100 higher, are left out."""
+    dataset = equilibration()
+    dataset["temperature"][:20] = 1.0
+    dataset["energy"][:20] += 100.0
+    difference = table(dataset)["E(from above) - E(from below), T = 0.5"]
+    assert difference.measured == pytest.approx(0.1, abs=2e-3)
+
+
+def test_one_chain_has_a_rate_without_an_error():
+    rows = table(equilibration().isel(replica=[0]))
+    rate = rows["acceptance rate, T = 0.5"]
+    assert rate.measured == 0.5 and np.isnan(rate.error)
+
+
+def test_at_zero_temperature_the_learning_coefficient_has_no_ladder(panels):
+    values = {
+        "learning_coefficient": (("t", "replica"), [[-1.0, 1.0]]),
+        "error": (("t", "replica"), [[3.0, 4.0]]),
+        "temperature": (("t", "replica"), [[0.0, 0.0]]),
+    }
+    dataset = record("LearningCoefficient", values, {"t": [1.0]}, chain_temperature=0.05)
+    row = table(dataset)["learning coefficient λ(t = 1)"]
+    assert (row.measured, row.error) == pytest.approx((0, 2.5))  # their own errors are larger
+    (axes,) = panels(dataset)
+    assert axes.get_yscale() == "linear"
+    bars = axes.containers[0].lines[2][0].get_segments()[0][:, 1]
+    assert bars == pytest.approx([-2.5, 2.5])
