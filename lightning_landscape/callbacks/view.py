@@ -227,8 +227,16 @@ class View:
         """
         if self.landscape is not None and self._loss_fn is None:
             return hessian_of(self.landscape)
+        return self.mean_of(self.hessian_of_batch())
+
+    def hessian_of_batch(self) -> HessianOperator:
+        """Return the Hessian of `energy` on this rank alone; call it inside `measuring`."""
         names = [n for n, p in self.system.named_parameters() if p.requires_grad]
-        return self.mean_of(HessianOperator(self.energy, self.parameters(), names=names))
+        return HessianOperator(self.energy, self.parameters(), names=names)
+
+    def on_batch(self, batch: Any, batch_idx: int) -> View:
+        """Return a foreign project at this moment, on another batch."""
+        return View(self._module, batch, self.step, self._loss_fn, batch_idx)
 
     @property
     def product_cost(self) -> float:
@@ -324,7 +332,7 @@ class View:
         """
 
         def energy_of(batch: Any) -> Tensor:
-            return View(self._module, batch, self.step, self._loss_fn, self._batch_idx).energy()
+            return self.on_batch(batch, self._batch_idx).energy()
 
         if split_fn is not None:
             parts = list(split_fn(self._batch))

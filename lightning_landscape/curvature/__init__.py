@@ -25,6 +25,7 @@ from lightning_landscape.curvature.operators.of_energy import hessian_of
 from lightning_landscape.curvature.operators.parameters import blocks, select
 from lightning_landscape.curvature.operators.streaming import StreamingOperator
 from lightning_landscape.curvature.operators.tangent import TangentOperator
+from lightning_landscape.curvature.parts import highest_of_parts
 from lightning_landscape.curvature.pyhessian.summary import summary_by_pyhessian
 from lightning_landscape.curvature.quadrature import (
     SpectralQuadrature,
@@ -55,6 +56,7 @@ __all__ = [
     "blocks",
     "empirical_fisher",
     "hessian_of",
+    "highest_of_parts",
     "hutchinson",
     "lanczos",
     "linearized_hessian",

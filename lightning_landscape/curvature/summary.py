@@ -13,6 +13,7 @@ from lightning_landscape.curvature.lanczos import lanczos
 from lightning_landscape.curvature.operators.base import CurvatureOperator, require_symmetry
 from lightning_landscape.curvature.operators.matrices import DenseOperator
 from lightning_landscape.curvature.operators.tangent import TangentOperator
+from lightning_landscape.curvature.parts import highest_of_parts
 from lightning_landscape.curvature.quadrature import SpectralQuadrature
 from lightning_landscape.curvature.results import Eigenpairs
 from lightning_landscape.curvature.row import (
@@ -50,6 +51,8 @@ class Budget:
         dense_up_to: the size N up to which all eigenvalues are computed.
         seed: of the random vectors.
         eigenvectors: whether to return those of the eigenvalues at the ends too, 2 k R N numbers.
+        layers: whether to return the k highest eigenvalues of the diagonal block of each part too,
+            with ``max_products`` for each where not all eigenvalues are computed.
 
     Raises:
         UsageError: an argument is out of range.
@@ -62,6 +65,7 @@ class Budget:
     dense_up_to: int = 1000
     seed: int = 0
     eigenvectors: bool = False
+    layers: bool = False
 
     def __post_init__(self) -> None:
         for name in ("k", "steps"):
@@ -109,7 +113,8 @@ def spectrum_summary(
     ``negative_lower`` and ``negative_upper``. ``fraction`` of the eigenvalues in the bins between
     ``edges``, (R, B), with ``fraction_scatter`` over the random vectors and ``resolution``, see
     `Density`: linear bins on the sphere, logarithmic ones on both sides of zero otherwise.
-    ``eigenvalues``, (R, N), where all are computed. ``highest_vector`` and ``lowest_vector``,
+    ``eigenvalues``, (R, N), where all are computed. ``part_highest``, (R, parts, k), where the
+    budget includes it, see `highest_of_parts`. ``highest_vector`` and ``lowest_vector``,
     (R, k, N), where the budget includes them: unit eigenvectors in the coordinates of the
     configuration, their signs arbitrary. ``products``
     spent.
@@ -145,6 +150,9 @@ def spectrum_summary(
         vectors = pairs.eigenvectors
     elif budget.eigenvectors:
         vectors = _extreme(matrices, min(budget.k, operator.N))
+    if budget.layers:
+        most, seed = budget.max_products, budget.seed
+        row |= highest_of_parts(matrices, parts, budget.k, max_products=most, seed=seed)
     if budget.eigenvectors:
         row |= both_ends(operator.lift(vectors), budget.k, "_vector")
     row["products"] = torch.tensor(operator.products - before)

@@ -6,7 +6,15 @@ import logging
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
+from torch import Tensor
 
+from lightning_landscape.callbacks.all_data import (
+    Data,
+    Mode,
+    all_data,
+    hessian_of_data,
+    require_mode,
+)
 from lightning_landscape.callbacks.probe import Probe
 from lightning_landscape.callbacks.probes._spectrum_cost import (
     affordable,
@@ -16,7 +24,10 @@ from lightning_landscape.callbacks.probes._spectrum_cost import (
 )
 from lightning_landscape.callbacks.times import Times
 from lightning_landscape.callbacks.view import EnergyFn, View
+from lightning_landscape.curvature.lanczos import lanczos
+from lightning_landscape.curvature.operators.base import CurvatureOperator
 from lightning_landscape.curvature.operators.parameters import blocks
+from lightning_landscape.curvature.operators.streaming import StreamingOperator
 from lightning_landscape.curvature.operators.tangent import TangentOperator
 from lightning_landscape.curvature.pyhessian.summary import summary_by_pyhessian
 from lightning_landscape.curvature.summary import Budget, spectrum_summary
@@ -48,7 +59,11 @@ class HessianSpectrum(Probe):
     The energy is the whole one of an `Energy`; on a sphere its curvature in the tangent space,
     P (H + mu) P without the radial zero mode. In a foreign project it is that of `View` on the
     current batch, with the dropout masks of one evaluation and the modes of training; under DDP
-    the mean over the ranks' batches.
+    the mean over the ranks' batches. With ``data`` it is the mean energy of all samples of a
+    loader, each batch evaluated by itself, see `AllData`; the record then has the highest
+    eigenvalue of the current batch beside it, ``batch_highest``. In the mode ``train`` batch norm
+    uses the statistics of each batch, so that this energy depends on how the data are batched; in
+    ``eval`` it uses its running statistics, and the energy is a plain mean over samples.
 
     A measurement costs at most ``max_products`` + ``random_vectors`` x ``steps`` products, 1.5
     gradients each (2.5 where the data are too many for one graph), or N products where that is
@@ -75,18 +90,29 @@ class HessianSpectrum(Probe):
         backend: ``landscape`` is our engine. ``pyhessian`` runs PyHessian, without side effects and
             with its true residuals, replica by replica; see `summary_by_pyhessian`.
         loss_fn: the energy of a foreign module, ``loss_fn(pl_module, batch)``; see `View`.
+        data: of a foreign project: a DataLoader, or ``"train"`` or ``"val"`` for the trainer's
+            own; None is the current batch. A product costs 2.5 gradients of all batches.
+        mode: of a foreign module: ``train`` leaves the modes as they are in training; ``eval``
+            evaluates without dropout and with the running statistics of batch norm.
+        layers: whether to record the k highest eigenvalues of the diagonal block of each
+            parameter too, ``part_highest``, at up to ``max_products`` products for each where not
+            all eigenvalues are computed, see `highest_of_parts`.
         name, strict: see `Probe`.
 
     Raises:
-        UsageError: an argument is out of range, the parameters are in half precision, or, in a
-            foreign project, the first product is not the measured change of the gradient, as where
-            a reentrant checkpoint or a kernel without double backward hides something.
+        UsageError: an argument is out of range or does not go with the run, the parameters are in
+            half precision, or, in a foreign project, the first product is not the measured change
+            of the gradient, as where a reentrant checkpoint or a kernel without double backward
+            hides something.
     """
 
     dims: ClassVar[dict[str, tuple[str, ...]]] = {
         **dict.fromkeys((*_NUMBERS, *_INDEX, "multiplier"), ("t", "replica")),
         **dict.fromkeys(("products", "zero"), ("t",)),
         **dict.fromkeys(("part_trace", "part_trace_error"), ("t", "replica", "part")),
+        **{f"part_highest{of}": ("t", "replica", "part", "rank")
+           for of in ("", "_residual", "_converged")},
+        **dict.fromkeys(("batch_highest", "batch_highest_converged"), ("t", "replica")),
         **dict.fromkeys(("fraction", "fraction_scatter", "resolution"), ("t", "replica", "bin")),
         "edges": ("t", "edge"),
         "eigenvalues": ("t", "replica", "eigenvalue"),
@@ -110,6 +136,9 @@ class HessianSpectrum(Probe):
         eigenvectors: bool = False,
         backend: str = "landscape",
         loss_fn: EnergyFn | None = None,
+        data: Data | None = None,
+        mode: Mode = "train",
+        layers: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(Times.log(first, last, per_decade), loss_fn, **options)
@@ -117,9 +146,14 @@ class HessianSpectrum(Probe):
         admissible = f"must be one of {', '.join(_BACKENDS)}{nearest(backend, _BACKENDS)}"
         require(backend in _BACKENDS, "backend", backend, admissible)
         self.budget = Budget(
-            k, random_vectors, steps, max_products, dense_up_to, seed, eigenvectors
+            k, random_vectors, steps, max_products, dense_up_to, seed, eigenvectors, layers
         )
+        require_mode(mode)
+        remedy = "leave out one of the two"
+        alone = not (layers and backend == "pyhessian")
+        require(alone, "layers", layers, "needs the backend landscape", remedy)
         self.max_share, self.backend = max_share, backend
+        self.data, self.mode = data, mode
         self.parts: dict[str, slice] = {}
         self._cost, self._times, self._verified = "", 1, False
 
@@ -143,7 +177,18 @@ class HessianSpectrum(Probe):
         return steps if len(chosen) == len(reached) else chosen
 
     def _gradients(self, view: View) -> float:
-        return gradients(view, self.budget, self.backend)
+        """What a measurement costs at most, in gradients of the energy of a step."""
+        whole = gradients(view, self.budget, self.backend)
+        each = view.product_cost
+        if self.budget.layers and not self.budget.computes_all(view.shape[1]):
+            sizes = [p.numel() // view.shape[0] for p in view.parameters()]
+            whole += each * sum(min(size, self.budget.max_products) for size in sizes)
+        if self.data is None or view.is_whole:
+            return whole
+        streamed = (
+            StreamingOperator.gradient_cost / each * len(all_data(self.data, view, self.mode))
+        )
+        return whole * streamed + each * self.budget.max_products
 
     # what
 
@@ -156,6 +201,13 @@ class HessianSpectrum(Probe):
             "curvature needs parameters in float32 or float64",
             "use precision bf16-mixed or 16-mixed",
         )
+        foreign = not view.is_whole
+        remedy = "leave it out"
+        plain = self.data is None or foreign
+        require(plain, "data", self.data, "an Energy has its own data", remedy)
+        require(self.mode == "train" or foreign, "mode", self.mode, "an Energy has one", remedy)
+        in_parts = bool(self.parts) or not self.budget.layers
+        require(in_parts, "layers", True, "a sphere has no blocks of its own", remedy)
         if self.budget.eigenvectors:
             require_room_for_vectors(view, self.budget.k, self._times)
         self.results = {}  # the first measurement starts the tables
@@ -169,6 +221,9 @@ class HessianSpectrum(Probe):
         energy = view.landscape
         outputs = energy.targets.shape[-1] if isinstance(energy, NetworkEnergy) else 1
         described = super().describe(view) | {"backend": self.backend}
+        if energy is None:
+            of = self.data if isinstance(self.data, str) else "loader"
+            described |= {"mode": self.mode, "data": "batch" if self.data is None else of}
         return described | ({"classes": outputs} if outputs > 1 else {})
 
     def measure(self, view: View, due: list[int]) -> dict[str, float]:
@@ -177,9 +232,12 @@ class HessianSpectrum(Probe):
             logger.warning("%s: step %d: a parameter is not finite", self.name, view.step)
             return {}
         with view.measuring():
+            if self.mode == "eval":
+                view.system.eval()
             # dropout masks are functions of the step
-            torch.manual_seed(Stream(self.budget.seed, "evaluation").key(view.step))
-            operator = view.hessian()
+            seed = Stream(self.budget.seed, "evaluation").key(view.step)
+            torch.manual_seed(seed)
+            operator = self._operator(view, seed)
             if not view.is_whole and not self._verified:
                 operator.verify()
                 self._verified = True
@@ -187,6 +245,9 @@ class HessianSpectrum(Probe):
                 row = summary_by_pyhessian(operator, self.budget)
             else:
                 row = spectrum_summary(operator, self.budget, self.parts)
+            if self.data is not None:
+                torch.manual_seed(seed)
+                row |= self._highest_of_batch(view.hessian())
         if isinstance(operator, TangentOperator):
             row["multiplier"] = operator.multiplier.double().cpu()
         if not self.parts:
@@ -197,6 +258,20 @@ class HessianSpectrum(Probe):
             "lowest": row["lowest"][:, 0].mean().item(),
             "trace": row["trace"].mean().item(),
             "negative": row["negative"].mean().item(),
+        }
+
+    def _operator(self, view: View, seed: int) -> CurvatureOperator:
+        if self.data is None:
+            return view.hessian()
+        return hessian_of_data(view, all_data(self.data, view, self.mode), seed)
+
+    def _highest_of_batch(self, operator: CurvatureOperator) -> dict[str, Tensor]:
+        most, seed = self.budget.max_products, self.budget.seed
+        block = min(2, operator.N)
+        found = lanczos(operator, 1, "highest", block=block, max_products=most, seed=seed)
+        return {
+            "batch_highest": found.eigenvalues[:, 0],
+            "batch_highest_converged": found.converged[:, 0],
         }
 
     def record(self, view: View) -> Dataset:
