@@ -1,4 +1,4 @@
-"""The verb explore: minima and transition states of a landscape, to a budget of searches."""
+"""The verb explore: minima, transition states and saddles of a landscape, to a budget."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def main(args: list[str]) -> int:
     quiet()
     parser = _parser()
     config = parser.parse_args(checked(with_packaged_config(args[1:])))
-    for name in ("quenches", "searches"):
+    for name in ("quenches", "searches", "descents"):
         require(config[name] >= 0, name, config[name], "must be at least 0")
     made = parser.instantiate_classes(config)
     explorer = Explorer(Landscape(made.energy, config.replica), **vars(made.search))
@@ -49,7 +49,7 @@ def main(args: list[str]) -> int:
         print(_progress(database), flush=True)
 
     with ending_at_once():  # the record is whole after every round
-        database = explorer.run(config.quenches, config.searches, database, save)
+        database = explorer.run(config.quenches, config.searches, database, save, config.descents)
     dataset = database.sorted().to_dataset()
     write(look_up(dataset.attrs["probe"]).exact(dataset), record)
     table = results.summarize(folder.path)
@@ -71,6 +71,9 @@ def _parser() -> LandscapeParser:
     parser.add_argument("--replica", type=int, default=0, help="Whose landscape is explored.")
     parser.add_argument("--quenches", type=int, default=200, help="From random starts.")
     parser.add_argument("--searches", type=int, default=500, help="For transition states.")
+    parser.add_argument(
+        "--descents", type=int, default=0, help="Of the squared gradient, to saddles of any index."
+    )
     parser.add_class_arguments(
         Explorer, "search", skip={"landscape", "identity"}, instantiate=False
     )
@@ -79,7 +82,11 @@ def _parser() -> LandscapeParser:
 
 
 def _progress(database: Database) -> str:
-    return (
-        f"{database.quenches} quenches, {database.searches} searches: "
-        f"{len(database.minima)} minima, {len(database.transition_states)} transition states"
-    )
+    done = f"{database.quenches} quenches, {database.searches} searches"
+    found = f"{len(database.minima)} minima, {len(database.transition_states)} transition states"
+    if database.descents:
+        done, found = (
+            f"{done}, {database.descents} descents",
+            f"{found}, {len(database.saddles)} saddles",
+        )
+    return f"{done}: {found}"

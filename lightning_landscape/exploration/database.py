@@ -25,8 +25,9 @@ KIND = "Exploration"
 
 Array = NDArray[np.float64]
 
-_COUNTS = ("quenches", "searches", "gradients", "hessians", "flat", "other")
-_POINTS = {"minimum": False, "transition_state": True}
+_COUNTS = ("quenches", "searches", "descents", "gradients", "hessians", "flat", "other", "quasi")
+# whether the points connect minima
+_POINTS = {"minimum": False, "transition_state": True, "saddle": False}
 
 
 @dataclass
@@ -34,18 +35,22 @@ class Database:
     """Minima and transition states as arrays, with what their search has cost.
 
     Its record is an `xarray.Dataset` with the dimensions ``minimum``, ``transition_state``,
-    ``parameter``, ``mode`` and ``end``, and variables ``minimum_energy``, ``minimum_x``, … and
-    ``transition_state_ends``, the numbers of minima from 0, with -1 for an end that is not known.
+    ``saddle``, ``parameter``, ``mode`` and ``end``, and variables ``minimum_energy``,
+    ``minimum_x``, … and ``transition_state_ends``, the numbers of minima from 0, with -1 for an end
+    that is not known.
 
     Attributes:
         minima: see `StationaryPoints`.
         transition_states: the same, with their unstable modes and ends.
         quenches: from how many random starts there were quenches.
+        saddles: stationary points of any index, from descents of the squared gradient.
         searches: how many searches for transition states there were.
+        descents: how many descents of the squared gradient there were.
         gradients: what all of this has cost.
         hessians: and this.
         flat: searches that ended in a point with an eigenvalue that is 0 to the tolerance.
         other: searches that ended in a stationary point of another index.
+        quasi: descents that ended in a quasi-saddle.
         seconds: of the processor.
         attributes: what else the record says, of the energy and the run.
         identity: which points are the same.
@@ -57,12 +62,15 @@ class Database:
 
     minima: StationaryPoints
     transition_states: StationaryPoints
+    saddles: StationaryPoints
     quenches: int = 0
     searches: int = 0
+    descents: int = 0
     gradients: int = 0
     hessians: int = 0
     flat: int = 0
     other: int = 0
+    quasi: int = 0
     seconds: float = 0.0
     attributes: dict[str, Any] = field(default_factory=dict)
     identity: Identity = field(default_factory=Identity)
@@ -76,8 +84,8 @@ class Database:
             modes: how many eigenvalues a spectrum has, N without the zero modes.
             identity: which points are the same.
         """
-        minima, states = (StationaryPoints.none(N, modes, kind) for kind in _POINTS.values())
-        return cls(minima, states, identity=identity or Identity())
+        points = (StationaryPoints.none(N, modes, connects) for connects in _POINTS.values())
+        return cls(*points, identity=identity or Identity())
 
     def add_minimum(
         self, energy: float, x: Array, spectrum: Array, order: int = 1, seen: int = 1
@@ -120,6 +128,16 @@ class Database:
         self.transition_states = self.transition_states.joined(new)
         return len(self.transition_states) - 1
 
+    def add_saddle(self, energy: float, x: Array, spectrum: Array) -> int:
+        """Add a stationary point of any index, or count it if it is known; return its number."""
+        index = self.identity.find(energy, x, spectrum, self.saddles)
+        if index >= 0:
+            self.saddles = self.saddles.counted(index)
+            return index
+        new = _point(energy, x, spectrum, 1, 1, np.empty(0), np.empty(0, np.int64))
+        self.saddles = self.saddles.joined(new)
+        return len(self.saddles) - 1
+
     def coverage(self) -> tuple[float, float]:
         """Return the Good-Turing coverage of minima, and Chao's lower bound of their number.
 
@@ -133,14 +151,18 @@ class Database:
         rank = np.append(np.argsort(order), -1)  # the last for the end -1
         states = self.transition_states.of(np.argsort(self.transition_states.energy, kind="stable"))
         states = replace(states, ends=rank[states.ends])
-        return replace(self, minima=self.minima.of(order), transition_states=states)
+        saddles = self.saddles.of(np.argsort(self.saddles.energy, kind="stable"))
+        return replace(
+            self, minima=self.minima.of(order), transition_states=states, saddles=saddles
+        )
 
     def to_dataset(self) -> Dataset:
         """Return the record."""
         from xarray import Dataset
 
         variables: dict[str, Any] = {}
-        for dim, points in zip(_POINTS, (self.minima, self.transition_states), strict=True):
+        kinds = self.minima, self.transition_states, self.saddles
+        for dim, points in zip(_POINTS, kinds, strict=True):
             variables |= {
                 f"{dim}_energy": (dim, points.energy),
                 f"{dim}_x": ((dim, "parameter"), points.x),
@@ -167,17 +189,17 @@ class Database:
         kind = dataset.attrs.get("probe")
         require(kind == KIND, "kind of the record", kind, f"must be {KIND}")
         points = []
-        for dim, transition_states in _POINTS.items():
+        for dim, connects in _POINTS.items():
             get = {name: dataset[f"{dim}_{name}"].to_numpy() for name in _NAMES}
             n = len(get["energy"])
             mode, ends = np.empty((n, 0)), np.empty((n, 0), np.int64)
-            if transition_states:
+            if connects:
                 mode = dataset["transition_state_mode"].to_numpy()
                 ends = dataset["transition_state_ends"].to_numpy()
             points.append(StationaryPoints(**get, mode=mode, ends=ends))
         attributes = {k: v for k, v in dataset.attrs.items() if k not in ("probe", "seconds")}
         counts = {name: int(attributes.pop(name)) for name in _COUNTS}
-        database = cls(points[0], points[1], attributes=attributes)
+        database = cls(*points, attributes=attributes)
         return replace(database, seconds=float(dataset.attrs["seconds"]), **counts)  # type: ignore[arg-type]
 
     def write(self, path: str | os.PathLike[str]) -> None:

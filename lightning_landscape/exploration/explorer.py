@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lightning_landscape.dynamics.saddles.ends import Kind
 from lightning_landscape.energies.energy import HasSymmetry
 from lightning_landscape.errors import require
 from lightning_landscape.exploration.connection import connect
@@ -21,6 +22,7 @@ from lightning_landscape.exploration.searches.eigenvector_following import eigen
 from lightning_landscape.exploration.searches.follower import follow
 from lightning_landscape.exploration.searches.hybrid import hybrid_eigenvector_following
 from lightning_landscape.exploration.searches.quench import quench
+from lightning_landscape.exploration.searches.saddles import descend_squared_gradient
 from lightning_landscape.rng import Stream
 
 __all__ = ["Explorer", "Method"]
@@ -32,6 +34,8 @@ _METHODS = ("auto", "hessian", "hybrid", "follower")
 _LARGEST_HESSIAN, _LARGEST_BY_PRODUCTS = 200, 20
 # of transition states that are known already
 _UNUSED: NDArray[np.float64] = np.empty(0)
+# starts of descents are none of the quenches
+_DESCENTS = 2**31
 # attempts to leave a saddle at which a quench has ended
 _ATTEMPTS = 3
 
@@ -59,6 +63,9 @@ class Explorer:
         seed: of starts and kicks.
         least_binding: ends count only if their energy is below so much of the lowest one, which
             must be negative: 0.5 rejects clusters that have evaporated. None takes all.
+        relaxation: how many steps of gradient descent precede a descent of the squared gradient:
+            the energy they reach decides which index is found.
+        rate: the size of these steps, x <- x - rate grad E.
 
     Raises:
         UsageError: an argument out of range.
@@ -82,6 +89,8 @@ class Explorer:
         flat: float = 1e-4,
         seed: int = 0,
         least_binding: float | None = None,
+        relaxation: int = 40,
+        rate: float = 0.02,
     ) -> None:
         require(width > 0, "width", width, "must be > 0")
         require(kick > 0, "kick", kick, "must be > 0")
@@ -93,7 +102,9 @@ class Explorer:
         require(fraction, "least_binding", least_binding, "must lie between 0 and 1")
         self.landscape, self.width, self.kick, self.max_step = landscape, width, kick, max_step
         self.batch, self.flat, self.seed = batch, flat, seed
-        self.least_binding = least_binding
+        require(relaxation >= 0, "relaxation", relaxation, "must be at least 0")
+        require(rate > 0, "rate", rate, "must be > 0")
+        self.least_binding, self.relaxation, self.rate = least_binding, relaxation, rate
         self.identity = identity or Identity()
         self.method = self._chosen() if method == "auto" else method
 
@@ -115,24 +126,29 @@ class Explorer:
         searches: int,
         database: Database | None = None,
         after_round: Callable[[Database], None] | None = None,
+        descents: int = 0,
     ) -> Database:
-        """Go on until there are so many quenches and searches in all; return the database.
+        """Go on until there are so many quenches, searches and descents; return the database.
 
         Args:
             quenches: from random starts; they come first.
             searches: for transition states, from kicked minima.
             database: to continue; None begins a new one.
             after_round: is called with the database after every round, to write it, for example.
+            descents: of the squared gradient, to stationary points of any index; they come last.
         """
         database = self.empty() if database is None else database
         database.identity = self.identity
-        while database.quenches < quenches or database.searches < searches:
+        wanted = {"quenches": quenches, "searches": searches, "descents": descents}
+        while any(getattr(database, name) < number for name, number in wanted.items()):
             before = self.landscape.gradients, self.landscape.hessians, time.process_time()
             if database.quenches < quenches:
                 self._quench(database, min(self.batch, quenches - database.quenches))
-            else:
+            elif database.searches < searches:
                 require(len(database.minima) > 0, "quenches", quenches, "have found no minimum")
                 self._search(database, min(self.batch, searches - database.searches))
+            else:
+                self._descend(database, min(self.batch, descents - database.descents))
             database.gradients += self.landscape.gradients - before[0]
             database.hessians += self.landscape.hessians - before[1]
             database.seconds += time.process_time() - before[2]
@@ -174,6 +190,20 @@ class Explorer:
     def add_minima(self, database: Database, x: Tensor) -> list[int]:
         """Quench rows of ``x``, add where they end; return the number of each minimum, or -1."""
         return self._add_minima(database, quench(self.landscape, x, self.max_step), seen=0)
+
+    def _descend(self, database: Database, number: int) -> None:
+        """Descend the squared gradient, from starts that have relaxed for a while."""
+        first = database.descents
+        x = self.landscape.starts(self.seed, _DESCENTS + first, number, self.width)
+        for _ in range(self.relaxation):
+            x = self.landscape.retract(x - self.rate * self.landscape.value_and_gradient(x)[1])
+        end = descend_squared_gradient(self.landscape, x, max_step=self.max_step)
+        keep = end.converged
+        database.quasi += int((end.kind == Kind.QUASI).sum())
+        points = end.energy[keep].tolist(), end.x[keep], self.landscape.spectrum(end.x[keep])
+        for E, row, values in zip(*points, strict=True):
+            database.add_saddle(E, row.numpy(), values.numpy())
+        database.descents += number
 
     def _kicked(self, database: Database, first: int, number: int) -> Tensor:
         """Return minima, each in its turn, displaced by kicks."""

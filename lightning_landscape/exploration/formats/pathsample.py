@@ -98,7 +98,8 @@ def read_pathsample(folder: str | os.PathLike[str]) -> Database:
     require(known, "ts.data", "a minimum", f"must be numbered 1 … {n}")
     unstable, none = np.zeros((m, N)), np.empty((n, 0))
     minima = _read(tables["min"], points["min"], none, np.empty((n, 0), np.int64), N)
-    return Database(minima, _read(tables["ts"], points["ts"], unstable, ends, N))
+    states = _read(tables["ts"], points["ts"], unstable, ends, N)
+    return Database(minima, states, StationaryPoints.none(N, 2, False))
 
 
 def _read(table: Array, x: Array, mode: Array, ends: NDArray[np.int64], N: int) -> StationaryPoints:

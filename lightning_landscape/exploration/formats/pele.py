@@ -119,6 +119,7 @@ def read_pele(path: str | os.PathLike[str], trusted: bool = False) -> Database:
     return Database(
         _points(minima, N, [1.0] * len(minima), none, none.astype(np.int64)),
         _points(states, N, lowest, mode, ends),
+        StationaryPoints.none(N, 2, False),
     )
 
 
