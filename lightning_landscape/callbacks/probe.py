@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -269,7 +270,8 @@ class Probe(Identity, Failsafe, Callback):
 
     def _measure_now(self, trainer: Any, pl_module: Any, view: View, early: bool = False) -> None:
         # several events at once only where one batch makes several steps
-        due = [step for step in self._steps if self.measured_step < step <= view.step]
+        first, last = (bisect_right(self._steps, k) for k in (self.measured_step, view.step))
+        due = self._steps[first:last]
         with self.timed(), self.caught(trainer, pl_module, early):
             self._require_same_parameters(view)
             scalars = self.measure(view, due)

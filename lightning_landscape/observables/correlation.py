@@ -7,7 +7,9 @@ from torch import Tensor
 
 from lightning_landscape.errors import require
 
-__all__ = ["displacement", "overlap", "replica_overlaps"]
+__all__ = ["displacement", "overlap", "pairs", "replica_overlaps"]
+
+_MOST_PAIRS = 100_000
 
 
 def overlap(x: Tensor, y: Tensor) -> Tensor:
@@ -47,15 +49,36 @@ def displacement(x: Tensor, y: Tensor) -> Tensor:
 
 
 def replica_overlaps(x: Tensor) -> Tensor:
-    """Return the overlaps of all pairs a < b of replicas, shape (R (R-1)/2,), float64.
+    """Return the overlaps of pairs of replicas, shape (`pairs` (R),), float64.
+
+    These are all pairs a < b of up to 447 replicas. Of more, whose pairs would fill the memory, it
+    is a sample in which every replica is as often: (a, a + d modulo R) for d = 1 … D.
+
+    Cost: at most 10^5 scalar products of length N, or R where that is more, and R N numbers.
 
     Args:
         x: configurations, shape (R, N).
+
+    >>> replica_overlaps(torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 3.0]]))
+    tensor([0.0000, 0.7071, 0.7071], dtype=torch.float64)
     """
     require(x.dim() == 2, "x.shape", tuple(x.shape), "must be (R, N)")
     unit = x / torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    a, b = torch.triu_indices(len(x), len(x), offset=1)
-    return (unit @ unit.mH)[a, b].real.double()
+    R = len(x)
+    if pairs(R) == R * (R - 1) // 2:
+        a, b = torch.triu_indices(R, R, offset=1)
+        return (unit @ unit.mH)[a, b].real.double()
+    shifts = range(1, pairs(R) // R + 1)
+    return torch.cat([torch.linalg.vecdot(unit, unit.roll(-d, 0)).real for d in shifts]).double()
+
+
+def pairs(R: int) -> int:
+    """Return of how many pairs of R replicas the overlaps are measured.
+
+    >>> pairs(447), pairs(1000), pairs(10**6)
+    (99681, 100000, 1000000)
+    """
+    return R * (R - 1) // 2 if R * (R - 1) // 2 <= _MOST_PAIRS else R * max(1, _MOST_PAIRS // R)
 
 
 def _require_same_shape(x: Tensor, y: Tensor) -> None:

@@ -44,6 +44,16 @@ def test_replica_overlaps_are_those_of_all_pairs():
     torch.testing.assert_close(replica_overlaps(x), expected)
 
 
+def test_of_many_replicas_each_is_in_as_many_pairs():
+    R, D = 1000, 100
+    x = torch.randn(R, 8, dtype=torch.float64)
+    found = replica_overlaps(x).reshape(D, R)
+    for d, a in ((1, 0), (37, 990), (100, 999)):
+        b = (a + d) % R
+        expected = overlap(x[a : a + 1], x[b : b + 1])[0]
+        assert found[d - 1, a].item() == pytest.approx(expected.item(), abs=1e-12)
+
+
 def test_the_error_of_a_mean_is_the_sample_deviation_over_root_R():
     values = xarray.DataArray([[1.0, 2.0, 6.0], [0.0, 0.0, 3.0]], dims=("t", "replica"))
     mean, error = mean_and_error(values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,13 +12,22 @@ import torch
 from lightning_landscape.callbacks.probe import Probe
 from lightning_landscape.callbacks.times import Times, axis
 from lightning_landscape.callbacks.view import View
-from lightning_landscape.errors import UsageError
-from lightning_landscape.observables.correlation import displacement, overlap, replica_overlaps
+from lightning_landscape.energies.memory import require_memory
+from lightning_landscape.errors import UsageError, require
+from lightning_landscape.observables.correlation import (
+    displacement,
+    overlap,
+    pairs,
+    replica_overlaps,
+)
 
 if TYPE_CHECKING:
     from xarray import Dataset
 
 __all__ = ["AgingCorrelation"]
+
+_MOST_MEASUREMENTS = 20_000
+_BYTES_PER_TIME = 400  # that are kept of what is due at it
 
 
 class AgingCorrelation(Probe):
@@ -25,7 +35,8 @@ class AgingCorrelation(Probe):
 
     C = x(tw+t).x(tw) / |x(tw+t)||x(tw)| and Delta = |x(tw+t) - x(tw)|^2 / N for each replica
     (Baity-Jesi et al. 2018, arXiv:1803.06969; on the sphere Delta = 2 (1 - C)); and, at each tw,
-    the overlaps between replicas. A system in equilibrium gives one curve for all tw; in an aging
+    the overlaps between replicas, see `replica_overlaps`; ``pairs`` of the record says of which.
+    A system in equilibrium gives one curve for all tw; in an aging
     system the curves move to longer t as tw grows.
 
     It keeps the configurations at the waiting times that still matter, and nothing else: at most
@@ -42,7 +53,8 @@ class AgingCorrelation(Probe):
         name, strict: see `Probe`.
 
     Raises:
-        UsageError: a time is out of range, or the temperature changes during the run and
+        UsageError: a time is out of range, there are more than 20 000 times tw + t, the snapshots
+            do not fit into memory, or the temperature changes during the run and
             ``temperature_changes`` is False.
     """
 
@@ -88,20 +100,30 @@ class AgingCorrelation(Probe):
                 "temperature: it changes during this run, so C(tw + t, tw) would mix aging with "
                 "heating or cooling; keep it constant, or set temperature_changes: true"
             )
-        R, N = view.shape
+        R = view.shape[0]
         table = (len(self.tw_steps), len(self.lag_steps), R)
-        pairs = (len(self.tw_steps), R * (R - 1) // 2)
+        shapes = {"C": table, "MSD": table, "overlap": (len(self.tw_steps), pairs(R))}
+        needed = self._require_affordable(view, 8 * sum(map(math.prod, shapes.values())))
         self.results = {
-            "C": torch.full(table, torch.nan, dtype=torch.float64),
-            "MSD": torch.full(table, torch.nan, dtype=torch.float64),
-            "overlap": torch.full(pairs, torch.nan, dtype=torch.float64),
+            name: torch.full(shape, torch.nan, dtype=torch.float64)
+            for name, shape in shapes.items()
         }
-        tables = sum(result.nbytes for result in self.results.values())
-        snapshots = len(self.tw_steps) * R * N * view.configuration().element_size()
         return (
-            f"{len(self.tw_steps)} snapshots, at most {(snapshots + tables) / 1e6:.3g} MB; "
+            f"{len(self.tw_steps)} snapshots, at most {needed / 1e6:.3g} MB; "
             f"{len(self._pairs)} measurements"
         )
+
+    def _require_affordable(self, view: View, tables: int) -> float:
+        """Return the bytes that are needed: tables, snapshots, copies in float64, what is due."""
+        times = f"{len(self.tw_steps)} times tw, {len(self.lag_steps)} times t"
+        required = f"make {len(self._pairs)} measurements, and may make {_MOST_MEASUREMENTS}"
+        few = len(self._pairs) <= _MOST_MEASUREMENTS
+        require(few, "waiting_times", times, required, "lower per_decade, or give fewer")
+        R, N = view.shape
+        snapshots = len(self.tw_steps) * R * N * view.configuration().element_size()
+        needed = snapshots + tables + 3 * 8 * R * N + _BYTES_PER_TIME * len(self._pairs)
+        require_memory(needed, "waiting_times", times, f"give fewer, or lower replicas = {R}")
+        return needed
 
     def measure(self, view: View, due: list[int]) -> dict[str, float]:
         """Take the snapshots that are due and compare with those that are kept."""
@@ -140,4 +162,7 @@ class AgingCorrelation(Probe):
         coords: dict[str, Any] = {}
         for name, values in steps.items():
             coords |= axis(name, values, self.attributes["time_step"])
-        return Dataset(variables, coords=coords, attrs={"reference": self.reference})
+        R = self.attributes["replicas"]
+        few = pairs(R) == R * (R - 1) // 2
+        of = "all a < b" if few else f"(a, a + d modulo {R}), d = 1 … {pairs(R) // R}"
+        return Dataset(variables, coords=coords, attrs={"reference": self.reference, "pairs": of})

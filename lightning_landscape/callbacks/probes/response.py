@@ -12,7 +12,12 @@ from lightning_landscape.callbacks.view import View
 from lightning_landscape.dynamics.samplers.langevin import Langevin
 from lightning_landscape.energies.field import WithField
 from lightning_landscape.errors import UsageError, require
-from lightning_landscape.observables.correlation import displacement, overlap, replica_overlaps
+from lightning_landscape.observables.correlation import (
+    displacement,
+    overlap,
+    pairs,
+    replica_overlaps,
+)
 from lightning_landscape.observables.response import field_response, noise_response
 
 __all__ = ["FieldResponse", "LinearResponse"]
@@ -146,8 +151,8 @@ class FieldResponse(AgingCorrelation):
         require(2 * times == energy.copies, "waiting_times", energy.waiting_times, apart)
         super().prepare(view)
         R = energy.replicas // energy.copies
-        table, pairs = (times, len(self.lag_steps), R), (times, R * (R - 1) // 2)
-        shapes = {"chi": table, "C": table, "MSD": table, "overlap": pairs}
+        table = (times, len(self.lag_steps), R)
+        shapes = {"chi": table, "C": table, "MSD": table, "overlap": (times, pairs(R))}
         self.results = {
             name: torch.full(shape, torch.nan, dtype=torch.float64)
             for name, shape in shapes.items()

@@ -1,10 +1,12 @@
 import math
+from functools import partial
 
 import pytest
 import torch
 
 from lightning_landscape import records
 from lightning_landscape.callbacks import AgingCorrelation
+from lightning_landscape.callbacks.view import View
 from lightning_landscape.dynamics import Anneal, Langevin
 from lightning_landscape.energies import Quadratic, SphericalPSpin
 from lightning_landscape.errors import UsageError
@@ -15,6 +17,9 @@ from lightning_landscape.testing.probe import Classifier, ProbeContract, bare_tr
 class TestContract(ProbeContract):
     def make(self):
         return AgingCorrelation(waiting_times=[1, 5], first=1, last=10)
+
+
+DYNAMICS = partial(Langevin, lr=0.05, temperature=0.5)
 
 
 def fit(module, probes, steps, folder):
@@ -54,6 +59,30 @@ def test_every_entry_is_that_of_the_stored_trajectory(tmp_path):
     assert record["overlap"].sel(tw=0.5).values == pytest.approx(q.numpy(), abs=1e-6)
 
 
+def test_the_overlaps_of_many_replicas_are_a_sample_and_the_record_says_which(tmp_path):
+    module = LandscapeModule(Quadratic([1.0, 2.0], replicas=1000), DYNAMICS)
+    probe = AgingCorrelation(waiting_times=[0, 0.1], first=0.05, last=0.1)
+    fit(module, [probe], 4, tmp_path)
+    record = records.read(tmp_path / "probes/aging_correlation.nc")
+    assert record.sizes["pair"] == 100_000
+    assert record.attrs["pairs"] == "(a, a + d modulo 1000), d = 1 … 100"
+
+
+@pytest.mark.parametrize(
+    ("replicas", "per_decade", "sentence"),
+    [(1, 2000, "make .* measurements, and may make 20000; lower"), (10**9, 5, "GB of memory")],
+)
+def test_what_cannot_be_afforded_is_refused(replicas, per_decade, sentence):
+    energy = Quadratic([1.0, 2.0])
+    view = View(LandscapeModule(energy, DYNAMICS), None, 0)
+    probe = AgingCorrelation(range(1, 51), 1, 100, per_decade)
+    probe.events(1e-4)
+    energy.x = torch.nn.Parameter(torch.ones(1, 1).expand(replicas, 2))  # takes no memory itself
+    energy.replicas = replicas
+    with pytest.raises(UsageError, match=f"waiting_times = 50 times tw, .* {sentence}"):
+        probe.prepare(view)
+
+
 def test_a_free_particle_diffuses(tmp_path):
     """On a flat landscape Delta(tw, tw + t) = 2 T t for every tw, within 4 standard errors."""
     R, N, T, t = 64, 100, 0.3, 1.0
@@ -81,7 +110,7 @@ def test_the_memory_is_said_before_the_first_step(tmp_path, caplog):
     with caplog.at_level("INFO", logger="lightning_landscape"):
         probe = AgingCorrelation(waiting_times=[1e-3, 2e-3], first=1e-3, last=1e-3)
         fit(module, [probe], 5, tmp_path)
-    assert "aging_correlation: 2 snapshots, at most 0.081 MB; 3 measurements" in caplog.text
+    assert "aging_correlation: 2 snapshots, at most 0.322 MB; 3 measurements" in caplog.text
 
 
 def test_aging_across_a_change_of_temperature_is_refused_unless_wanted(tmp_path):
