@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import gammaln, logsumexp
 
 from lightning_landscape.theory.wide_networks.averages import Array, evaluate, gaussian_nodes
 from lightning_landscape.theory.wide_networks.layer import Layer
 
-__all__ = ["Transition"]
+__all__ = ["RESPONDING", "Transition", "silent_reach"]
+
+RESPONDING = {"relu": 0.5, "linear": 1.0}
+"""Activations that are z with this probability and 0 otherwise: their transitions are closed."""
 
 # Frequencies k = _BASE a + b, a and b < _BASE, of a density on mean +- _WINDOW standard deviations
 _BASE, _WINDOW = 24, 14.0
@@ -36,6 +42,11 @@ class Transition:
     def _row(self, layer: Layer, G: float, n: int) -> Array:
         """Return the probabilities of all states after ``G``."""
         row = np.zeros(2 + len(self._nodes))
+        if G > 0 and layer.sigma.name in RESPONDING:
+            scale, share = layer.weight_variance * G / n, RESPONDING[layer.sigma.name]
+            row[1] = (1 - share) ** n
+            row[2:] = _mixture_of_gammas(self._nodes / (2 * scale), n, share) * self._step
+            return row
         y, p = _law_of_a_term(layer, G)
         mean, deviation = float(p @ y), float(np.sqrt(p @ (y - p @ y) ** 2 / n))
         if deviation <= 1e-12 * mean or mean == 0:  # nothing is random: sigma(0) = 0 and G = 0
@@ -47,6 +58,46 @@ class Transition:
         density = _density(y - mean, p, n, deviation, self._nodes[near] - mean, dead)
         row[2:][near] = density * self._nodes[near] * self._step
         return row
+
+
+def _mixture_of_gammas(x: Array, n: int, share: float) -> Array:
+    """Return the density of log(chi^2_k / 2) at log x, k ~ Binomial(n, share), k >= 1.
+
+    Given that k neurons respond, the sum of their squares is chi squared with k degrees of freedom.
+    """
+    k = _active(n, share)
+    log_p = _log_binomial(n, k, share)[:, None] - gammaln(k / 2)[:, None]
+    density: Array = np.exp(logsumexp(log_p + k[:, None] / 2 * np.log(x) - x, axis=0))
+    return density
+
+
+def _log_binomial(n: int, k: Array, share: float) -> Array:
+    if share == 1:
+        return np.zeros(len(k))
+    return (
+        gammaln(n + 1)
+        - gammaln(k + 1)
+        - gammaln(n - k + 1)
+        + k * math.log(share)
+        + (n - k) * math.log(1 - share)
+    )
+
+
+def silent_reach(layer: Layer, n: int) -> float:
+    """Return how far log M falls below its mean with a probability of 1e-12, few neurons active.
+
+    With k of n neurons active the probability that log M is x below is exp(-k x / 2) or so.
+    """
+    share = RESPONDING.get(layer.sigma.name)
+    if share is None:
+        return 0.0
+    k = _active(n, share)
+    return float(np.max(2 / k * (math.log(1e12) + _log_binomial(n, k, share))))
+
+
+def _active(n: int, share: float) -> Array:
+    """Return the numbers k >= 1 of active neurons that are possible."""
+    return np.arange(1.0 if share < 1 else n, n + 1)
 
 
 def _law_of_a_term(layer: Layer, G: float) -> tuple[Array, Array]:

@@ -13,7 +13,11 @@ from scipy.optimize import brentq
 from scipy.special import sici
 
 from lightning_landscape.errors import require
-from lightning_landscape.theory.wide_networks._transition import Transition
+from lightning_landscape.theory.wide_networks._transition import (
+    RESPONDING,
+    Transition,
+    silent_reach,
+)
 from lightning_landscape.theory.wide_networks.averages import Array, GaussianAverages, evaluate
 from lightning_landscape.theory.wide_networks.layer import Layer, require_depth, require_no_skip
 
@@ -121,10 +125,12 @@ def metric_law(layer: Layer, K1: float, width: int | Sequence[int], depth: int) 
     in log(G - C_b) the chain is one matrix for each width. Everything is analytic, so the
     trapezoid rule converges exponentially. No weight is drawn, and nothing expanded in 1/n.
 
-    Valid for any activation, equal or unequal widths, and no skip connection. Eight digits of mean
-    and variance or more for n >= 32, and five for n >= 8. A density of few active neurons is not
-    smooth: ReLU, GELU and their like, half of whose neurons are silent, have six digits for n >= 32
-    and three for n >= 16. `MetricLaw.defect` tells.
+    Valid for any activation, equal or unequal widths, and no skip connection: with one the metric
+    is no Markov chain, see `sample_residual`. Eight digits of mean and variance or more for
+    n >= 32, and five for n >= 8. For ReLU and linear layers the transition is a mixture of gamma
+    densities, over the number of active neurons, and mean and variance have nine digits for
+    n >= 3 and five at n = 1. A density of few active neurons is not smooth: GELU and its like, half of whose neurons
+    are nearly silent, have six digits for n >= 32 and three for n >= 16. `MetricLaw.defect` tells.
     Cost: 0.1 to 0.5 s for each distinct width, whatever the depth.
 
     Source: derived here; the Markov chain: Roberts, Yaida & Hanin 2021, arXiv:2106.10165,
@@ -137,7 +143,8 @@ def metric_law(layer: Layer, K1: float, width: int | Sequence[int], depth: int) 
         depth: L.
 
     Raises:
-        UsageError: a width is below 8, their number does not fit, or the layer has a skip.
+        UsageError: a width is below 8 (1 for ReLU and linear layers), their number does not fit,
+            or the layer has a skip.
 
     >>> law = metric_law(Layer.critical("tanh"), K1=1.0, width=32, depth=5)
     >>> law.mean[-1].round(6).item(), law.variance[-1].round(7).item()
@@ -147,8 +154,9 @@ def metric_law(layer: Layer, K1: float, width: int | Sequence[int], depth: int) 
     require_no_skip(layer, "the law of the metric")
     require(layer.bias_variance <= K1 and K1 > 0, "K1", K1, "must be > 0 and at least C_b")
     widths = [width] * (depth - 1) if isinstance(width, int) else list(width)
-    shape = f"must be {depth - 1} widths, all at least {_SMALLEST_WIDTH}"
-    fits = len(widths) == depth - 1 and all(n >= _SMALLEST_WIDTH for n in widths)
+    least = 1 if layer.sigma.name in RESPONDING else _SMALLEST_WIDTH
+    shape = f"must be {depth - 1} widths, all at least {least}"
+    fits = len(widths) == depth - 1 and all(n >= least for n in widths)
     require(fits, "width", width, shape)
     log_M = _grid(layer, K1, widths)
     C_b = layer.bias_variance
@@ -202,7 +210,7 @@ def _grid(layer: Layer, K1: float, widths: Sequence[int]) -> Array:
         fresh = C_W**2 * average.square_variance / (n * M**2)
         spread = growth**2 * spread + fresh
         reach = _SPREAD * math.sqrt(spread)
-        lows.append(math.log(M) - reach - spread)
+        lows.append(math.log(M) - max(reach + spread, silent_reach(layer, n)))
         highs.append(math.log(M) + reach + 2 * spread)
         steps.append(math.sqrt(fresh) / 4)
         K = C_b + M

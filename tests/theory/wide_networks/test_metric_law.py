@@ -87,6 +87,41 @@ def test_with_biases_against_two_layers_by_hand():
     assert (density[::40] * means).sum() * 40 * step == pytest.approx(result.mean[2], abs=1e-6)
 
 
+@pytest.mark.parametrize("n", [1, 3, 16])
+def test_narrow_relu_networks(n):
+    """Few active neurons: moments, dead networks, and the mean logarithm of those alive."""
+    result, depth = law("relu", n, 4), 4
+    tolerance = 1e-9 if n > 1 else 3e-5
+    np.testing.assert_allclose(result.mean, 1, rtol=tolerance)
+    exact = relu_metric_variance(n, depth)
+    np.testing.assert_allclose(result.variance, exact, rtol=tolerance, atol=1e-15)
+    alive = (1 - 2.0**-n) ** np.arange(depth)
+    np.testing.assert_allclose(result.atom, 1 - alive, atol=1e-12)
+    k = np.arange(1, n + 1)
+    p = stats.binom.pmf(k, n, 0.5) / (1 - 0.5**n)
+    mean = p @ (np.log(4 / n) + digamma(k / 2))
+    square = p @ ((np.log(4 / n) + digamma(k / 2)) ** 2 + polygamma(1, k / 2))
+    layers = np.arange(depth)
+    np.testing.assert_allclose(result.log_mean, layers * mean, rtol=100 * tolerance, atol=1e-15)
+    np.testing.assert_allclose(
+        result.log_variance, layers * (square - mean**2), rtol=1000 * tolerance, atol=1e-14
+    )
+
+
+def test_relu_by_gammas_and_by_the_fourier_series(monkeypatch):
+    """Both transitions, with biases, at a width where both are good."""
+    layer = Layer("relu", 1.7, 0.3)
+    closed = metric_law(layer, 1.2, 40, 4)
+    from lightning_landscape.theory.wide_networks import _transition
+
+    monkeypatch.setattr(_transition, "RESPONDING", {})
+    series = metric_law(layer, 1.2, 40, 4)
+    np.testing.assert_allclose(closed.mean, series.mean, rtol=1e-7)
+    np.testing.assert_allclose(closed.variance, series.variance, rtol=1e-6)
+    G = np.linspace(0.5, 3.5, 7)
+    np.testing.assert_allclose(closed.cdf(G, 4), series.cdf(G, 4), atol=1e-6)
+
+
 def test_unequal_widths():
     """Linear: E G^2 / K^2 is the product of 1 + 2 / n over the layers."""
     result = law("linear", (16, 40, 24), 4)
