@@ -17,6 +17,7 @@ from lightning_landscape.sphere import Sphere
 from lightning_landscape.studies import Experiment, Processes
 from lightning_landscape.studies.checkpoint import RoundCheckpoint
 from lightning_landscape.studies.finite_size import FiniteSize
+from lightning_landscape.studies.finite_size.study import SizeRound
 from lightning_landscape.studies.finite_size.temperature import effective_temperatures
 from lightning_landscape.studies.finite_size.trajectory import TimeGrid, measure
 
@@ -52,16 +53,20 @@ def test_what_is_measured_is_what_a_loop_by_hand_gives(dynamics):
         E.sum().backward()
         path.append(energy.configuration().clone())
         scores.append(score.clone())
-        values.append(E.detach().double().mean() / 10)
+        values.append(E.detach().double() / 10)
         moved.step()
-    assert found["E"].tolist() == pytest.approx([values[k].item() for k in grid.times], rel=1e-6)
+    of_times = torch.stack([values[k] for k in grid.times])
+    assert found["E"].tolist() == pytest.approx(of_times.mean(1).tolist(), rel=1e-6)
+    assert found["E_variance"].tolist() == pytest.approx(of_times.var(1).tolist(), rel=1e-4)
     for i, tw in enumerate(grid.waiting_times):
         for j, t in enumerate(grid.times):
             if tw + t > 10:
                 assert found["C"][i, j].isnan()
                 continue
             x, start = path[tw + t], path[tw]
-            assert found["C"][i, j] == pytest.approx(overlap(x, start).mean().item())
+            C = overlap(x, start).double()
+            assert found["C"][i, j] == pytest.approx(C.mean().item())
+            assert found["C_variance"][i, j] == pytest.approx(C.var().item())
             assert found["MSD"][i, j] == pytest.approx(displacement(x, start).mean().item())
             if dynamics is Langevin:
                 noise = ((x - start) * (scores[tw + t] - scores[tw])).mean().item()
@@ -174,3 +179,87 @@ def test_an_energy_that_is_not_finite_is_one_sentence():
     wild = partial(torch.optim.SGD, lr=1e30)
     with pytest.raises(UsageError, match="lower the optimizer's lr"):
         measure(Quadratic([1.0, 2.0], replicas=2), wild, grid)
+
+
+def test_one_replica_has_no_variance():
+    grid = TimeGrid.of(0.2, 0.4, 3, [0.0], 0.1)
+    found = measure(SphericalPSpin(6, replicas=1, seed=2), QUENCH, grid)
+    assert found["E"].isfinite().all() and found["E_variance"].isnan().all()
+    assert found["chi_variance"].isnan().all()
+
+
+@pytest.mark.parametrize(
+    ("temperature", "dynamics", "told"),
+    [(0.5, Langevin, True), (0.0, Langevin, False), (0.5, LeimkuhlerMatthews, False)],
+)
+def test_the_response_is_told_by_independent_noises_only(temperature, dynamics, told):
+    optimizer = partial(dynamics, lr=0.1, temperature=temperature)
+    found = measure(SphericalPSpin(6, replicas=2), optimizer, TimeGrid.of(0.2, 0.4, 3, [0.0], 0.1))
+    assert ("chi" in found) == told
+
+
+def test_times_are_those_of_the_steps_that_are_nearest():
+    grid = TimeGrid.of(0.1, 10.0, 2, [0.5, 2.0], 0.04)
+    assert grid.times[0] == 2 and grid.times[-1] == 250  # 0.1/0.04 = 2.5, to even
+    assert grid.times == sorted(set(grid.times)) and grid.waiting_times == [12, 50]
+    fine = grid.finer(2)
+    assert fine.times == [2 * k for k in grid.times] and fine.waiting_times == [24, 100]
+    assert 0 not in TimeGrid.of(0.01, 1.0, 4, [], 0.1).times  # a time below a step is left out
+
+
+def test_every_sample_has_a_seed_of_its_own(monkeypatch):
+    """Of points, of halved steps and of rounds; and the seed of the study moves all."""
+    module, seeds = "lightning_landscape.studies.finite_size.study", []
+    monkeypatch.setattr(f"{module}.measure", lambda energy, dynamics, grid: {})
+
+    def told(N, replicas=1, seed=0):
+        seeds.append(seed)
+        return SphericalPSpin(N, replicas=replicas, seed=seed)
+
+    def computed(seed):
+        each = FiniteSize(told, QUENCH, [6, 8, 12], half_step_sizes=[8], seed=seed, **SMALL)
+        seeds.clear()
+        for point in each.points:
+            for first in (0, 2):
+                each.compute(SizeRound(point, first), [0, 1], RoundCheckpoint(None, ()))
+        return list(seeds)
+
+    first, second = computed(0), computed(5)
+    assert len(set(first)) == len(first) == 4 * 2 * 2
+    assert second == [seed + 5 for seed in first]
+
+
+def test_the_halved_step_is_run_twice_as_long_and_measured_at_the_same_times():
+    each = study(half_step_sizes=[8])
+    assert [(p.N, p.time_step, p.refinement) for p in each.points] == [
+        (6, 0.1, 1), (8, 0.1, 1), (12, 0.1, 1), (16, 0.1, 1), (8, 0.05, 2),
+    ]  # fmt: skip
+    results = each.compute(SizeRound(each.points[-1], 0), [0, 1], RoundCheckpoint(None, ()))
+    assert [result["sample"] for result in results] == [0, 1]
+    assert len(results[0]["E"]) == len(each.grid.times)
+    assert results[0]["time_step"] == 0.05
+
+
+def test_a_record_names_the_system_and_a_line_the_round(tmp_path):
+    each = study(seeds=2, rounds=1)
+    lines = []
+    Experiment(each, Processes(1)).run(tmp_path / "a.nc", {"config": "a: 1"}, lines.append)
+    found = records.read(tmp_path / "a.nc")
+    a = found.attrs
+    assert (a["N"], a["replicas"], a["dynamics"]) == ("6, 8, 12, 16", 4, "Langevin")
+    assert (a["energy"], a["temperature"], a["time_step"]) == ("SphericalPSpin", 0.5, 0.1)
+    assert np.isinf(a["start_temperature"]) and a["config"] == "a: 1"
+    E = found["E"].isel(run=slice(2), t=-1).mean().item()
+    assert lines[0] == f"N = 6, step 0.1, samples 0 to 1: E(2) = {E:.4f}"
+    assert found["t"].attrs["units"] == "step size x steps"
+
+
+def test_rounds_end_where_a_point_has_had_enough():
+    each = study(rounds=1, error=1e-9)
+    assert each.next([{"point": k, "E": [x]} for k in range(4) for x in (0.0, 1.0)]) is None
+
+
+def test_rounds_are_told_apart_by_their_keys():
+    each = study(half_step_sizes=[6])
+    keys = {SizeRound(point, first).key for point in each.points for first in (0, 2)}
+    assert len(keys) == 10

@@ -1,0 +1,137 @@
+"""Ensembles over depth and width: the trained networks against their kernels."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from lightning_landscape import records
+from lightning_landscape.data import Digits, OnSphere, RandomData, Subset
+from lightning_landscape.dynamics import LayerRates
+from lightning_landscape.energies import FullyConnected, NetworkEnergy
+from lightning_landscape.errors import UsageError
+from lightning_landscape.results.quantities.ensembles.aspect_ratio import by_depth
+from lightning_landscape.results.quantities.ensembles.nearly_kernel import (
+    by_width,
+    mean_projection,
+    variance_ratio,
+)
+from lightning_landscape.studies import Experiment, Processes
+from lightning_landscape.studies.ensembles import AspectRatio, NearlyKernel
+from lightning_landscape.studies.ensembles.rounds import EnsembleRound
+
+PARITY = Digits(parity=True)
+
+
+def descent(lr):
+    return LayerRates(partial(torch.optim.SGD, lr=lr), activation="tanh")
+
+
+def run(study, path):
+    Experiment(study, Processes(1)).run(path, {"config": ""}, lambda line: None)
+    return records.read(path)
+
+
+def aspect_ratio(depths, **options):
+    data = Subset(PARITY, samples=128)
+    return AspectRatio(data, descent(2.0), width=32, depths=depths, steps=600, **options)
+
+
+def nearly_kernel(widths, **options):
+    """Eight digits, four of each class, on a sphere; tanh, three layers."""
+    few = Subset(PARITY, samples=8, class_fractions="equal", test_samples=200)
+    return NearlyKernel(OnSphere(few), descent(1.5), widths, **({"steps": 800} | options))
+
+
+@pytest.mark.slow
+def test_an_intermediate_depth_generalizes_best(tmp_path):
+    """By the squared loss, two standard errors each; r* = 0.26."""
+    record = run(aspect_ratio([2, 4, 12], replicas=24, seeds=2), tmp_path / "record.nc")
+    found = by_depth(record, "loss")
+    best, error = found[4]
+    for L in (2, 12):
+        loss, other = found[L]
+        assert loss - best > 2 * np.hypot(error, other)
+    assert record.attrs["r_optimal"] == pytest.approx(4 / (23 * 2 / 3))
+
+
+def test_deeper_is_better_than_shallow():
+    """At L = 2 and 3, by a few networks."""
+    study = aspect_ratio([2, 3], replicas=8, seeds=1)
+    two, three = (np.array(study._networks.run(EnsembleRound((L,)), 0)["loss"]) for L in (2, 3))
+    assert two.mean() - three.mean() > 2 * np.hypot(two.std(), three.std()) / 8**0.5
+
+
+def test_networks_are_trained_as_by_hand():
+    data = RandomData(samples=10, dimension=6, test_samples=7)
+    study = AspectRatio(data, descent(0.5), width=5, depths=[2, 3], steps=4, replicas=3, seed=7)
+    found = study._networks.run(EnsembleRound((3,)), 2)
+    net = FullyConnected([6, 5, 5, 1], "tanh", replicas=3, seed=9)
+    energy = NetworkEnergy(net, data, "squared")
+    dynamics = descent(0.5)(energy.parameters())
+    for _ in range(4):
+        dynamics.zero_grad()
+        energy().sum().backward()
+        dynamics.step()
+    assert found["loss"] == pytest.approx(energy.evaluate("test")["energy"].tolist(), rel=1e-5)
+    assert found["accuracy"] == pytest.approx(energy.evaluate("test")["accuracy"].tolist())
+    assert found["depth"] == 3 and found["seed"] == 9
+
+
+@pytest.mark.slow
+def test_the_variance_of_trained_networks(tmp_path):
+    """n (variance ratio - 1) is one number; the mean is that of the kernel."""
+    record = run(nearly_kernel([16, 32], replicas=150, seeds=4), tmp_path / "record.nc")
+    for n, (ratio, error) in by_width(record, variance_ratio).items():
+        assert 10 - 2 * n * error < n * (ratio - 1) < 16 + 2 * n * error
+    for ratio, _ in by_width(record, mean_projection).values():
+        assert ratio == pytest.approx(1, abs=0.03)
+
+
+def test_wide_networks_are_their_kernels():
+    """A few networks of width 128, for a shorter time."""
+    study = nearly_kernel([128], replicas=24, seeds=1, steps=300)
+    found = study._ensemble.run(EnsembleRound((128,)), 0)
+    exact = study._ensemble.predicted(128)
+    outputs = np.array(found["output"])
+    assert max(found["train_loss"]) < 1e-4
+    variance = exact.covariance.diagonal()
+    assert variance_ratio(outputs, exact.mean, variance) == pytest.approx(1 + 12 / 128, abs=0.25)
+    assert mean_projection(outputs, exact.mean, variance) == pytest.approx(1, abs=0.1)
+
+
+def test_the_kernel_has_the_rates_of_the_optimizer():
+    """Only the ratios of the rates matter, and they do."""
+    study = nearly_kernel([16])
+    mean = study._ensemble.predicted(16).mean
+    np.testing.assert_allclose(mean, study._ensemble.predicted(64).mean, rtol=1e-9)
+    plain = partial(torch.optim.SGD, lr=0.1)
+    other = NearlyKernel(study._ensemble.data, plain, [16])._ensemble.predicted(16).mean
+    assert np.abs(mean - other).max() > 0.02
+
+
+def test_the_record(tmp_path):
+    data = RandomData(samples=4, dimension=6, test_samples=5)
+    study = NearlyKernel(data, descent(0.2), [4, 6], steps=20, replicas=3, seeds=2)
+    record = run(study, tmp_path / "record.nc")
+    assert record["output"].shape == (4, 3, 5) and record["width"].to_numpy().tolist() == [
+        4,
+        4,
+        6,
+        6,
+    ]
+    assert record["mean_exact"].shape == record["variance_exact"].shape == (5,)
+
+
+def test_misuse():
+    with pytest.raises(UsageError, match=r"depths = \[4\]: must be two or more"):
+        aspect_ratio([4])
+    with pytest.raises(UsageError, match="softplus"):
+        aspect_ratio([2, 4], activation="softplus")
+    with pytest.raises(UsageError, match="classes of the data = 10: must be 2"):
+        NearlyKernel(Digits(), descent(1.0))
+    with pytest.raises(UsageError, match="the loss is not finite"):
+        data = RandomData(samples=10, dimension=6)
+        study = AspectRatio(data, descent(1e6), width=5, depths=[2, 3], steps=30, replicas=1)
+        study._networks.run(EnsembleRound((3,)), 0)
