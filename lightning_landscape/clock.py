@@ -11,6 +11,8 @@ from lightning_landscape.errors import require
 
 __all__ = ["HasEvents", "log_times", "next_event", "to_steps"]
 
+_MOST_TIMES = 10**6
+
 
 def log_times(first: float, last: float, per_decade: int = 10) -> list[float]:
     """Return logarithmically spaced times from ``first`` to ``last``, both included.
@@ -20,13 +22,24 @@ def log_times(first: float, last: float, per_decade: int = 10) -> list[float]:
         last: the latest time, >= first.
         per_decade: points per factor of ten.
 
+    Raises:
+        UsageError: the times are none, or more than a million.
+
     >>> [round(t, 3) for t in log_times(0.1, 10, per_decade=2)]
     [0.1, 0.316, 1.0, 3.162, 10.0]
     """
     require(first > 0, "first", first, "must be positive: a logarithmic grid does not contain 0")
     require(first <= last < math.inf, "last", last, f"must be at least first = {first}, and finite")
     require(per_decade >= 1, "per_decade", per_decade, "must be at least 1")
-    intervals = max(1, math.ceil(per_decade * math.log10(last / first) - 1e-9))
+    require(last <= first * 1e300, "last", last, f"is too far from first = {first}")
+    decades = math.log10(last / first)
+    require(
+        per_decade * max(decades, 1) <= _MOST_TIMES,
+        "per_decade",
+        per_decade,
+        f"makes more than {_MOST_TIMES} times",
+    )
+    intervals = max(1, math.ceil(per_decade * decades - 1e-9))
     if last == first:
         return [float(first)]
     ratio = (last / first) ** (1 / intervals)

@@ -11,8 +11,8 @@ import lightning_landscape
 
 PACKAGE = Path(lightning_landscape.__file__).parent
 FLOORS = {
-    **dict.fromkeys(["errors", "philox", "rng", "clock", "sphere", "records"], 0),
-    **dict.fromkeys(["activations", "mixture", "replicas", "parallel"], 0),
+    **dict.fromkeys(["errors", "philox", "rng", "clock", "sphere", "records", "netcdf"], 0),
+    **dict.fromkeys(["activations", "memory", "mixture", "replicas", "parallel"], 0),
     **dict.fromkeys(["theory", "data"], 1),
     "energies": 2,
     "curvature": 3,
@@ -23,9 +23,9 @@ FLOORS = {
 }
 # Rooms of one floor know each other only where it is said here.
 NEIGHBOURS = {
-    ("records", "errors"), ("rng", "errors"), ("rng", "philox"), ("parallel", "errors"),
+    ("records", "errors"), ("records", "netcdf"), ("rng", "errors"), ("rng", "philox"), ("parallel", "errors"),
     ("clock", "errors"), ("sphere", "errors"), ("activations", "errors"), ("replicas", "errors"),
-    ("mixture", "errors"),
+    ("memory", "errors"), ("mixture", "errors"),
     ("testing", "cli"), ("__main__", "cli"),
     ("observables", "dynamics"),  # an estimator that runs a sampler
 }  # fmt: skip

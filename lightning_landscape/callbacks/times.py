@@ -41,9 +41,18 @@ class Times:
     def every(cls, interval: float, last: float, first: float = 0.0) -> Times:
         """Return ``first`` and each ``interval`` after it until ``last``.
 
+        Raises:
+            UsageError: the times are none, or more than a million.
+
         >>> Times.every(0.1, last=0.3).steps(0.05)
         [0, 2, 4, 6]
         """
+        require(0 < interval < math.inf, "interval", interval, "must be positive, and finite")
+        require(0 <= first < math.inf, "first", first, "must be at least 0, and finite")
+        required = f"must be at least first = {first}, and finite"
+        require(first <= last < math.inf, "last", last, required)
+        few = last - first <= 1e6 * interval
+        require(few, "interval", interval, "makes more than a million times")
         # a last time that is a multiple up to rounding belongs to the grid
         count = int((last - first) / interval * (1 + 1e-9)) + 1
         return cls(tuple(first + k * interval for k in range(count)))

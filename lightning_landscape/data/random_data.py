@@ -7,6 +7,7 @@ import torch
 from lightning_landscape.data._normalization import centred_on_sphere
 from lightning_landscape.data.labelled_data import LabelledData
 from lightning_landscape.errors import require_whole
+from lightning_landscape.memory import require_memory
 from lightning_landscape.rng import Stream
 
 __all__ = ["RandomData"]
@@ -50,6 +51,8 @@ class RandomData(LabelledData):
         for name, size in sizes.items():
             require_whole(name, size)
         require_whole("classes", classes, least=2)
+        needed = 4 * dimension * (samples + test_samples)
+        require_memory(needed, "samples", samples, f"lower it, or dimension = {dimension}")
         x = Stream(seed, "samples").normal_(torch.empty(samples, dimension), step=0)
         test = Stream(seed, "test samples").normal_(torch.empty(test_samples, dimension), step=0)
         if normalized:

@@ -10,6 +10,7 @@ from torch.func import functional_call
 
 from lightning_landscape.energies.energy import Energy, HasData
 from lightning_landscape.errors import require, require_whole
+from lightning_landscape.memory import require_memory_of_replicas
 
 __all__ = ["Copies"]
 
@@ -44,6 +45,8 @@ class Copies(Energy):
     def __init__(self, energy: Energy, copies: int = 2) -> None:
         super().__init__()
         require_whole("copies", copies, least=2)
+        N = sum(p.numel() for p in energy.parameters())
+        require_memory_of_replicas(copies, N, "copies")
         self.copies, self.replicas = copies, copies * energy.replicas
         self.constraint, self.samples = energy.constraint, energy.samples
         self.extensive = energy.extensive  # type: ignore[misc]

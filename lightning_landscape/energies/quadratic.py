@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lightning_landscape.energies.energy import Energy
 from lightning_landscape.errors import require, require_whole
+from lightning_landscape.memory import require_memory, require_memory_of_replicas
 from lightning_landscape.rng import Stream
 
 __all__ = ["Quadratic"]
@@ -60,6 +61,8 @@ class Quadratic(Energy):
         require(0 <= start < math.inf, "start", start, "is a standard deviation")
         self.replicas = replicas
         number, N = getattr(torch, dtype), len(spectrum)
+        require_memory(3 * 8 * N**2, "spectrum", f"{N} eigenvalues", "give fewer")
+        require_memory_of_replicas(replicas, N)
         stream, x = Stream(seed, "start"), torch.empty(replicas, N, dtype=torch.float64)
         for r, row in enumerate(x):
             stream.normal_(row, step=r)

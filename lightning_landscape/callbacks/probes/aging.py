@@ -12,8 +12,8 @@ import torch
 from lightning_landscape.callbacks.probe import Probe
 from lightning_landscape.callbacks.times import Times, axis
 from lightning_landscape.callbacks.view import View
-from lightning_landscape.energies.memory import require_memory
 from lightning_landscape.errors import UsageError, require
+from lightning_landscape.memory import require_memory
 from lightning_landscape.observables.correlation import (
     displacement,
     overlap,

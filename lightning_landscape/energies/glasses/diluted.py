@@ -10,8 +10,8 @@ from torch import Tensor
 from lightning_landscape.energies.glasses._polynomial import Interaction, along
 from lightning_landscape.energies.glasses._threads import in_threads
 from lightning_landscape.energies.glasses.glass import Glass, check_sizes, uniform_start
-from lightning_landscape.energies.memory import require_memory
 from lightning_landscape.errors import require
+from lightning_landscape.memory import require_memory
 from lightning_landscape.mixture import checked_mixture
 from lightning_landscape.rng import Stream
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lightning_landscape.energies.energy import Energy
 from lightning_landscape.energies.glasses._polynomial import Interaction, energy
 from lightning_landscape.errors import require
+from lightning_landscape.memory import require_memory_of_replicas
 from lightning_landscape.mixture import mixture_to_json
 from lightning_landscape.rng import Stream
 from lightning_landscape.sphere import Sphere
@@ -75,7 +76,11 @@ def uniform_start(replicas: int, N: int, seed: int) -> Tensor:
     """Return uniform points on the sphere |x|^2 = N, shape (R, N), float64.
 
     Row r depends on the seed and r only.
+
+    Raises:
+        UsageError: they do not fit into memory.
     """
+    require_memory_of_replicas(replicas, N)
     stream, x = Stream(seed, "start"), torch.empty(replicas, N, dtype=torch.float64)
     for r, row in enumerate(x):
         stream.normal_(row, step=r)

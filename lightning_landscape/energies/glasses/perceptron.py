@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from lightning_landscape.energies.energy import Energy
 from lightning_landscape.energies.glasses.glass import uniform_start
-from lightning_landscape.energies.memory import require_memory
 from lightning_landscape.errors import require, require_whole
+from lightning_landscape.memory import require_memory
 from lightning_landscape.replicas import select
 from lightning_landscape.rng import Stream
 from lightning_landscape.sphere import Sphere

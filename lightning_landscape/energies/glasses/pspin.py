@@ -13,8 +13,8 @@ from lightning_landscape.energies.glasses._couplings import draw_, plant_
 from lightning_landscape.energies.glasses._dense import Dense
 from lightning_landscape.energies.glasses._tuples import count
 from lightning_landscape.energies.glasses.glass import Glass, check_sizes, uniform_start
-from lightning_landscape.energies.memory import require_memory
 from lightning_landscape.errors import require
+from lightning_landscape.memory import require_memory
 from lightning_landscape.mixture import checked_mixture
 from lightning_landscape.rng import Stream
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_landscape.activations import ACTIVATIONS, Activation, ActivationName
-from lightning_landscape.energies.memory import require_memory
+from lightning_landscape.memory import require_memory
 from lightning_landscape.energies.networks._hessian_products import HessianProduct
 from lightning_landscape.energies.networks._initialization import (
     INITIALIZATIONS,

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from lightning_landscape.activations import ACTIVATIONS, ActivationName
-from lightning_landscape.energies.memory import require_memory
 from lightning_landscape.energies.networks._initialization import gaussian
 from lightning_landscape.energies.networks._names import require_name
 from lightning_landscape.energies.networks.architectures import Architecture
 from lightning_landscape.errors import require, require_whole
+from lightning_landscape.memory import require_memory
 from lightning_landscape.rng import Stream
 
 __all__ = ["HierarchicalConvNet"]

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from lightning_landscape.energies.memory import require_memory
 from lightning_landscape.energies.networks.architectures import Architecture
 from lightning_landscape.energies.networks.slices import even_slices
 from lightning_landscape.errors import UsageError, require
+from lightning_landscape.memory import require_memory
 from lightning_landscape.rng import Stream
 
 __all__ = ["Replicated"]

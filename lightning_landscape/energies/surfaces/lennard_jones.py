@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from lightning_landscape.energies.surfaces.surface import Surface
-from lightning_landscape.errors import require
+from lightning_landscape.errors import require_whole
+from lightning_landscape.memory import require_memory
 
 __all__ = ["LennardJones"]
 
@@ -51,7 +52,8 @@ class LennardJones(Surface):
         seed: int = 0,
         dtype: str = "float32",
     ) -> None:
-        require(atoms >= 3, "atoms", atoms, "must be at least 3")
+        require_whole("atoms", atoms, least=3)
+        require_memory(6 * 8.0 * atoms**2, "atoms", atoms, "give fewer")
         super().__init__(3 * atoms, replicas, start, seed, dtype)
         self.atoms = atoms
         self.register_buffer("pairs", torch.triu_indices(atoms, atoms, 1), persistent=False)

@@ -10,6 +10,7 @@ from torch.autograd import Function
 
 from lightning_landscape.energies.energy import Energy
 from lightning_landscape.errors import require, require_whole
+from lightning_landscape.memory import require_memory_of_replicas
 from lightning_landscape.rng import Stream
 
 __all__ = ["Surface"]
@@ -40,6 +41,7 @@ class Surface(Energy):
         require(dtype in ("float32", "float64"), "dtype", dtype, "must be float32 or float64")
         require_whole("replicas", replicas)
         require(start >= 0, "start", start, "is a standard deviation")
+        require_memory_of_replicas(replicas, N)
         self.replicas = replicas
         stream, x = Stream(seed, "start"), torch.empty(replicas, N, dtype=torch.float64)
         for r, row in enumerate(x):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lightning_landscape.errors import require
 
-__all__ = ["require_memory"]
+__all__ = ["require_memory", "require_memory_of_replicas"]
 
 
 def require_memory(needed: float, argument: str, value: object, remedy: str) -> None:
@@ -27,6 +27,18 @@ def require_memory(needed: float, argument: str, value: object, remedy: str) -> 
         f"needs {needed / 1e9:.3g} GB of memory, and {available / 1e9:.3g} GB are available",
         remedy,
     )
+
+
+def require_memory_of_replicas(replicas: int, N: int, argument: str = "replicas") -> None:
+    """Raise a `UsageError` if configurations (R, N) do not fit, with the gradient and the noise.
+
+    Args:
+        replicas: R.
+        N: the number of coordinates.
+        argument: the argument that says how many they are.
+    """
+    needed = 8.0 * replicas * N + 3 * 4.0 * replicas * N  # the start is drawn in float64
+    require_memory(needed, argument, replicas, f"lower it, or N = {N}")
 
 
 def _available() -> float:
