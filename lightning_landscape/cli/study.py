@@ -10,8 +10,11 @@ import yaml
 import lightning_landscape.data
 import lightning_landscape.dynamics
 import lightning_landscape.energies
+import lightning_landscape.studies.ensembles
 import lightning_landscape.studies.finite_size
-import lightning_landscape.studies.jamming  # noqa: F401
+import lightning_landscape.studies.hessian_free
+import lightning_landscape.studies.jamming
+import lightning_landscape.studies.wide_networks  # noqa: F401
 from lightning_landscape.cli.fit import (
     LandscapeParser,
     add_choices,

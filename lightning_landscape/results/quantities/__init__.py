@@ -9,18 +9,21 @@ from lightning_landscape.results.quantities import spectrum, gradient_noise, noi
 from lightning_landscape.results.quantities import stationarity, fluctuations
 from lightning_landscape.results.quantities import equilibration, learning_coefficient
 from lightning_landscape.results.quantities import finite_size, jamming
-from lightning_landscape.results.quantities import exploration
+from lightning_landscape.results.quantities import exploration, hessian_free
+from lightning_landscape.results.quantities import ensembles
 from lightning_landscape.results.quantities import wide_networks, sweep
 
 __all__ = [
     "aging",
     "damage",
     "energy",
+    "ensembles",
     "equilibration",
     "exploration",
     "finite_size",
     "fluctuations",
     "gradient_noise",
+    "hessian_free",
     "jamming",
     "learning_coefficient",
     "noise_spectrum",
