@@ -1,5 +1,10 @@
 """Quantities of wide networks."""
 
-from lightning_landscape.results.quantities.wide_networks import criticality, tangent_kernel
+from lightning_landscape.results.quantities.wide_networks import (
+    criticality,
+    initial_networks,
+    kernel_motion,
+    tangent_kernel,
+)
 
-__all__ = ["criticality", "tangent_kernel"]
+__all__ = ["criticality", "initial_networks", "kernel_motion", "tangent_kernel"]
