@@ -7,13 +7,13 @@ opens it.
 
 from __future__ import annotations
 
-import io
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lightning_landscape import netcdf
 from lightning_landscape.errors import UsageError, require
 
 if TYPE_CHECKING:
@@ -82,14 +82,9 @@ def write(dataset: Dataset, path: str | os.PathLike[str]) -> None:
     Equal datasets give files with equal arrays and attributes: nothing in a record depends on when
     it was written.
     """
-    import h5netcdf
-    from xarray.backends import H5NetCDFStore
-
     # in memory first: on a full disk the HDF5 library leaves a file that it cannot close, and
     # the process crashes when it exits
-    content = io.BytesIO()
-    with h5netcdf.File(content, "w") as file:
-        dataset.dump_to_store(H5NetCDFStore(file))
+    content = netcdf.encode(dataset)
     write_atomically(Path(path), lambda p: p.write_bytes(content.getbuffer()))
 
 
@@ -100,13 +95,9 @@ def read(path: str | os.PathLike[str]) -> Dataset:
         UsageError: there is no such file, it is not a valid record, or it declares arrays far
             larger than the file that should hold them.
     """
-    import xarray
-
     require(Path(path).is_file(), "path", path, "is not a file", "records are in <run>/probes/*.nc")
     try:
-        with xarray.open_dataset(path, engine="h5netcdf") as dataset:
-            _check_size(dataset.nbytes, Path(path))
-            return dataset.load()
+        return netcdf.decode(path, lambda size: _check_size(size, Path(path)))
     except UsageError:
         raise
     except Exception as error:  # whatever a file of arbitrary content can raise

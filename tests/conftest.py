@@ -125,7 +125,7 @@ def _run(args, environment, said):
         output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(output, 1), os.dup2(output, 2)
-        sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", 1)
+        sys.stdin, sys.stdout, sys.stderr = map(os.fdopen, range(3), "rww")
         sys.argv = ["lightning_landscape", *args]
         warnings.resetwarnings()
         module = importlib.import_module("lightning_landscape.__main__")

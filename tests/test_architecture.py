@@ -3,9 +3,8 @@
 import ast
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
-
-import pytest
 
 import lightning_landscape
 
@@ -23,7 +22,8 @@ FLOORS = {
 }
 # Rooms of one floor know each other only where it is said here.
 NEIGHBOURS = {
-    ("records", "errors"), ("records", "netcdf"), ("rng", "errors"), ("rng", "philox"), ("parallel", "errors"),
+    ("records", "errors"), ("records", "netcdf"), ("rng", "errors"), ("rng", "philox"),
+    ("parallel", "errors"),
     ("clock", "errors"), ("sphere", "errors"), ("activations", "errors"), ("replicas", "errors"),
     ("memory", "errors"), ("mixture", "errors"),
     ("testing", "cli"), ("__main__", "cli"),
@@ -32,13 +32,14 @@ NEIGHBOURS = {
 LARGEST_FOLDER = 16
 
 
-def modules():
-    return sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
+TEXTS = {
+    path.relative_to(PACKAGE).as_posix(): path.read_text() for path in sorted(PACKAGE.rglob("*.py"))
+}
 
 
-def imports(path):
+def imported_by(text):
     """Yield every module that a file imports, at any depth."""
-    for node in ast.walk(ast.parse((PACKAGE / path).read_text())):
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -46,61 +47,73 @@ def imports(path):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+IMPORTS = {path: list(imported_by(text)) for path, text in TEXTS.items()}
+
+
 def room(module):
     parts = module.removesuffix(".py").replace("/", ".").split(".")
     return parts[1] if parts[0] == "lightning_landscape" and len(parts) > 1 else parts[0]
 
 
-@pytest.mark.parametrize("path", [m for m in modules() if m != "__init__.py"])
-def test_a_room_imports_only_from_lower_floors(path):
-    here = room(path)
-    for name in imports(path):
-        if not name.startswith("lightning_landscape.") or room(name) not in FLOORS:
-            continue
-        there = room(name)
-        allowed = here == there or FLOORS[there] < FLOORS[here] or (here, there) in NEIGHBOURS
-        assert allowed, f"{path} (floor {FLOORS[here]}) imports {name} (floor {FLOORS[there]})"
+def test_a_room_imports_only_from_lower_floors():
+    wrong = []
+    for path, names in IMPORTS.items():
+        here = room(path)
+        for name in names:
+            there = room(name)
+            if name.startswith("lightning_landscape.") and {here, there} <= FLOORS.keys():
+                lower = here == there or FLOORS[there] < FLOORS[here]
+                if not lower and (here, there) not in NEIGHBOURS:
+                    wrong.append((path, FLOORS[here], name, FLOORS[there]))
+    assert not wrong
 
 
-@pytest.mark.parametrize("path", modules())
-def test_mathematics_is_free_of_lightning(path):
-    if FLOORS.get(room(path), 0) < 6:
-        packages = {name.split(".")[0] for name in imports(path)}
-        assert not packages & {"pytorch_lightning", "lightning"}
+def test_every_room_has_a_floor():
+    assert {room(path) for path in TEXTS} - {"__init__"} == FLOORS.keys()
 
 
-@pytest.mark.parametrize("path", modules())
-def test_theory_is_used_beside_measurements_only(path):
-    if room(path) not in ("theory", "results", "studies", "exploration", "testing", "cli"):
-        assert not [name for name in imports(path) if name.startswith("lightning_landscape.theory")]
+def test_mathematics_is_free_of_lightning():
+    for path, names in IMPORTS.items():
+        if FLOORS.get(room(path), 0) < 6:
+            packages = {name.split(".")[0] for name in names}
+            assert not packages & {"pytorch_lightning", "lightning"}, path
 
 
-@pytest.mark.parametrize("path", modules())
-def test_an_underscored_file_is_private_to_its_folder(path):
-    here = "lightning_landscape." + ".".join(path.split("/")[:-1])
-    for name in imports(path):
-        parts = name.split(".")
-        private = [k for k, part in enumerate(parts) if part.startswith("_") and part[1:2] != "_"]
-        if name.startswith("lightning_landscape.") and private:
-            folder = ".".join(parts[: private[0]])
-            assert here.rstrip(".").startswith(folder), f"{path} imports {name}"
+def test_theory_is_used_beside_measurements_only():
+    users = {
+        room(path)
+        for path, names in IMPORTS.items()
+        if any(name.startswith("lightning_landscape.theory") for name in names)
+    }
+    assert users <= {"theory", "results", "studies", "exploration", "testing", "cli"}
 
 
-@pytest.mark.parametrize("folder", sorted({path.rpartition("/")[0] for path in modules()}))
-def test_a_folder_can_be_overlooked(folder):
-    files = [path for path in modules() if path.rpartition("/")[0] == folder]
-    assert len([path for path in files if not path.endswith("__init__.py")]) <= LARGEST_FOLDER
+def test_an_underscored_file_is_private_to_its_folder():
+    for path, names in IMPORTS.items():
+        here = "lightning_landscape." + ".".join(path.split("/")[:-1])
+        for name in names:
+            parts = name.split(".")
+            private = [k for k, x in enumerate(parts) if x.startswith("_") and x[1:2] != "_"]
+            if name.startswith("lightning_landscape.") and private:
+                folder = ".".join(parts[: private[0]])
+                assert here.rstrip(".").startswith(folder), f"{path} imports {name}"
 
 
-@pytest.mark.parametrize("path", modules())
-def test_only_one_file_asks_for_ranks(path):
-    asks = any(word in (PACKAGE / path).read_text() for word in ("torch.distributed", "all_reduce"))
-    assert asks == (path == "parallel.py")
+def test_a_folder_can_be_overlooked():
+    files = [path for path in TEXTS if not path.endswith("__init__.py")]
+    folders = Counter(path.rpartition("/")[0] for path in files)
+    assert not {folder: n for folder, n in folders.items() if n > LARGEST_FOLDER}
 
 
-@pytest.mark.parametrize("path", modules())
-def test_modules_stay_readable(path):
-    assert len((PACKAGE / path).read_text().splitlines()) <= 400
+def test_only_one_file_asks_for_ranks():
+    asking = [
+        path for path, text in TEXTS.items() if "torch.distributed" in text or "all_reduce" in text
+    ]
+    assert asking == ["parallel.py"]
+
+
+def test_modules_stay_readable():
+    assert not [path for path, text in TEXTS.items() if len(text.splitlines()) > 400]
 
 
 def test_importing_the_package_imports_nothing_heavy():
