@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_landscape.energies.memory import require_memory
 from lightning_landscape.energies.networks.architectures import FullyConnected
 from lightning_landscape.errors import require
+from lightning_landscape.memory import require_memory
 
 __all__ = ["fully_connected_tangent_kernels", "tangent_kernels"]
 
