@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from lightning_landscape import records
 from lightning_landscape.cli import report
-from lightning_landscape.results.quantities import aging
+from lightning_landscape.results.quantities.aging import collapse
 from lightning_landscape.results.summary import summarize
 
 SYSTEM = {"temperature": 0.3, "time_step": 0.02, "N": 64, "replicas": 16}
@@ -47,7 +47,7 @@ def test_report_on_three_runs(compare, tmp_path):
     runs = [write_run(tmp_path / name, seed) for seed, name in enumerate("abc")]
 
     def ours():
-        aging._fit_once.cache_clear()
+        collapse._fit_once.cache_clear()
         report.page(runs)
 
     compare(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from xarray import Dataset
 
-from lightning_landscape.results.quantities.aging import _collapse
+from lightning_landscape.results.quantities.aging.collapse import collapse_row
 from lightning_landscape.results.quantities.energy import _laws_of_decay
 
 R = 8
@@ -39,5 +39,5 @@ def test_a_measured_mean_that_is_exact_deviates_in_no_collapse():
         {"MSD": (("tw", "t", "replica"), measured), "MSD_exact": (("tw", "t"), exact)},
         coords={"t": t, "tw": tw},
     )
-    (row,) = _collapse(dataset)
+    (row,) = collapse_row(dataset)
     assert row.measured == pytest.approx(row.exact, abs=1e-6)

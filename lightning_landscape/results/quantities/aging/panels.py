@@ -1,0 +1,57 @@
+"""Panels of functions of two times, one curve for each waiting time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lightning_landscape.results.axes import points, shades
+from lightning_landscape.results.registry import Panel
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+    from xarray import DataArray, Dataset
+
+__all__ = ["DELTA", "in_units_of_the_noise", "two_times", "waiting_times"]
+
+DELTA = r"$\Delta(t_w, t_w + t)$"
+
+
+def two_times(name: str, label: str, scale: str) -> Panel:
+    """Return the panel of a function of two times, one curve for each waiting time."""
+
+    def panel(dataset: Dataset, axes: Axes) -> None:
+        reached = dataset.dropna("tw", how="all", subset=["C"])
+        for curve, color in waiting_times(reached):
+            points(axes, curve["t"], curve[name], color=color, label=f"{float(curve['tw']):g}")
+            if f"{name}_exact" in curve:
+                axes.plot(curve["t"], curve[f"{name}_exact"], color=color, linewidth=1)
+        axes.set(xscale="log", yscale=scale, xlabel="t", ylabel=label)
+        if reached.sizes["tw"]:
+            axes.legend(title="$t_w$")
+
+    return panel
+
+
+def in_units_of_the_noise(strength: DataArray | float) -> Panel:
+    """Return the panel of Delta / (lr^2 D(tw)) against the number of steps."""
+
+    def panel(dataset: Dataset, axes: Axes) -> None:
+        lr = dataset.attrs["time_step"]
+        scaled = dataset.assign(MSD=dataset["MSD"] / (lr**2 * strength))
+        scaled = scaled.assign_coords(t=dataset["t"] / lr).drop_vars("MSD_exact", errors="ignore")
+        two_times("MSD", r"$\Delta(t_w, t_w + t)\;/\;\eta^2 D(t_w)$", "log")(scaled, axes)
+        axes.plot(scaled["t"], scaled["t"], color="gray", linestyle="--", linewidth=1)
+        axes.set(xlabel="steps (dashed: free diffusion)")
+
+    return panel
+
+
+def waiting_times(dataset: Dataset) -> Iterator[tuple[Dataset, NDArray[np.float64]]]:
+    """Yield the curve of each waiting time with its colour."""
+    colors = shades(dataset.sizes["tw"])
+    for k, color in enumerate(colors):
+        yield dataset.isel(tw=k), color
