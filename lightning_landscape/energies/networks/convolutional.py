@@ -1,4 +1,4 @@
-"""A small convolutional network."""
+"""A small convolutional network with a smooth energy."""
 
 from __future__ import annotations
 
@@ -17,19 +17,27 @@ __all__ = ["SmallConvNet"]
 
 
 class SmallConvNet(Replicated):
-    """R small convolutional networks: convolve, activate, average; and at the end a linear map.
+    """R small convolutional networks: L layers of convolution, activation and average pooling.
 
-    Each layer is a convolution by 3 x 3 kernels, which keeps the size of the image, then sigma,
-    then the average over squares of 2 x 2 pixels, which halves it. Averages rather than maxima
-    leave the energy as smooth as sigma is. Initially weights ~ N(0, C_W / fan-in) and biases
-    ~ N(0, C_b) with the critical C_W and C_b of the activation, as in `FullyConnected`.
+    z_l = pool(sigma(W_l * z_{l-1} + b_l)),   f = W z_L + b
 
-    N = sum_l (9 c_{l-1} + 1) c_l + (h w c_L + 1) k, with c_l channels, k outputs, and h x w pixels
-    left: 20 490 for [16, 32] on images of MNIST, 60 362 for [32, 64] on those of CIFAR-10.
+    with 3 x 3 kernels, zero padding that keeps the size of the image, and averages over squares of
+    2 x 2 pixels, which halve it (rounded down). Averages, unlike maxima, leave the energy as smooth
+    as sigma. Initially weights ~ N(0, C_W / fan-in) and biases ~ N(0, C_b), with the critical C_W
+    and C_b of the activation, as in `FullyConnected`.
+
+    It maps samples (R or 1, B, c_0, h, w) to outputs (R, B, k). With c_l channels, k outputs and
+    h' x w' pixels left, the number of parameters is
+
+        N = sum_l (9 c_{l-1} + 1) c_l + (h' w' c_L + 1) k,
+
+    20 490 for [16, 32] on images of MNIST, 60 362 for [32, 64] on those of CIFAR-10. The forward
+    pass costs 9 c_{l-1} c_l multiply-adds for each pixel of layer l and sample, the gradient three
+    times as much.
 
     Args:
         sample_shape: channels, height and width of a sample: [1, 28, 28] for MNIST.
-        channels: c_1 … c_L, one a layer.
+        channels: c_1 … c_L, one for each layer.
         outputs: k.
         activation: sigma.
         replicas: R.
@@ -37,8 +45,10 @@ class SmallConvNet(Replicated):
         dtype: ``float32`` or ``float64``.
 
     Raises:
-        UsageError: an argument is out of range, the image is too small for so many layers, or the
+        UsageError: an argument is out of range, the image is too small for L halvings, or the
             weights do not fit into memory.
+
+    Source: critical initialization: Roberts, Yaida, Hanin 2022, arXiv:2106.10165, chapter 5.
 
     >>> net = SmallConvNet([1, 8, 8], channels=[8, 16], replicas=4)
     >>> net(torch.zeros(1, 5, 1, 8, 8)).shape, sum(p[0].numel() for p in net.parameters())
@@ -65,6 +75,8 @@ class SmallConvNet(Replicated):
 
 
 class _Sigma(nn.Module):
+    """The activation as a layer."""
+
     def __init__(self, sigma: Activation) -> None:
         super().__init__()
         self.sigma = sigma
@@ -76,6 +88,7 @@ class _Sigma(nn.Module):
 def _layers(
     sample_shape: Sequence[int], channels: Sequence[int], outputs: int, sigma: Activation
 ) -> nn.Sequential:
+    """Return one network with its initial weights."""
     c, height, width = sample_shape
     layers: list[nn.Module] = []
     for n in channels:
@@ -95,7 +108,7 @@ def _check(sample_shape: list[int], channels: list[int], outputs: int) -> None:
     required = "must be channels, height and width"
     require(image, "sample_shape", sample_shape, required, "[1, 28, 28] for MNIST")
     layers = len(channels) >= 1 and min(channels) >= 1
-    require(layers, "channels", channels, "must be one number a layer, at least 1 each")
+    require(layers, "channels", channels, "must be one number for each layer, at least 1")
     fits = min(sample_shape[1:]) >= 2 ** len(channels)
     required = f"halves an image of {sample_shape[1:]} too often"
     require(fits, "channels", channels, required, "name fewer layers")

@@ -20,29 +20,33 @@ NormalizationName = Literal["batch", "group"]
 class ResNet18(Replicated):
     """R residual networks of 18 layers, in the variant for images of 32 x 32 pixels.
 
-    A convolution by 3 x 3 kernels and no pooling in front; four stages of two blocks with width,
-    2, 4 and 8 times as many channels, each stage but the first on half the size; the average over
-    all pixels; a linear map. A block is relu(x + norm(conv(relu(norm(conv(x)))))), where x goes
-    through a convolution by 1 x 1 kernels and a norm if its shape changes. Convolutions have no
-    biases, as a norm follows each; initially their weights ~ N(0, 2 / fan-in), those of the linear
-    map ~ N(0, 1 / fan-in), norms have factor 1 and shift 0.
+    A 3 x 3 convolution without pooling; four stages of two blocks with ``width`` times 1, 2, 4 and
+    8 channels, each stage after the first with stride 2; the average over all pixels; and a linear
+    map. A block is
 
-    ``batch`` normalises every channel over the samples of a group (see `Replicated`) and has no
-    running averages: training, evaluation and held-out data each use the statistics of the samples
-    that are evaluated, and every rank of a distributed run those of its part of a batch. ``group``
-    normalises every sample by itself, over 16 channels at a time (all, where 16 do not divide
-    them), and has as many parameters.
+        relu(skip(x) + norm(conv(relu(norm(conv(x)))))),
 
-    N = 11 173 962 with 10 outputs. One replica keeps about 2 million activations of a sample of
-    32 x 32 pixels, so that a gradient over 128 of them, which are not cut, takes 1 GB; on one CPU
-    core it takes 5 s.
+    with skip(x) = x, or a 1 x 1 convolution and a norm where the shape changes. It maps samples
+    (R or 1, B, channels, h, w) to outputs (R, B, outputs). Convolutions have no biases, because a
+    norm follows each. Initially their weights ~ N(0, 2 / fan-in), those of the linear map
+    ~ N(0, 1 / fan-in); norms have scale 1 and shift 0.
 
-    Source: He, Zhang, Ren & Sun 2016, arXiv:1512.03385, sections 3.3 and 4.2; Wu & He 2018,
-    arXiv:1803.08494, table 3 (16 channels a group).
+    ``batch`` normalizes each channel over the samples of a group (see `Replicated`), without
+    running averages: training, evaluation and held-out data use the statistics of the samples that
+    are evaluated, and each rank of a distributed run those of its part of a batch. ``group``
+    normalizes each sample separately, over 16 channels at a time (all of them where 16 does not
+    divide their number). Both have the same parameters.
+
+    N = 11 173 962 for 3 channels, width 64 and 10 outputs. A replica keeps about 2 million
+    activations for each sample of 32 x 32 pixels: a gradient over a group of 128 samples needs 1 GB
+    and, on one CPU core, 5 s.
+
+    Source: He, Zhang, Ren, Sun 2016, arXiv:1512.03385, sections 3.3 and 4.2; Wu, He 2018,
+    arXiv:1803.08494, table 3 (16 channels in a group).
 
     Args:
-        outputs: how many.
-        channels: of a sample: 3 for CIFAR-10, 1 for MNIST and the digits.
+        outputs: the number of outputs.
+        channels: those of a sample: 3 for CIFAR-10, 1 for MNIST and the digits.
         width: channels of the first stage.
         normalization: ``batch`` or ``group``.
         samples_together: how many samples are normalised together; unused by ``group``.
@@ -84,6 +88,8 @@ class ResNet18(Replicated):
 
 
 class _ResNet(nn.Module):
+    """One network with its initial weights."""
+
     def __init__(self, outputs: int, channels: int, width: int, kind: NormalizationName) -> None:
         super().__init__()
         self.stem = nn.Sequential(_conv(channels, width, 3), _norm(width, kind), nn.ReLU())
@@ -102,6 +108,8 @@ class _ResNet(nn.Module):
 
 
 class _Block(nn.Module):
+    """A residual block from m to n channels."""
+
     def __init__(self, m: int, n: int, kind: NormalizationName, stride: int = 1) -> None:
         super().__init__()
         first = [_conv(m, n, 3, stride), _norm(n, kind), nn.ReLU()]
