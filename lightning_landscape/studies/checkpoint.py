@@ -1,4 +1,4 @@
-"""What a share of a round has done so far, so that a kill loses a minute at most."""
+"""Checkpoints of a share of a round, so that a kill loses at most a minute."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ logger = logging.getLogger(__name__)
 class RoundCheckpoint:
     """A file with the states of the stages of a computation, by name.
 
-    A stage on its way is written once a minute at most, one that has ended at once. A file that
-    is damaged, or of another round, is ignored with a sentence: what it held is computed again.
+    An unfinished stage is written at most once a minute, a finished one immediately. A file that is
+    damaged or belongs to another round is ignored with a warning, and its stages are computed
+    again.
 
     Args:
-        path: the file, which need not exist; None keeps nothing.
-        of_round: what tells the round, and the seeds in it, from all others, by its ``repr``.
+        path: the file, which need not exist; with None, states are kept in memory only.
+        of_round: identifies the round and the seeds in it, by its ``repr``.
     """
 
     def __init__(self, path: Path | None, of_round: Hashable) -> None:
@@ -55,19 +56,19 @@ class RoundCheckpoint:
         return self._stages.get(stage)
 
     def save(self, stage: str, state: Callable[[], dict[str, Any]]) -> None:
-        """Write what ``state`` returns, if the last time was a minute ago."""
+        """Write what ``state`` returns, if the last write was at least a minute ago."""
         if time.monotonic() - self._written_at >= _SECONDS_BETWEEN_WRITES:
             self._stages[stage] = state()
             self._write()
 
     def end(self, stage: str, result: dict[str, Any], supersedes: str) -> None:
-        """Write the result of a stage at once, and drop the states that it supersedes."""
+        """Write the result of a stage immediately, and drop the stage that it supersedes."""
         self._stages.pop(supersedes, None)
         self._stages[stage] = result
         self._write()
 
     def stage(self, name: str) -> Stage:
-        """Return the part of it that belongs to one stage; see `dynamics.minimize`."""
+        """Return the checkpoint of one stage, as `dynamics.minimize` takes it."""
         return Stage(self, name)
 
     def _write(self) -> None:
@@ -90,5 +91,5 @@ class Stage:
         return state
 
     def save(self, state: Callable[[], dict[str, Any]]) -> None:
-        """Write what ``state`` returns, if the last time was a minute ago."""
+        """Write what ``state`` returns, if the last write was at least a minute ago."""
         self._checkpoint.save(self._name, state)

@@ -1,4 +1,4 @@
-"""The engine: a study carried out round after round, on record, to be continued at any time."""
+"""The engine of studies: round after round, recorded, and resumable at any time."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ logger = logging.getLogger(__name__)
 class Experiment:
     """Computes the rounds of a study and keeps the results of every seed in one record.
 
-    The record is written, atomically, after every round, and what a share of a round has done so
-    far once a minute, beside the record. A killed experiment that is started again continues from
-    both, and ends with the record that it would have had. A share whose worker was killed is
-    computed again, three times at most.
+    The record is written atomically after every round, and the state of each share of the current
+    round once a minute, next to the record. A killed experiment resumes from both and ends with
+    the record of one that was not killed. A share whose worker was killed is computed again, at
+    most three times.
 
     Args:
         study: what comes next, and what it computes.
-        workers: computes the shares of a round; another number of them changes results by
-            rounding only, where shares are batched.
+        workers: compute the shares of a round; their number changes results by rounding only,
+            where the seeds of a share are batched.
     """
 
     def __init__(self, study: Study, workers: Workers) -> None:
@@ -45,9 +45,9 @@ class Experiment:
         """Compute what is missing, and write the record after every round.
 
         Args:
-            record: the file; what it holds is continued.
+            record: the file; results in it are kept and continued.
             attributes: to be written with the record.
-            tell: is told, in a line, what each round found.
+            tell: called with one line about each round.
 
         Raises:
             UsageError: the record is damaged, or workers were killed again and again.
@@ -66,7 +66,7 @@ class Experiment:
 
 
 class _Shares:
-    """The seeds of a round in equal shares, each computed by a worker; one share, right here."""
+    """The seeds of a round in equal shares, one for each worker; a single share needs none."""
 
     def __init__(self, compute: Compute, seeds: int, workers: Workers) -> None:
         self._compute, self._workers = compute, workers

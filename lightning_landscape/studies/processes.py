@@ -1,4 +1,4 @@
-"""Where the shares of a round are computed: processes of this machine, or any other executor."""
+"""Executors for the shares of a round: local processes, or any other."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ __all__ = ["Processes", "Workers"]
 
 
 class Workers(Protocol):
-    """Whatever gives a `concurrent.futures.Executor`.
+    """A source of `concurrent.futures.Executor` objects.
 
     Attributes:
-        count: into how many shares a round is cut.
+        count: the number of shares of a round.
     """
 
     count: int
 
     def executor(self) -> Executor:
-        """Return a new executor; it is shut down by the caller."""
+        """Return a new executor, which the caller shuts down."""
 
 
 class Processes:
-    """Processes of this machine, of one thread each.
+    """Local processes with one thread each.
 
     Args:
-        count: how many; with one, all is computed in the process that asks.
+        count: how many; with 1, everything is computed in the calling process.
 
     Raises:
         UsageError: count < 1.
@@ -43,7 +43,7 @@ class Processes:
         self.count = count
 
     def executor(self) -> Executor:
-        """Return a pool of new processes, which end with this one even if it is killed."""
+        """Return a pool of new processes, which end when this one does, even if it is killed."""
         # not by fork: a child would wait for ever for threads that its parent had
         return ProcessPoolExecutor(self.count, get_context("spawn"), _settle_in)
 

@@ -27,20 +27,20 @@ class Round(Protocol):
 
     @property
     def key(self) -> Hashable:
-        """What tells it from all other rounds of the study; its ``repr`` never changes."""
+        """What distinguishes it from all other rounds of the study; its ``repr`` is stable."""
 
 
 class Study(ABC):
     """A set of (point, seed), computed round after round.
 
-    What comes next is a function of what is recorded, so a study that was killed continues where
-    it was and ends with the record that it would have had. `Experiment` carries it out.
+    The next round is a function of the recorded results, so that a study that was killed resumes
+    and ends with the same record as one that was not. `Experiment` carries it out.
 
     Attributes:
         name: of the record's file, in lower case with underscores.
-        seeds: how many seeds a round has; they are numbered from 0 and shared out to processes.
-        dims: the dimensions of the recorded variables beyond ``run``, by variable; for those that
-            are no numbers.
+        seeds: the number of seeds in a round, numbered from 0 and shared among processes.
+        dims: the dimensions after ``run`` of those recorded variables that are not single numbers,
+            by variable.
     """
 
     name: ClassVar[str]
@@ -54,7 +54,7 @@ class Study(ABC):
     @property
     @abstractmethod
     def compute(self) -> Compute:
-        """The function that computes a share of a round; it can be pickled."""
+        """The function that computes a share of a round; picklable."""
 
     @abstractmethod
     def dataset(self, recorded: Sequence[Result]) -> Dataset:
@@ -66,5 +66,5 @@ class Study(ABC):
 
     @property
     def default_processes(self) -> int:
-        """Among how many processes a round is shared out where nobody says: torch's threads."""
+        """The number of processes among which a round is shared by default: torch's threads."""
         return torch.get_num_threads()

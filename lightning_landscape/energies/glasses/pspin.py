@@ -20,7 +20,7 @@ from lightning_landscape.rng import Stream
 
 __all__ = ["SphericalPSpin"]
 
-# From this many replicas a sample on, products for all of them beat half the bytes for each.
+# From this many replicas per sample on, matrix products beat reading half as many bytes.
 _PRODUCT_PAYS = 4
 
 
@@ -36,16 +36,16 @@ class SphericalPSpin(Glass):
     A finite ``start_temperature`` T plants the start s*: H(x) becomes H(x) - N f(s*.x/N) / T, of
     which s* is an equilibrium configuration, without any burn-in. That is exact where the free
     energy is the annealed one, T > T_K (0.5861 for p = 3); below T_K the start is the planted
-    state, and no equilibrium of the unplanted model. With shared disorder all replicas start at
-    the same s*.
+    state, which is not an equilibrium state of the model without planting. With shared disorder all
+    replicas start at the same s*.
 
     Couplings and start are functions of the seed: they depend on neither layout, device nor dtype,
     and no checkpoint holds them. Sample r of the disorder depends on the seed and r only.
 
-    A step reads N^p/p! numbers a disorder sample. From four replicas a sample on, and on other
-    devices than a CPU, it is matrix products of 2 N^p/p! multiplications a replica instead, which
-    keep twice as many numbers in addition. The energy comes with the force, and a Hessian-vector
-    product costs two forces.
+    Cost: a force reads N^p/p! numbers for each sample of the disorder. From four replicas per
+    sample on, and on devices other than a CPU, it consists of matrix products with 2 N^p/p!
+    multiplications for each replica instead, whose matrices need twice the memory in addition. The
+    energy is free with the force, and a Hessian-vector product costs two forces.
 
     Args:
         N: the number of spins.

@@ -1,4 +1,4 @@
-"""What theory knows of a study: the exact effect of its step, and the exact limits."""
+"""Exact results for a study: the effect of its step, and the limits."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def with_exact(found: Dataset) -> Dataset:
 def step_effect(samples: Dataset) -> dict[str, Array] | None:
     """Return what the step adds to E, C, MSD and chi for N to infinity, or None where not known.
 
-    It is known of spherical glasses from a random start under `Langevin` and
+    It is known for spherical glasses from a random start under `Langevin` and
     `LeimkuhlerMatthews`, for runs of up to 4000 steps: see `theory.glasses.finite_step`.
     """
     a, dt = samples.attrs, samples.attrs["time_step"]

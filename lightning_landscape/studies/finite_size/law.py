@@ -3,8 +3,8 @@ r"""The limit of infinite size and of a vanishing step, by weighted least square
     X(N, dt) = X + sum_k b_k N^{-w_k} + c dt
 
 is linear in X, b and c: with fixed exponents w_k the limit X is a weighted sum of the means at
-the points (N, dt), whose weights know the errors only. So it and its statistical error follow
-without iteration, for all times of a curve at once.
+the points (N, dt), with weights that depend on the errors only. The limit and its statistical
+error therefore follow without iteration, for all times of a curve at once.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ Array = NDArray[np.float64]
 
 
 class Limit(NamedTuple):
-    """Where a quantity goes, for each entry of its arrays.
+    """The limit of a quantity, for each entry of its arrays.
 
     Attributes:
         value: X.
         error: the statistical error and the model error, which is the difference of ``shorter``
             from X, added in quadrature.
-        statistical: what the errors of the means give.
+        statistical: the error propagated from those of the means.
         shorter: X by a shorter law, without the last of several terms, and without the smallest
             size; X itself where too few sizes would remain.
         weights: X = sum of weights times means, shape (points, …).
@@ -62,7 +62,7 @@ class Law(NamedTuple):
     order: float = 1.0
 
     def check(self, sizes: Sequence[int], steps: Sequence[float]) -> None:
-        """Raise a `UsageError` if the points cannot tell the coefficients apart."""
+        """Raise a `UsageError` if the points do not determine the coefficients."""
         positive = len(self.exponents) > 0 and all(w > 0 for w in self.exponents)
         require(positive, "exponents", self.exponents, "must be positive numbers")
         enough = len({*sizes}) > len(self.exponents)

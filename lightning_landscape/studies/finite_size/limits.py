@@ -1,4 +1,4 @@
-"""The limits of all quantities of a `FiniteSize` study, beside what is exact."""
+"""The limits of all quantities of a `FiniteSize` study, with exact values where known."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def limits(samples: Dataset, laws: Mapping[str, Law]) -> Dataset:
     ``X_shorter`` by a shorter law, ``X_coefficients`` with ``X_covariance``, and ``X_chi2``; see
     `law.Limit`. Where all runs have one step whose effect theory knows, it is subtracted, see
     `exact.step_effect`; else it is part of the fit. Of T_eff see `temperature`. Where theory knows
-    the limit, ``X_exact`` stands beside it.
+    the limit, there is also ``X_exact``.
 
     Args:
         samples: E (run, t), C, MSD and chi (run, tw, t), with ``point``, N and ``time_step`` of

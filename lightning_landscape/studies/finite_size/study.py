@@ -59,7 +59,7 @@ class SizeRound:
 
     @property
     def key(self) -> tuple[int, int, float, int]:
-        """What tells it from the other rounds of a study."""
+        """What distinguishes it from the other rounds of a study."""
         return self.point.index, self.point.N, self.point.time_step, self.first
 
 
@@ -68,11 +68,17 @@ class FiniteSize(Study):
 
     Each seed is one sample of the disorder, in which R replicas move on the replica axis; their
     mean is one result, so that all error bars are those over samples. Measured are E(t), C(tw+t,
-    tw), Delta and, where the dynamics is `Langevin` at T > 0, chi(tw+t, tw). Each is extrapolated
-    by the law X(N, dt) = X + sum_k b_k N^-w_k + c dt, see `law`. The effect of the step is that of
-    theory, where theory knows it for this dynamics; else ``half_step_sizes`` are run at half the
-    step too, which gives c. T_eff follows from the limits of Delta and chi. Where
-    theory knows the limit it stands in the record.
+    tw), Delta and, where the dynamics is `Langevin` at T > 0, chi(tw+t, tw), each with its variance
+    between the replicas of a sample. They are extrapolated by
+
+        X(N, dt) = X + sum_k b_k N^-w_k + c dt,
+
+    see `law`. The effect of the step is subtracted where theory knows it for this dynamics (see
+    `exact.step_effect`); otherwise runs of ``half_step_sizes`` at half the step give c. T_eff
+    follows from the limits of Delta and chi. Exact limits are recorded too, where they are known.
+
+    Cost: for each sample of size N, ``last`` / lr steps of an energy of R replicas; a share of a
+    round keeps one sample in memory.
 
     A round goes to the point whose error of E at the last time is largest, until all are below
     ``error`` or have had ``rounds`` rounds.
@@ -88,13 +94,13 @@ class FiniteSize(Study):
         first: the shortest time, and shortest t of the two-time functions.
         per_decade: times in a factor of ten.
         replicas: R, in each sample.
-        half_step_sizes: those of ``sizes`` that are also run with lr / 2, which
-            measures the effect of the step; with none it is that of theory, or left as it is.
+        half_step_sizes: those of ``sizes`` that are also run with lr / 2, to measure the effect of
+            the step; without any it is taken from theory where that knows it, else it remains.
         exponents: the w_k, one list for each quantity E, C, MSD, chi that differs from [1, 2], the
             expansion at fixed times.
         seeds: samples in a round.
-        error: the standard error of E at the last time that is enough.
-        rounds: the most rounds of a point.
+        error: the standard error of E at the last time at which a point is finished.
+        rounds: the largest number of rounds of a point.
         seed: of the samples: sample k of point j has the seed 1 000 000 j + k + seed.
 
     Raises:
@@ -155,7 +161,7 @@ class FiniteSize(Study):
         return partial(_compute, self._sample, self.seeds)
 
     def next(self, recorded: Sequence[Result]) -> SizeRound | None:
-        """Return a round at the point that is known least."""
+        """Return a round at the point with the largest error of E at the last time."""
         last = defaultdict[int, list[float]](list)
         for result in recorded:
             last[result["point"]].append(result["E"][-1])
@@ -198,7 +204,7 @@ class FiniteSize(Study):
 
 @dataclass(frozen=True)
 class _Sample:
-    """How one sample is run; it can be pickled."""
+    """Everything that a worker needs to run a sample; picklable."""
 
     energy: EnergyFactory
     optimizer: OptimizerFactory

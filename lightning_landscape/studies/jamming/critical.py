@@ -19,13 +19,13 @@ __all__ = ["CriticalLoad", "CriticalWidth"]
 class CriticalLoad(Plan):
     """The transition P* of each family and width: the P at which half of the networks jam.
 
-    Every round trains fresh networks on fresh patterns where they tell most about P*, and P* with
-    its error bar follows from all of them; see `Threshold`. A round goes to the point whose error
-    is largest, until all are below ``error`` or have had ``rounds`` rounds.
+    Every round trains new networks on new patterns, at the P that is expected to reduce the
+    variance of P* most; P* and its error bar follow from all rounds, see `Threshold`. A round goes
+    to the point whose error is largest, until all are below ``error`` or had ``rounds`` rounds.
 
     Args:
         families: the networks.
-        seeds: R, how many networks a round.
+        seeds: R, the number of networks in a round.
         ratios: the range in which P*/N is looked for.
         error: the standard error of log P* that is enough.
         rounds: the most rounds of a point.
@@ -55,7 +55,7 @@ class CriticalLoad(Plan):
         self.ratios = [(low, high)] * len(self.points)  # of each point
 
     def threshold(self, point: Point, runs: Sequence[dict[str, Any]]) -> Threshold:
-        """Return what ``runs`` say of P/N at the transition of ``point``."""
+        """Return the posterior of P/N at the transition of ``point``, given ``runs``."""
         threshold = Threshold(*self.ratios[point.index])
         here = [run for run in runs if run["point"] == point.index]
         jammed = Counter((run["P"], run["N"]) for run in here if run["jammed"])
@@ -68,12 +68,12 @@ class CriticalLoad(Plan):
         return point.N, ratio * point.N
 
     def largest(self) -> Iterator[tuple[Family, int]]:
-        """Yield the families with the largest P of each point."""
+        """Yield the family and the largest P of each point."""
         for point, (_, high) in zip(self.points, self.ratios, strict=True):
             yield point.family, self._round(point, high, self.seed).samples
 
     def next(self, runs: Sequence[dict[str, Any]]) -> NetworkRound | None:
-        """Return a round at the point that is known least."""
+        """Return a round at the point with the largest error."""
         done = Counter(run["point"] for run in runs)
         errors = {
             point.index: self.threshold(point, runs).estimate().error
@@ -95,14 +95,14 @@ class CriticalLoad(Plan):
 class CriticalWidth(CriticalLoad):
     """The transition N* at given P: the size below which half of the networks jam.
 
-    As `CriticalLoad`, but what varies is the width h, in steps of one neuron of one layer, between
-    the smallest and the largest width of each family. Every family with each P is a point. It is
-    the way where data are few, as P stays the same, and that of the source.
+    As `CriticalLoad`, but with the width h varied, in steps of one neuron in one layer, between the
+    smallest and the largest width of each family. Every family with each P is a point. P stays the
+    same, which suits small data sets; the source does this too.
 
     Args:
         families: the networks, each with at least one hidden layer and two widths.
         samples: the numbers P of patterns.
-        seeds: R, how many networks a round.
+        seeds: R, the number of networks in a round.
         error: the standard error of log N* that is enough.
         rounds: the most rounds of a point.
         seed: of initial weights and patterns.

@@ -27,21 +27,21 @@ _RESOLVED = 1e-5
 class DataPerturbation:
     """Changes the data of trained networks a little, many times, with a descent after each change.
 
-    The patterns of a network are a stretch of its own long random order; a change drops the first
-    ``removed`` of them, and takes in the next ``added``. As many of both keep P/N, and give the
-    distribution of the sizes of avalanches: of the numbers of patterns, among those that stay, that
-    change between satisfied and unsatisfied. More ``removed`` than ``added`` decompress a jammed
-    network through its transition: the loss goes to zero, and what the gaps and their number are
-    at the last minimum before is what they are at the transition.
+    The patterns of a network are consecutive entries of its own random order of the data; a change
+    drops the first ``removed`` of them and appends the next ``added``. Equal numbers keep P/N and
+    give the distribution of avalanche sizes: an avalanche is the set of patterns, among those that
+    stay, that change between satisfied and unsatisfied. With more ``removed`` than ``added`` a
+    jammed network is decompressed through its transition: the loss goes to zero, and the gaps and
+    N_Delta in the last jammed minimum are those at the transition.
 
-    Before the first change there is a descent without one. It is the control: what changes then
-    is due to a descent that was not at its end, or to an optimizer that starts anew. Small steps
-    are wanted, so that a network stays in its minimum as long as that exists.
+    Before the first change there is a descent without one, the control: what changes then is due
+    to a descent that had not converged, or to the restart of the optimizer. The steps of the
+    optimizer should be small, so that a network stays in its minimum as long as that exists.
 
     Args:
         optimizer: makes the dynamics of the descents from the parameters.
         steps: the most steps after a change; a network stops when it fits.
-        times: K, how many changes.
+        times: K, the number of changes.
         removed: patterns that a change drops; even, so that labels stay balanced.
         added: patterns that a change takes in; even.
 
@@ -66,7 +66,7 @@ class DataPerturbation:
         self.removed, self.added = removed, added
 
     def patterns(self, samples: int) -> int:
-        """Return the length of the orders that P patterns and the changes need.
+        """Return the number of patterns that a network needs in all, P and those added.
 
         Raises:
             UsageError: the changes remove all patterns.
@@ -84,10 +84,10 @@ class DataPerturbation:
         most: float,
         checkpoint: RoundCheckpoint,
     ) -> dict[str, Tensor]:
-        """Change the data of R networks K times; return what was seen after each change.
+        """Change the data of R networks K times; return what was measured after each change.
 
         Args:
-            energy: R trained networks, which go on.
+            energy: R trained networks, which are changed.
             orders: patterns of each, shape (R, `patterns`).
             samples: P, how many of them it was trained on.
             most: the N_Delta above which it is jammed.
@@ -117,12 +117,12 @@ class DataPerturbation:
 
 @dataclass
 class _Seen:
-    """What was seen of R networks so far: patterns ``first`` to ``end`` of their orders last.
+    """What was measured of R networks, now on patterns ``first`` to ``end`` of their orders.
 
     Attributes:
-        before: which of these are unsatisfied.
-        last: the gaps of the last minima in which the networks were jammed.
-        rows: what is recorded, a row a change.
+        before: which of these patterns are unsatisfied.
+        last: the gaps in the last jammed minimum of each network.
+        rows: what is recorded, one row per change.
     """
 
     first: int
@@ -133,7 +133,7 @@ class _Seen:
 
     @classmethod
     def of(cls, energy: NetworkEnergy, orders: Tensor, samples: int) -> _Seen:
-        """Return what is seen before the first descent."""
+        """Return the state before the first descent."""
         before = unsatisfied_patterns(gaps_of(energy, orders[:, :samples]))
         last = torch.full(orders.shape, torch.nan, dtype=torch.float64)
         return cls(0, samples, before, last, [])

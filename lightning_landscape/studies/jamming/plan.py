@@ -50,7 +50,7 @@ class NetworkRound:
 
     @property
     def key(self) -> tuple[int, float, int, int]:
-        """What tells it from the other rounds of a study."""
+        """What distinguishes it from the other rounds of a study."""
         return self.point.index, self.point.width, self.samples, self.seed
 
 
@@ -59,7 +59,7 @@ class Plan(ABC):
 
     Args:
         families: the networks; each width of each family is a point.
-        seeds: R, how many networks are trained together.
+        seeds: R, the number of networks that are trained together.
     """
 
     def __init__(self, families: list[Family], seeds: int) -> None:
@@ -93,7 +93,7 @@ class Scan(Plan):
     Args:
         families: the networks.
         samples: the numbers P of patterns; with ``per_weight`` the ratios P / N.
-        seeds: R, how many networks at each.
+        seeds: R, the number of networks at each.
         per_weight: whether ``samples`` are ratios.
         seed: of initial weights and patterns.
 

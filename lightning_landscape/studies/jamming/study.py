@@ -33,13 +33,13 @@ class Jamming(Study):
     Args:
         plan: which networks.
         optimizer: makes the dynamics from the parameters; that of the source is `DecayingAdam`.
-        steps: the most steps of a network; it stops when its loss is below 1e-10.
+        steps: the largest number of steps; a network stops when its loss is below 1e-10.
         margin: kappa of the quadratic hinge.
         test_error: whether to measure the fraction of wrong answers on held-out data, at the end
             and at its best on the way.
-        perturbation: what is done to the data after training, for avalanches and decompression.
-        accelerator: where the networks are, ``"cpu"``, ``"gpu"``, or ``"auto"``: a GPU if there is
-            one.
+        perturbation: changes of the data after training, for avalanches and decompression.
+        accelerator: where the networks are trained, ``"cpu"``, ``"gpu"``, or ``"auto"``: a GPU if
+            there is one.
 
     Raises:
         UsageError: a number is out of range.
@@ -76,7 +76,7 @@ class Jamming(Study):
 
     @property
     def default_processes(self) -> int:
-        """One on a GPU; small networks do not keep more than one core busy."""
+        """The number of processes: one on a GPU, else one for each core."""
         return 1 if self.protocol.device == "cuda" else super().default_processes
 
     @property

@@ -29,7 +29,7 @@ __all__ = ["Protocol", "train"]
 
 
 class Protocol(NamedTuple):
-    """How a network is trained, and what is asked of it afterwards.
+    """How a network is trained, and what is measured afterwards.
 
     Attributes:
         optimizer: makes the optimizer from the parameters.
@@ -51,7 +51,7 @@ class Protocol(NamedTuple):
     device: str = "cpu"
 
     def check(self) -> None:
-        """Raise a `UsageError` if it cannot be followed."""
+        """Raise a `UsageError` if a number is out of range."""
         require(self.steps >= 1, "steps", self.steps, "must be at least 1")
         loss_named("quadratic_hinge", self.margin)
 
@@ -65,12 +65,12 @@ def train(
 ) -> list[Result]:
     """Train networks of a round together, and return what is recorded of each.
 
-    ``loss`` is the loss at the end, ``unsatisfied`` the number N_Delta of gaps above 1e-6, and 0
-    where the network ``fits``: where its loss is below 1e-10. It is ``jammed`` if N_Delta > 0.1 N,
-    as in the source: a small ReLU network may lose a pattern or two for good, when no neuron of a
-    layer responds to it, far below the transition. ``test_error`` is the fraction of wrong answers
-    on the held-out data at the end, and ``early_test_error`` the smallest on the way. What follows
-    a `DataPerturbation` comes after.
+    ``loss`` is the loss at the end. ``unsatisfied`` is N_Delta, the number of gaps above 1e-6, and
+    0 where the network ``fits``, that is where its loss is below 1e-10. It is ``jammed`` if N_Delta
+    > 0.1 N, as in the source: far below the transition a small ReLU network may fail on a pattern
+    or two, when no neuron of a layer responds to them any more. ``test_error`` is the fraction of
+    wrong answers on the held-out data at the end, and ``early_test_error`` the smallest during
+    training. The columns of a `DataPerturbation` follow.
 
     Networks that are trained together influence each other by rounding only.
 
