@@ -23,7 +23,13 @@ from lightning_landscape.studies.ensembles.rounds import (
 )
 from lightning_landscape.studies.study import Compute, Result, Study
 from lightning_landscape.studies.table import columns
-from lightning_landscape.theory.wide_networks import Layer, criticality, metric_law, metric_vertex
+from lightning_landscape.theory.wide_networks import (
+    Layer,
+    MetricLaw,
+    criticality,
+    metric_law,
+    metric_vertex,
+)
 
 if TYPE_CHECKING:
     from xarray import Dataset
@@ -34,6 +40,7 @@ Array = NDArray[np.float64]
 
 _TOGETHER = 2**24  # weights at a time
 _LEAST_WIDTH = 8  # of the exact law
+_TAIL, _NODES = 1e-6, 300  # of an average over the law
 
 
 @dataclass(frozen=True)
@@ -217,8 +224,22 @@ def _theory(family: Family, depth: int, K1: float) -> dict[str, Array]:
         variance = leading / family.width
         return found | {"mean": flow.K, "relative_variance": variance, "log_variance": variance}
     law = metric_law(layer, K1, family.width, depth)
+    found["perpendicular"] = _mean_perpendicular(layer, law, flow.perpendicular)
     return found | {
         "mean": law.mean,
         "relative_variance": law.variance / law.mean**2,
         "log_variance": law.log_variance,
     }
+
+
+def _mean_perpendicular(layer: Layer, law: MetricLaw, flow: Array) -> Array:
+    """Return the mean of chi_perp over the exact law of the metric, for each layer."""
+    later = range(2, len(flow) + 1)
+    low = min(law.quantile(_TAIL, l) for l in later)
+    high = max(law.quantile(1 - _TAIL, l) for l in later)
+    G = np.geomspace(low, high, _NODES)
+    chi, found = np.array([layer.perpendicular(K) for K in G]), flow.copy()
+    for l in later:
+        weight = law.density(G, l) * G
+        found[l - 1] = weight @ chi / weight.sum()
+    return found

@@ -79,11 +79,12 @@ def _of_family(family: _Family) -> Iterator[Row]:
         yield _row(family, name, f"{symbol} ({family.name}, l = {L})", -1, at_leading_order)
     l = L - 1  # the last one from which chi leads to another layer
     at = family.mean("perpendicular")[l - 1], family.error("perpendicular")[l - 1]
-    exact = float(family.exact["perpendicular_exact"][l - 1])
-    yield Row(
-        f"l (1 - χ⊥) ({family.name}, l = {l})", l * (1 - float(at[0])), l * float(at[1]),
-        l * (1 - exact), "n → ∞",
-    )  # fmt: skip
+    exact, source = (
+        float(family.exact["perpendicular_exact"][l - 1]),
+        "n → ∞" if family.skip else "",
+    )
+    measured, error = l * (1 - float(at[0])), l * float(at[1])
+    yield Row(f"l (1 - χ⊥) ({family.name}, l = {l})", measured, error, l * (1 - exact), source)
 
 
 def _row(family: _Family, name: str, quantity: str, layer: int, source: str) -> Row:
