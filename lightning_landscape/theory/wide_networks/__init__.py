@@ -6,6 +6,10 @@ from lightning_landscape.theory.wide_networks.aspect_ratio import (
     optimal_aspect_ratio,
 )
 from lightning_landscape.theory.wide_networks.averages import GaussianAverages
+from lightning_landscape.theory.wide_networks.bayesian import (
+    bayesian_first_order,
+    bayesian_sampled,
+)
 from lightning_landscape.theory.wide_networks.chain import Chain, sample_chain, sample_metrics
 from lightning_landscape.theory.wide_networks.closed_forms import (
     linear_metric_variance,
@@ -26,6 +30,7 @@ from lightning_landscape.theory.wide_networks.estimators import (
 from lightning_landscape.theory.wide_networks.first_order import FirstOrder, first_order
 from lightning_landscape.theory.wide_networks.kernels import Kernels, input_kernel, kernels
 from lightning_landscape.theory.wide_networks.layer import Flow, Layer
+from lightning_landscape.theory.wide_networks.many_inputs import ManyInputs, many_inputs
 from lightning_landscape.theory.wide_networks.metric_law import MetricLaw, metric_law
 from lightning_landscape.theory.wide_networks.metric_vertex import MetricVertex, metric_vertex
 from lightning_landscape.theory.wide_networks.pair_averages import PairAverages
@@ -49,6 +54,7 @@ __all__ = [
     "GaussianAverages",
     "Kernels",
     "Layer",
+    "ManyInputs",
     "MetricLaw",
     "MetricMoments",
     "MetricVertex",
@@ -58,6 +64,8 @@ __all__ = [
     "ResidualSamples",
     "TwoInputs",
     "bayesian",
+    "bayesian_first_order",
+    "bayesian_sampled",
     "criticality",
     "first_order",
     "gradient_descent",
@@ -66,6 +74,7 @@ __all__ = [
     "learning_rates",
     "linear_metric_variance",
     "linear_residual_vertex",
+    "many_inputs",
     "metric_law",
     "metric_vertex",
     "mutual_information",

@@ -129,8 +129,9 @@ def metric_law(layer: Layer, K1: float, width: int | Sequence[int], depth: int) 
     is no Markov chain, see `sample_residual`. Eight digits of mean and variance or more for
     n >= 32, and five for n >= 8. For ReLU and linear layers the transition is a mixture of gamma
     densities, over the number of active neurons, and mean and variance have nine digits for
-    n >= 3 and five at n = 1. A density of few active neurons is not smooth: GELU and its like, half of whose neurons
-    are nearly silent, have six digits for n >= 32 and three for n >= 16. `MetricLaw.defect` tells.
+    n >= 3 and five at n = 1. A density of few active neurons is not smooth: GELU and its like, half
+    of whose neurons are nearly silent, have six digits for n >= 32 and three for n >= 16.
+    `MetricLaw.defect` tells.
     Cost: 0.1 to 0.5 s for each distinct width, whatever the depth.
 
     Source: derived here; the Markov chain: Roberts, Yaida & Hanin 2021, arXiv:2106.10165,
