@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.container import ErrorbarContainer
     from xarray import DataArray, Dataset
 
-__all__ = ["lighten_minor_ticks", "log_errorbar", "logarithmic_time", "points", "shades"]
-
-_LABELLED_BELOW = 1.0  # decades, up to which minor ticks of a logarithmic axis have labels
+__all__ = ["log_errorbar", "logarithmic_time", "points", "shades"]
 
 _LIGHTEST = {"viridis": 0.9, "plasma": 0.85}  # what is lighter is hard to see on white
 
@@ -46,32 +44,6 @@ def logarithmic_time(dataset: Dataset, axes: Axes) -> None:
     if (later > 0).any():
         axes.set_xscale("symlog", linthresh=later[later > 0].min())
         axes.set_xlim(left=0)
-
-
-def lighten_minor_ticks(axes: Axes) -> None:
-    """Draw the minor ticks of each logarithmic axis, where they have no labels, as one collection.
-
-    As ticks, each of which consists of five artists, they take a third of the time of a figure.
-    """
-    from matplotlib.collections import LineCollection
-    from matplotlib.ticker import NullLocator
-
-    for axis, transform in (
-        (axes.xaxis, axes.get_xaxis_transform()),
-        (axes.yaxis, axes.get_yaxis_transform()),
-    ):
-        low, high = axis.get_view_interval()
-        if axis.get_scale() != "log" or np.log10(high / low) <= _LABELLED_BELOW:
-            continue
-        at = np.asarray(axis.get_minorticklocs())
-        at = at[(at >= low) & (at <= high)]
-        ends = np.stack([np.stack([at, 0 * at], 1), np.stack([at, 0 * at - 0.012], 1)], 1)
-        segments = ends if axis is axes.xaxis else ends[..., ::-1]
-        ticks = LineCollection(
-            list(segments), transform=transform, clip_on=False, colors="black", linewidths=0.6
-        )
-        axes.add_collection(ticks, autolim=False)
-        axis.set_minor_locator(NullLocator())
 
 
 def shades(n: int, colormap: str = "viridis") -> NDArray[np.float64]:

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_landscape import __version__, records
-from lightning_landscape.results.axes import lighten_minor_ticks
 from lightning_landscape.results.registry import kind_of, look_up
 from lightning_landscape.results.system import title
+from lightning_landscape.results.ticks import finish_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -88,7 +88,7 @@ def grid(
                 bottom = _HEIGHT * (rows - 1 - k // columns) + _BOTTOM
                 axes = figure.add_axes((left / width, bottom / height, *inside))
                 panel(axes)
-                lighten_minor_ticks(axes)
+                finish_axes(axes)
         for k, head in enumerate(heads):
             x, y = (k + 0.5) / len(heads), 1 - 0.08 / height
             figure.text(x, y, head, ha="center", va="top", fontsize="medium")

@@ -107,11 +107,31 @@ def test_bars_on_a_logarithmic_axis_stay_above_zero():
     assert ends[1] == pytest.approx([1.5, 2.5])
 
 
-def test_minor_ticks_of_decades_are_one_collection():
-    figure = figures.grid([lambda axes: axes.loglog([1, 1000], [1, 2])], (1, 1), ["head"])
-    (axes,) = figure.axes
-    (ticks,) = axes.collections
+def drawn_axes(low, high):
+    figure = figures.grid([lambda axes: axes.loglog([low, high], [1, 2])], (1, 1), ["head"])
+    figures.png(figure)
+    return figure.axes[0]
+
+
+def test_minor_ticks_are_one_collection():
+    axes = drawn_axes(1, 1000)
+    ticks = axes.collections[0]
     places = sorted(segment[0, 0] for segment in ticks.get_segments())
     assert [x for x in places if 1 < x < 10] == pytest.approx(list(range(2, 10)))
     assert len(axes.get_xticks(minor=True)) == 0
-    assert len(axes.get_yticks(minor=True)) > 0  # these have labels
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.1, 1000, ["10⁻¹", "10⁰", "10¹", "10²", "10³"]),
+        (0.5, 8, ["0.5", "1", "2", "5"]),  # one power of ten
+        (0.3, 0.7, ["0.3", "0.35", "0.4", "0.45", "0.5", "0.55", "0.6", "0.65", "0.7"]),  # none
+        (2.1, 3.4, ["2.2", "2.4", "2.6", "2.8", "3", "3.2", "3.4"]),  # one digit
+    ],
+)
+def test_a_logarithmic_axis_of_any_length_has_labels(low, high, expected):
+    axes = drawn_axes(low, high)
+    first, last = axes.get_xlim()
+    ticks = zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
+    assert [label.get_text() for x, label in ticks if first < x < last] == expected
