@@ -61,6 +61,8 @@ def main(args: list[str]) -> int:
 def find_runs(path: Path) -> list[Path]:
     """Return the run folders at or below ``path``: those that hold ``probes/*.nc``.
 
+    Of a sweep that is its own folder, and not those of its points.
+
     Raises:
         UsageError: there is none.
     """
@@ -68,6 +70,8 @@ def find_runs(path: Path) -> list[Path]:
     found = sorted(
         {record.parents[1] for record in path.rglob("probes/*.nc") if _is_inside(record)}
     )
+    sweeps = {run for run in found if (run / "probes" / "sweep.nc").is_file()}
+    found = [run for run in found if sweeps.isdisjoint(run.parents)]
     if not found:
         raise UsageError(f"runs = {path}: no records there; a run writes them to <run>/probes/*.nc")
     return found

@@ -26,6 +26,8 @@ def bath_temperature(dataset: Dataset) -> float | None:
 def title(dataset: Dataset) -> str:
     """Return energy, size, number of replicas and temperature, as far as there are, in one line."""
     a = dataset.attrs
+    if "N" not in a:  # a sweep, whose points are many systems
+        return ""
     if "temperature" not in a:
         return f"{a.get('energy', 'network')}, N = {a['N']}"
     temperature = np.atleast_1d(a["temperature"])
