@@ -1,4 +1,4 @@
-"""Records in, pictures and numbers out.
+"""Tables, figures and exact curves of records.
 
 Each kind of record has one `Result` with its table rows, its panels and its exact curve, in a file
 of its own in ``quantities/``; `register` adds a kind from outside the package.

@@ -1,4 +1,4 @@
-"""Copies of a replica are no independent replicas: their mean is taken before any error bar is."""
+"""Copies of a replica are not independent: their mean is taken before error bars are computed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ __all__ = ["mean_of_copies"]
 def mean_of_copies(dataset: Dataset) -> Dataset:
     """Return the record of a run of `Copies` with the replicas of the energy inside.
 
-    What was measured in the copies of a replica becomes their mean, so that a standard error over
-    replicas counts what differs between them once. Other records come back as they are, and so do
+    Each variable becomes its mean over the copies of a replica, so that a standard error over
+    replicas does not count copies as independent. Other records are returned unchanged, and so are
     those of copies at different temperatures, which are different systems.
     """
     copies, rows = dataset.attrs.get("copies", 1), dataset.attrs["replicas"]

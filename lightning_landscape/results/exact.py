@@ -1,4 +1,4 @@
-"""The exact curve beside the measurement: fills a record with what theory says of the same run."""
+"""Exact curves: adds to a record what theory predicts for the same run."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ logger = logging.getLogger(__name__)
 def with_exact(dataset: Dataset) -> Dataset:
     """Return the record with ``<name>_exact`` for each variable that theory knows.
 
-    What is known is said by the `Result` registered for the record's kind. A record of an unknown
-    kind, or of a run that the theory does not cover, comes back as it is.
+    They come from the `Result` registered for the record's kind. A record of an unknown kind, or of
+    a run that theory does not cover, is returned unchanged.
     """
     kind = kind_of(dataset)
     try:

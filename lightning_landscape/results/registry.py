@@ -1,4 +1,4 @@
-"""Which kinds of record are known, and what is known of each: its rows, panels and exact curve.
+"""The kinds of record, and of each the rows of its table, its panels and its exact curve.
 
 A record names its kind in its attributes; the name is looked up here and nowhere else. Kinds from
 outside the package are found through the entry points of installed packages.
@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 
 class Result:
-    """What can be said of one kind of record; a subclass overrides what applies to it.
+    """The table rows, panels and exact curve of one kind of record, each empty by default.
 
     Error bars are over the replica axis of the record. Variables named ``<name>_exact`` hold what
     theory predicts for ``<name>``; `exact` adds them once, when a run ends, and the other methods
@@ -113,7 +113,7 @@ def register(*kinds: str) -> Callable[[R], R]:
 
 
 def look_up(kind: str) -> Result:
-    """Return the result for records of ``kind``; for an unknown kind one that has nothing to say.
+    """Return the result for records of ``kind``; an empty one for an unknown kind.
 
     Packages whose entry point has the name ``kind`` are imported for it. One that cannot be
     imported is reported in one sentence, once, and counts as unknown.
@@ -125,7 +125,7 @@ def look_up(kind: str) -> Result:
 
 
 def kinds() -> list[str]:
-    """Return the kinds that are registered so far: the package's own first, in a fixed order."""
+    """Return the kinds registered so far: the package's own first, in a fixed order."""
     _load_own()
     return list(_known)
 
@@ -137,7 +137,7 @@ def kind_of(dataset: Dataset) -> str:
 
 @contextmanager
 def guarded(dataset: Dataset, what: str) -> Iterator[None]:
-    """Report a failure inside in one sentence and go on: a measurement outlives its picture."""
+    """Log a failure inside as one sentence and go on: without a figure a record is still whole."""
     try:
         yield
     except Exception as error:

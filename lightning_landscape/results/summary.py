@@ -1,4 +1,4 @@
-"""What a run prints when it has ended: its table, and where everything is."""
+"""What a run prints at its end: its table, and where records and figures are."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def rows(dataset: Dataset) -> Iterable[Row]:
 
 
 def summarize(run: Path) -> str:
-    """Return the table of a run and where everything is; draw the figures that are missing.
+    """Return the table of a run and where its files are; draw the figures that are missing.
 
     Args:
         run: the folder of the run, with its records in ``probes/``.
@@ -64,7 +64,7 @@ def summarize(run: Path) -> str:
 
 
 def _notes(table: list[Row], exact: bool) -> list[str]:
-    """Return what a reader has to know of the deviations of a table, and an empty line."""
+    """Return what has to be known to read the deviations of a table, and an empty line."""
     notes = []
     if exact:
         shifted = any(row.shift is not None for row in table)

@@ -27,7 +27,7 @@ class Shift:
         value: measured - exact, as expected; nan where that is not known and no deviation can be
             given.
         error: its standard error.
-        source: where it is from, in a few words.
+        source: how it is known, in a few words.
     """
 
     value: float

@@ -20,7 +20,7 @@ __all__ = ["FiniteSize"]
 
 @register("FiniteSize")
 class FiniteSize(Result):
-    """What a run at several N has in the limit; see `studies.finite_size`."""
+    """Limits for N to infinity of runs at several N; see `studies.finite_size`."""
 
     def rows(self, dataset: Dataset) -> Iterator[Row]:
         """Yield the limits at a few times, and the effective temperatures."""

@@ -1,4 +1,4 @@
-"""What a jamming scan records of data perturbations: avalanches, and the last jammed minima."""
+"""Data perturbations of a jamming scan: avalanches, and the last jammed minima."""
 
 from __future__ import annotations
 
@@ -65,10 +65,10 @@ def last_minima(dataset: Dataset) -> tuple[Tensor, Tensor]:
 
 
 def rows(place: str, jammed: Dataset, jump: float) -> Iterator[Row]:
-    """Yield the mean avalanche and tau, and what the last minima before the transition were.
+    """Yield the mean avalanche size and tau, and numbers of the last minima before the transition.
 
     Args:
-        place: of the networks in the scan, in words.
+        place: where the networks are in the scan, in words.
         jammed: the jammed networks there.
         jump: the published N_Delta/N at the transition, or nan.
     """
@@ -84,7 +84,7 @@ def rows(place: str, jammed: Dataset, jump: float) -> Iterator[Row]:
 
 
 def _minima_rows(place: str, jammed: Dataset, jump: float) -> Iterator[Row]:
-    """Yield where changes led out of the jammed phase, and what the last minima before were."""
+    """Yield where networks left the jammed phase, and numbers of their last jammed minima."""
     exits = exit_ratios(jammed).dropna("run")
     if n := exits.sizes["run"]:
         note = f"of the {n} of {jammed.sizes['run']} that did"

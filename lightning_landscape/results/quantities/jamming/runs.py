@@ -1,4 +1,4 @@
-"""What the records of jamming studies share: one network for each run, grouped by P/N."""
+"""Means over the networks of a jamming study, grouped by P/N."""
 
 from __future__ import annotations
 
