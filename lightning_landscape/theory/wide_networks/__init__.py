@@ -10,7 +10,6 @@ from lightning_landscape.theory.wide_networks.bayesian import (
     bayesian_first_order,
     bayesian_sampled,
 )
-from lightning_landscape.theory.wide_networks.chain import Chain, sample_chain, sample_metrics
 from lightning_landscape.theory.wide_networks.closed_forms import (
     linear_metric_variance,
     relu_metric_variance,
@@ -22,29 +21,37 @@ from lightning_landscape.theory.wide_networks.criticality import (
     criticality,
     learning_rates,
 )
-from lightning_landscape.theory.wide_networks.estimators import (
-    MetricMoments,
-    next_metric_moments,
-    pooled_metric_variance,
-)
 from lightning_landscape.theory.wide_networks.first_order import FirstOrder, first_order
 from lightning_landscape.theory.wide_networks.kernels import Kernels, input_kernel, kernels
 from lightning_landscape.theory.wide_networks.layer import Flow, Layer
-from lightning_landscape.theory.wide_networks.many_inputs import ManyInputs, many_inputs
 from lightning_landscape.theory.wide_networks.metric_law import MetricLaw, metric_law
 from lightning_landscape.theory.wide_networks.metric_vertex import MetricVertex, metric_vertex
-from lightning_landscape.theory.wide_networks.pair_averages import PairAverages
 from lightning_landscape.theory.wide_networks.prediction import (
     Prediction,
     bayesian,
     gradient_descent,
 )
-from lightning_landscape.theory.wide_networks.residual import (
+from lightning_landscape.theory.wide_networks.sampling.chain import (
+    Chain,
+    sample_chain,
+    sample_metrics,
+)
+from lightning_landscape.theory.wide_networks.sampling.estimators import (
+    MetricMoments,
+    next_metric_moments,
+    pooled_metric_variance,
+)
+from lightning_landscape.theory.wide_networks.sampling.residual import (
     ResidualSamples,
     linear_residual_vertex,
     sample_residual,
 )
-from lightning_landscape.theory.wide_networks.two_inputs import TwoInputs, two_inputs
+from lightning_landscape.theory.wide_networks.several_inputs.many_inputs import (
+    ManyInputs,
+    many_inputs,
+)
+from lightning_landscape.theory.wide_networks.several_inputs.pair_averages import PairAverages
+from lightning_landscape.theory.wide_networks.several_inputs.two_inputs import TwoInputs, two_inputs
 
 __all__ = [
     "Chain",

@@ -7,8 +7,8 @@ from scipy.linalg import cho_factor, cho_solve
 
 from lightning_landscape.errors import require
 from lightning_landscape.theory.wide_networks.averages import Array
-from lightning_landscape.theory.wide_networks.many_inputs import ManyInputs
 from lightning_landscape.theory.wide_networks.prediction import Prediction, bayesian
+from lightning_landscape.theory.wide_networks.several_inputs.many_inputs import ManyInputs
 
 __all__ = ["bayesian_first_order", "bayesian_sampled"]
 

@@ -13,7 +13,7 @@ from lightning_landscape.errors import require
 from lightning_landscape.theory.wide_networks._hermite import Series
 from lightning_landscape.theory.wide_networks.averages import Array, evaluate
 from lightning_landscape.theory.wide_networks.layer import Layer, per_layer, require_depth
-from lightning_landscape.theory.wide_networks.pair_averages import PairAverages
+from lightning_landscape.theory.wide_networks.several_inputs.pair_averages import PairAverages
 
 __all__ = ["Kernels", "input_kernel", "kernels"]
 

@@ -9,9 +9,9 @@ import numpy as np
 from scipy.stats import qmc
 
 from lightning_landscape.errors import require
-from lightning_landscape.theory.wide_networks._pair_expansion import expand
 from lightning_landscape.theory.wide_networks.averages import Array, evaluate
 from lightning_landscape.theory.wide_networks.layer import Layer, require_depth, require_no_skip
+from lightning_landscape.theory.wide_networks.several_inputs._pair_expansion import expand
 
 __all__ = ["ManyInputs", "many_inputs"]
 

@@ -10,7 +10,7 @@ from scipy.linalg import inv
 
 from lightning_landscape.theory.wide_networks.averages import Array
 from lightning_landscape.theory.wide_networks.layer import Layer
-from lightning_landscape.theory.wide_networks.pair_averages import PairAverages
+from lightning_landscape.theory.wide_networks.several_inputs.pair_averages import PairAverages
 
 __all__ = ["PairExpansion", "expand"]
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from lightning_landscape.errors import require
-from lightning_landscape.theory.wide_networks._passes import backward, forward
 from lightning_landscape.theory.wide_networks.averages import Array
 from lightning_landscape.theory.wide_networks.layer import Layer, per_layer, require_depth
+from lightning_landscape.theory.wide_networks.sampling._passes import backward, forward
 
 __all__ = ["ResidualSamples", "linear_residual_vertex", "sample_residual"]
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from lightning_landscape.errors import require
-from lightning_landscape.theory.wide_networks._pair_expansion import expand
 from lightning_landscape.theory.wide_networks.averages import Array
 from lightning_landscape.theory.wide_networks.layer import Layer, require_depth, require_no_skip
+from lightning_landscape.theory.wide_networks.several_inputs._pair_expansion import expand
 
 __all__ = ["TwoInputs", "two_inputs"]
 

@@ -1,0 +1,1 @@
+"""Samples of finite networks, most of them without weights."""

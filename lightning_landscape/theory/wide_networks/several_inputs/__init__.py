@@ -1,0 +1,1 @@
+"""Averages over two inputs and more, and the fluctuations of their metric."""
