@@ -25,7 +25,8 @@ from lightning_landscape.cli.fit import (
 from lightning_landscape.cli.interrupts import ending_at_once
 from lightning_landscape.cli.runs import Choice, claim, inside
 from lightning_landscape.results import summary as results
-from lightning_landscape.studies import Experiment, Processes, Study
+from lightning_landscape.studies import Experiment, Study
+from lightning_landscape.studies.clusters import workers
 
 __all__ = ["main", "resolved", "run", "study_parser"]
 
@@ -53,6 +54,15 @@ def study_parser(verb: str, description: str) -> LandscapeParser:
         default=None,
         help="Number of processes that share a round; by default one per core.",
     )
+    parser.add_argument(
+        "--engine",
+        type=str,
+        default="processes",
+        help="Where these are: processes here, local, tcp://host:port of Dask, or a job queue.",
+    )
+    parser.add_argument(
+        "--engine_options", type=dict | None, default=None, help="Arguments of the job queue."
+    )
     add_choices(parser)
     return parser
 
@@ -63,7 +73,8 @@ def run(parser: LandscapeParser, key: str, args: list[str]) -> int:
     config = parser.parse_args(checked(with_packaged_config(args)))
     study: Study = parser.instantiate_classes(config)[key]
     processes = study.default_processes if config.processes is None else config.processes
-    experiment = Experiment(study, Processes(processes))
+    engine = workers(config.engine, processes, config.engine_options)
+    experiment = Experiment(study, engine)
     choice: Choice = "new" if config.new else "continue" if config["continue"] else "ask"
     folder = claim(inside(config.save_dir, config.experiment), resolved(parser, config), choice)
     record = folder.path / "probes" / f"{study.name}.nc"
@@ -79,6 +90,6 @@ def run(parser: LandscapeParser, key: str, args: list[str]) -> int:
 def resolved(parser: LandscapeParser, config: Any) -> str:
     """Return the configuration as YAML, without the file it came from."""
     resolved = yaml.safe_load(parser.dump(config))
-    for key in ("config", "new", "continue", "allow"):
+    for key in ("config", "new", "continue", "allow", "engine", "engine_options"):
         resolved.pop(key, None)
     return yaml.safe_dump(resolved, sort_keys=False)
