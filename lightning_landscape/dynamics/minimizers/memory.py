@@ -39,6 +39,12 @@ class Memory:
             y: the changes of the gradient, shape (R, N).
             which: of which replicas, shape (R,), bool.
         """
+        if _compiled(self.s):
+            from lightning_landscape.dynamics.minimizers._two_loop import remember
+
+            new, old = (s.contiguous(), y.contiguous(), which), (self.s, self.y)
+            remember(*(t.numpy() for t in (*old, *new)), torch.finfo(s.dtype).eps)
+            return
         sy = torch.linalg.vecdot(s, y)
         lengths = torch.linalg.vector_norm(s, dim=1) * torch.linalg.vector_norm(y, dim=1)
         r = (which & (sy > torch.finfo(s.dtype).eps * lengths)).nonzero().squeeze(1)
@@ -60,6 +66,13 @@ class Memory:
         H begins as s.y / y.y times the identity, and without any pair as the number that gives
         the step a length of at most 0.1.
         """
+        if _compiled(self.s):
+            from lightning_landscape.dynamics.minimizers._two_loop import two_loops
+
+            out = torch.empty_like(g, memory_format=torch.contiguous_format)
+            arrays = (t.numpy() for t in (self.s, self.y, g.detach().contiguous()))
+            two_loops(*arrays, _FIRST, out.numpy())
+            return out
         sy = torch.linalg.vecdot(self.s, self.y)
         # transport can spoil an old pair
         rho = torch.where(sy > 0, 1 / sy, 0.0)
@@ -78,3 +91,8 @@ class Memory:
         yy = torch.linalg.vecdot(self.y[:, -1], self.y[:, -1])
         first = (_FIRST / torch.linalg.vector_norm(g, dim=1)).clamp_max(1.0)
         return torch.where(sy > 0, sy / yy, first)
+
+
+def _compiled(x: Tensor) -> bool:
+    """Whether the kernels of `_two_loop` apply: on a CPU, where each operation of torch is dear."""
+    return x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from lightning_landscape.dynamics.closures import Closure, WithClosure
-from lightning_landscape.dynamics.saddles.search import SaddleSearch, check_search
+from lightning_landscape.dynamics.minimizers.descent import Evaluate
+from lightning_landscape.dynamics.saddles.search import SaddleSearch
 from lightning_landscape.errors import require
 from lightning_landscape.sphere import Sphere
 
@@ -25,7 +26,7 @@ class SaddleDescent(WithClosure):
     so that a stationary point of E of the nearest kind, whatever its index, attracts, as minima do
     under descent of E. Each replica has its own line search and memory, and stands still once it
     has ended: in a stationary point, or in a quasi-saddle, a minimum of W with \nabla E != 0 (for
-    glasses about a third to a half of all ends; see `SaddleSearch`). `kind` tells which.
+    glasses about a third to a half of all ends; see `Ends`). `kind` tells which.
 
     A step is one trial of the line searches. W has the square of the condition number of E. The
     energy of all samples is needed; mini-batches are for `TwoBatchDescent`.
@@ -71,10 +72,10 @@ class SaddleDescent(WithClosure):
         quasi: float = 1e-3,
         constraint: Sphere | None = None,
     ) -> None:
-        check_search(memory, max_step, tolerance, quasi)
         settings = {"memory": memory, "max_step": max_step, "tolerance": tolerance, "quasi": quasi}
         super().__init__(params, {"lr": 1.0, **settings}, constraint)
         self._settings = settings
+        self._blank()  # which refuses settings out of range
         self._search: SaddleSearch | None = None
 
     @property
@@ -87,7 +88,7 @@ class SaddleDescent(WithClosure):
         """What each replica has ended in, shape (R,), int64, see `Kind`; 0 where it moves."""
         state = self.state[self.parameters[0]]
         R = len(self.parameters[0])
-        return state["kind"].long() if state else torch.zeros(R, dtype=torch.int64)
+        return state["ends_kind"].long() if state else torch.zeros(R, dtype=torch.int64)
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Any:
@@ -103,15 +104,20 @@ class SaddleDescent(WithClosure):
         self.state[self.parameters[0]] = search.state()
         return search.E
 
-    def _begin(self, evaluate: Any) -> SaddleSearch:
+    def _begin(self, evaluate: Evaluate) -> SaddleSearch:
         state = self.state[self.parameters[0]]
-        x, sphere = self.retract(self.configuration()), self.constraint
-        if state:  # of a checkpoint: its search goes on, and nothing is evaluated
-            blank = lambda y: (y.new_zeros(len(y)), torch.zeros_like(y))  # noqa: E731
-            search = SaddleSearch(x, blank, sphere, **self._settings)
-            search.load(state)
-            return search
-        return SaddleSearch(x, evaluate, sphere, **self._settings)
+        if not state:
+            x = self.retract(self.configuration())
+            return SaddleSearch(x, evaluate, self.constraint, **self._settings)
+        search = self._blank()
+        search.load(state)
+        return search
+
+    def _blank(self) -> SaddleSearch:
+        """Return a search that has evaluated nothing."""
+        x = self.configuration()
+        nothing = x.new_zeros(len(x)), torch.zeros_like(x)
+        return SaddleSearch(x, lambda _: nothing, self.constraint, **self._settings)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from what ``state_dict`` has returned; refuse that of another optimizer."""

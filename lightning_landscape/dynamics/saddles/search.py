@@ -1,55 +1,39 @@
-"""Descents of W = |grad E|^2 / 2 by L-BFGS, and which of them have ended, and in what."""
+"""Descents of W = |grad E|^2 / 2 by L-BFGS, a row each."""
 
 from __future__ import annotations
-
-from enum import IntEnum
 
 import torch
 from torch import Tensor
 
 from lightning_landscape.dynamics.minimizers.descent import Descent, Evaluate
+from lightning_landscape.dynamics.saddles.ends import Ends
 from lightning_landscape.dynamics.saddles.squared_gradient import squared_gradient
 from lightning_landscape.errors import require, require_whole
 from lightning_landscape.sphere import Sphere
 
-__all__ = ["Kind", "SaddleSearch", "check_search"]
+__all__ = ["SaddleSearch"]
 
-# a descent whose W has fallen by less than this factor in so many trials has stalled
-_STALLED, _WINDOW = 0.9, 20
-_OWN = ("kind", "largest", "earlier", "trials")
-
-
-class Kind(IntEnum):
-    """What a descent of W has ended in."""
-
-    MOVING = 0
-    STATIONARY = 1
-    """|g|^2 / N below the tolerance: a stationary point of E."""
-    QUASI = 2
-    """W has stalled where H g = 0 and g is not 0: a minimum of W that is no stationary point."""
-    EXHAUSTED = 3
-    """The precision of the numbers allows no further descent."""
+_WINDOW = 20
 
 
 class SaddleSearch:
-    r"""Descents of W by L-BFGS, a row each, which end as a `Kind`.
-
-    |H g| / |g| tells a quasi-saddle early: it falls to zero there, and tends to an eigenvalue at a
-    stationary point. A row is one where the ratio is below ``quasi`` of its largest value so far
-    and W has fallen by less than a tenth in 20 trials.
+    """L-BFGS on W from each row, with the last configurations, their W and what they end in.
 
     Args:
         x: the start, shape (R, N).
-        evaluate: energies and tangent gradients at rows.
+        evaluate: energies and tangent gradients of E at rows.
         sphere: on which the rows are, or None.
         memory: how many steps are remembered.
         max_step: the longest step.
         tolerance: of |g|^2 / N at a stationary point.
-        quasi: the ratio below which a stalled descent is a quasi-saddle.
+        quasi: see `Ends`.
 
     Attributes:
-        kind: shape (R,), int64, see `Kind`.
         E: the energies where the rows were last evaluated, shape (R,).
+        ends: which rows have ended, and in what.
+
+    Raises:
+        UsageError: an argument out of range.
     """
 
     def __init__(
@@ -62,13 +46,12 @@ class SaddleSearch:
         tolerance: float,
         quasi: float,
     ) -> None:
-        self.sphere, self.tolerance, self.quasi = sphere, tolerance, quasi
+        require_whole("memory", memory)
+        require(max_step > 0, "max_step", max_step, "must be above 0")
+        self.sphere, self.E = sphere, x.new_zeros(len(x))
+        self.ends = Ends(self.E, tolerance, quasi, _WINDOW)
         self.descent = Descent(x, self._of(evaluate), memory, max_step, sphere)
-        R = len(x)
-        self.kind = torch.zeros(R, dtype=torch.int64, device=x.device)
-        self.trials = torch.zeros_like(self.kind)
-        self.largest, self.earlier = torch.zeros_like(self.W), torch.full_like(self.W, torch.inf)
-        self._classify()
+        self.ends.judge(self.W, self.descent.g)
 
     @property
     def x(self) -> Tensor:
@@ -81,30 +64,28 @@ class SaddleSearch:
         return self.descent.E
 
     def advance(self, evaluate: Evaluate) -> None:
-        """Do one trial of every row, 3 gradients each; rows that have ended do not count."""
-        x, moving = self.x, self.kind == Kind.MOVING
+        """Do one trial of every row, 3 gradients each; rows that have ended stay."""
+        x, moving = self.x, self.ends.kind == 0
         self.descent.advance(self._of(evaluate))
         self.descent.x = torch.where(moving.unsqueeze(1), self.descent.x, x)
-        self.trials = self.trials + moving
-        self._classify()
+        self.ends.judge(self.W, self.descent.g, self.descent.exhausted)
 
     def only(self, index: Tensor) -> SaddleSearch:
         """Return the searches of some rows."""
         some = object.__new__(SaddleSearch)
-        some.sphere, some.tolerance, some.quasi = self.sphere, self.tolerance, self.quasi
-        for name in ("E", *_OWN):
-            setattr(some, name, getattr(self, name)[index])
-        some.descent = self.descent.only(index)
+        some.sphere, some.E = self.sphere, self.E[index]
+        some.ends, some.descent = self.ends.only(index), self.descent.only(index)
         return some
 
     def state(self) -> dict[str, Tensor]:
-        """Return everything that the rest of the search depends on."""
-        return {"E": self.E, **{name: getattr(self, name) for name in _OWN}, **self.descent.state()}
+        """Return all tensors that the rest of the search depends on, rows first."""
+        return {f"ends_{k}": v for k, v in self.ends.state().items()} | self.descent.state()
 
     def load(self, state: dict[str, Tensor]) -> None:
         """Continue from what `state` has returned."""
-        for name in ("E", *_OWN):
-            setattr(self, name, state[name].to(getattr(self, name).dtype))
+        prefix = "ends_"
+        own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        self.ends.load(own)
         self.descent.load(state)
 
     def _of(self, evaluate: Evaluate) -> Evaluate:
@@ -113,23 +94,3 @@ class SaddleSearch:
             return W, Hg
 
         return value_and_gradient
-
-    def _classify(self) -> None:
-        W, N = self.W, self.x.shape[1]
-        ratio = self.descent.g.norm(dim=1) / (2 * W).sqrt().clamp_min(torch.finfo(W.dtype).tiny)
-        self.largest = self.largest.maximum(ratio)
-        found = 2 * W < self.tolerance * N
-        look = self.trials % _WINDOW == 0
-        stalled = look & (W > _STALLED * self.earlier) & (ratio < self.quasi * self.largest)
-        self.earlier = torch.where(look, W, self.earlier)
-        now = torch.where(found, Kind.STATIONARY, torch.where(stalled, Kind.QUASI, Kind.MOVING))
-        now = torch.where(self.descent.exhausted & (now == Kind.MOVING), Kind.EXHAUSTED, now)
-        self.kind = torch.where(self.kind == Kind.MOVING, now, self.kind)
-
-
-def check_search(memory: int, max_step: float, tolerance: float, quasi: float) -> None:
-    """Raise a `UsageError` for settings of a `SaddleSearch` out of range."""
-    require_whole("memory", memory)
-    require(max_step > 0, "max_step", max_step, "must be above 0")
-    require(tolerance > 0, "tolerance", tolerance, "must be above 0")
-    require(0 <= quasi < 1, "quasi", quasi, "must be at least 0 and below 1")

@@ -7,7 +7,9 @@ from scipy.optimize import minimize as scipy_minimize
 
 from lightning_landscape.data import RandomData
 from lightning_landscape.dynamics import DecayingAdam, minimize, minimize_lbfgs
+from lightning_landscape.dynamics.minimizers import memory
 from lightning_landscape.dynamics.minimizers._line_search import LineSearch
+from lightning_landscape.dynamics.minimizers.memory import Memory
 from lightning_landscape.energies import FullyConnected, NetworkEnergy, Quadratic, SphericalPSpin
 from lightning_landscape.errors import UsageError
 from lightning_landscape.testing.energy import gradient
@@ -185,3 +187,28 @@ def test_impossible_arguments_are_refused():
     infinite.place(torch.full((4, 12), torch.inf).double())
     with pytest.raises(UsageError, match="finite"):
         minimize_lbfgs(infinite)
+
+
+@pytest.mark.parametrize("number", [torch.float32, torch.float64])
+def test_the_compiled_recursion_is_that_of_tensors(number, monkeypatch):
+    """With pairs that are refused, replicas that remember none, and a zero gradient."""
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(*shape):
+        return torch.randn(*shape, generator=generator, dtype=torch.float64).to(number)
+
+    x = draw(5, 7)
+    H = draw(7, 7)
+    H = H @ H.T + torch.eye(7, dtype=number)
+    one, other = Memory(x, 4), Memory(x, 4)
+    for k in range(9):
+        s = draw(5, 7)
+        y, which = s @ H if k % 3 else -s, torch.tensor([True, k % 2 > 0, False, True, True])
+        g = draw(5, 7) * torch.tensor([1.0, 1, 1, 1, 0]).to(number).unsqueeze(1)
+        one.add(s, y, which)
+        compiled = one.direction(g)
+        with monkeypatch.context() as patch:
+            patch.setattr(memory, "_compiled", lambda x: False)
+            other.add(s, y, which)
+            torch.testing.assert_close(compiled, other.direction(g), rtol=2e-3, atol=1e-4)
+        assert torch.equal(one.s, other.s) and torch.equal(one.y, other.y)
