@@ -15,6 +15,7 @@ from lightning_landscape.callbacks.probes.noise_spectrum import NoiseSpectrum
 from lightning_landscape.callbacks.probes.response import FieldResponse, LinearResponse
 from lightning_landscape.callbacks.probes.stationarity import Stationarity
 from lightning_landscape.callbacks.probes.wide_networks.criticality import Criticality
+from lightning_landscape.callbacks.probes.wide_networks.synonym_invariance import SynonymInvariance
 from lightning_landscape.callbacks.probes.wide_networks.tangent_kernel import TangentKernel
 from lightning_landscape.callbacks.steering.matched_noise import MatchedNoise
 from lightning_landscape.callbacks.steering.satisfied import StopWhenSatisfied
@@ -37,6 +38,7 @@ __all__ = [
     "Probe",
     "Stationarity",
     "StopWhenSatisfied",
+    "SynonymInvariance",
     "TangentKernel",
     "TemperatureFluctuations",
 ]

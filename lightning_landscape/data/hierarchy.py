@@ -135,6 +135,11 @@ class Grammar:
         powers = self.m ** torch.arange(self.nodes)
         return Derivations(classes, number[:, None] // powers % self.m)
 
+    def held_out(self, samples: int) -> Derivations:
+        """Return the derivations of the last samples, which `RandomHierarchy` holds out."""
+        last = min(self.size, _MOST_NUMBERED)
+        return self.derivations(last - 1 - torch.arange(samples))
+
     def _independent(self, indices: Tensor, key: int) -> Tensor:
         blocks = torch.arange(-(-self.nodes // 4))
         low, high = indices[:, None] & 0xFFFFFFFF, indices[:, None] >> 32
@@ -232,9 +237,8 @@ class RandomHierarchy(LabelledData):
         self.grammar = grammar = Grammar(v, m, L, s, n_c, seed)
         size = f"must leave {test_samples} of the {grammar.size} different ones for testing"
         require(samples + test_samples <= grammar.size, "samples", samples, size, "raise m or L")
-        last = min(grammar.size, _MOST_NUMBERED)
         train = grammar.derivations(torch.arange(samples))
-        self.test_derivations = test = grammar.derivations(last - 1 - torch.arange(test_samples))
+        self.test_derivations = test = grammar.held_out(test_samples)
         inputs, test_inputs = (grammar.encoded(grammar.symbols(each)) for each in (train, test))
         super().__init__(inputs, train.classes, test_inputs, test.classes, classes=n_c)
 

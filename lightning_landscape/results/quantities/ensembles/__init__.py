@@ -4,6 +4,7 @@ from lightning_landscape.results.quantities.ensembles import (
     aspect_ratio,
     learning_curve,
     nearly_kernel,
+    synonym_invariance,
 )
 
-__all__ = ["aspect_ratio", "learning_curve", "nearly_kernel"]
+__all__ = ["aspect_ratio", "learning_curve", "nearly_kernel", "synonym_invariance"]

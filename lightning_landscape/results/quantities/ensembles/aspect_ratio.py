@@ -29,9 +29,9 @@ class AspectRatio(Result):
         for L, (loss, error) in losses.items():
             yield Row(f"test loss, L = {L} (r = {_r(dataset, L):.3g})", loss, error)
         best = min(losses, key=lambda L: losses[L][0])
-        note = "r* is an order of magnitude: the maximum of a truncated series"
         r_star = float(dataset.attrs["r_optimal"])
-        yield Row("r of the smallest test loss", _r(dataset, best), np.nan, r_star, "r*", note)
+        source = "r*, an order of magnitude"
+        yield Row("r of the smallest test loss", _r(dataset, best), np.nan, r_star, source)
 
     def panels(self, dataset: Dataset) -> list[Panel]:
         """Return loss and accuracy against r."""
@@ -52,20 +52,20 @@ def _r(dataset: Dataset, depth: int) -> float:
     return float(depth / dataset.attrs["width"])
 
 
-def _draw(dataset: Dataset, axes: Axes, name: str, label: str) -> None:
+def _draw(dataset: Dataset, axes: Axes, name: str) -> None:
     found = by_depth(dataset, name)
     r = [_r(dataset, L) for L in found]
     means, errors = np.array(list(found.values())).T
-    axes.errorbar(r, means, errors, fmt="o-", label=label)
+    axes.errorbar(r, means, errors, fmt="o-")
 
 
 def _losses(dataset: Dataset, axes: Axes) -> None:
-    _draw(dataset, axes, "loss", "held-out data")
+    _draw(dataset, axes, "loss")
     axes.axvline(dataset.attrs["r_optimal"], color="k", linestyle="--", label="r*")
     axes.set(xlabel="r = L/n", ylabel="test loss")
     axes.legend()
 
 
 def _accuracies(dataset: Dataset, axes: Axes) -> None:
-    _draw(dataset, axes, "accuracy", "held-out data")
+    _draw(dataset, axes, "accuracy")
     axes.set(xlabel="r = L/n", ylabel="accuracy")

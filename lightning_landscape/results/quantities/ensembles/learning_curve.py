@@ -79,8 +79,8 @@ def _errors(dataset: Dataset, axes: Axes) -> None:
         loads, means, errors = curve(dataset, learner, dataset["error"].to_numpy())
         axes.errorbar(loads, means, errors, fmt="o-", label=learner)
     axes.axhline(1 - 1 / int(dataset.attrs["n_c"]), color="k", linestyle="--", label="chance")
-    axes.set(xscale="log", xlabel="P / P*", ylabel="test error", ylim=(0, None))
-    axes.legend()
+    axes.set(ylabel="test error", ylim=(0, None))
+    _loads(axes)
 
 
 def _sensitivities(dataset: Dataset, axes: Axes) -> None:
@@ -91,5 +91,13 @@ def _sensitivities(dataset: Dataset, axes: Axes) -> None:
         loads, means, errors = curve(dataset, first, values[:, level])
         label = f"synonyms of level {level + 1}"
         axes.errorbar(loads, means, errors, fmt="o-", color=colour, label=label)
-    axes.set(xscale="log", xlabel="P / P*", ylabel=f"sensitivity of {first}", ylim=(0, None))
+    axes.set(ylabel=f"sensitivity of {first}", ylim=(0, None))
+    _loads(axes)
+
+
+def _loads(axes: Axes) -> None:
+    """Make the x axis one of P / P* in powers of two."""
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_xlabel("P / P*")
     axes.legend()
