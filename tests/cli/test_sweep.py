@@ -230,19 +230,19 @@ def _no_client(*args, **kwargs):
     raise OSError("timed out")
 
 
-def _die_once(path):
-    if not path.exists():
-        path.touch()
-        os.kill(os.getpid(), 9)
-    return os.getpid()
-
-
 @pytest.mark.slow
 def test_dask_does_a_task_again_whose_worker_was_killed(tmp_path):
     pytest.importorskip("distributed")
+
+    def die_once(path=tmp_path / "died"):  # goes by value, since a worker has not this module
+        if not path.exists():
+            path.touch()
+            os.kill(os.getpid(), 9)
+        return os.getpid()
+
     executor = DaskWorkers("local", 1).executor()
     try:
-        assert executor.submit(_die_once, tmp_path / "died").result(60) > 0
+        assert executor.submit(die_once).result(300) > 0
     finally:
         executor.shutdown()
 
