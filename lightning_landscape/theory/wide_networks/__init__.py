@@ -41,10 +41,18 @@ from lightning_landscape.theory.wide_networks.sampling.estimators import (
     next_metric_moments,
     pooled_metric_variance,
 )
+from lightning_landscape.theory.wide_networks.sampling.kernel_derivative import (
+    KernelDerivative,
+    sample_kernel_derivative,
+)
 from lightning_landscape.theory.wide_networks.sampling.residual import (
     ResidualSamples,
     linear_residual_vertex,
     sample_residual,
+)
+from lightning_landscape.theory.wide_networks.sampling.tangent_statistics import (
+    TangentStatistics,
+    sample_tangent_statistics,
 )
 from lightning_landscape.theory.wide_networks.several_inputs.many_inputs import (
     ManyInputs,
@@ -59,6 +67,7 @@ __all__ = [
     "FirstOrder",
     "Flow",
     "GaussianAverages",
+    "KernelDerivative",
     "Kernels",
     "Layer",
     "ManyInputs",
@@ -69,6 +78,7 @@ __all__ = [
     "Prediction",
     "Rates",
     "ResidualSamples",
+    "TangentStatistics",
     "TwoInputs",
     "bayesian",
     "bayesian_first_order",
@@ -92,7 +102,9 @@ __all__ = [
     "relu_metric_variance",
     "relu_tangent_variance",
     "sample_chain",
+    "sample_kernel_derivative",
     "sample_metrics",
     "sample_residual",
+    "sample_tangent_statistics",
     "two_inputs",
 ]
