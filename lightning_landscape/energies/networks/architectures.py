@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from lightning_landscape.activations import ACTIVATIONS, Activation, ActivationName
-from lightning_landscape.memory import require_memory
 from lightning_landscape.energies.networks._hessian_products import HessianProduct
 from lightning_landscape.energies.networks._initialization import (
     INITIALIZATIONS,
@@ -23,6 +22,7 @@ from lightning_landscape.energies.networks._initialization import (
 )
 from lightning_landscape.energies.networks._names import require_name
 from lightning_landscape.errors import require, require_whole
+from lightning_landscape.memory import require_memory
 from lightning_landscape.rng import Stream
 
 __all__ = ["Architecture", "FullyConnected", "Pull"]
@@ -198,12 +198,31 @@ class FullyConnected(Architecture):
 
     def outputs(self, parameters: Sequence[Tensor], x: Tensor) -> Tensor:
         """Return the outputs, shape (R, P, k), differentiable to any order."""
-        weights, biases = _split(parameters)
-        return self._preactivations(weights, biases, x)[-1].transpose(1, 2)
+        return self.preactivations(parameters, x)[-1].transpose(1, 2)
 
     def preactivations(self, parameters: Sequence[Tensor], x: Tensor) -> list[Tensor]:
         """Return z of every layer, shape (R, width, P) each; arguments as for `outputs`."""
         return self._preactivations(*_split(parameters), x)
+
+    def outputs_from(self, parameters: Sequence[Tensor], first: Tensor) -> Tensor:
+        """Return the outputs, shape (R, P, k), of networks whose z^1 is known.
+
+        Gradients are not recorded; the result is good until the next call.
+
+        Args:
+            parameters: as for `outputs`; those of the first layer are not used.
+            first: z^1, shape (R, width, P), which is overwritten.
+        """
+        weights, biases = _split(parameters)
+        z = [first, *self._workspace(first, first.shape[2])[0][1:]]
+        for l in range(1, len(weights)):
+            if self.skips(l):
+                torch.mul(z[l - 1], self.skip, out=z[l])
+                h = self.sigma.value_(z[l - 1])
+                z[l].baddbmm_(weights[l], h).add_(biases[l].unsqueeze(-1))
+            else:
+                _affine(weights[l], biases[l], self.sigma.value_(z[l - 1]), out=z[l])
+        return z[-1].transpose(1, 2)
 
     def _preactivations(
         self, weights: Sequence[Tensor], biases: Sequence[Tensor], x: Tensor

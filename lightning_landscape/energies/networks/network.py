@@ -138,9 +138,15 @@ class NetworkEnergy(Energy):
         x, y = self._select(batch)
         return self._loss.value(self.architecture.outputs(parameters, x), y)
 
-    def mean_loss(self, outputs: Tensor) -> Tensor:
-        """Return the energies, shape (R,), as a function of the outputs on the training data."""
-        return self._loss.value(outputs, self.targets.unsqueeze(0)).mean(-1)
+    def mean_loss(self, outputs: Tensor, targets: Tensor | None = None) -> Tensor:
+        """Return the mean losses, shape (R,), as a function of the outputs.
+
+        Args:
+            outputs: shape (R, P, k).
+            targets: of their samples, shape (P, k); None takes those of the training data.
+        """
+        y = self.targets if targets is None else targets
+        return self._loss.value(outputs, y.unsqueeze(0)).mean(-1)
 
     def hessian_product(self, batch: Tensor | None = None) -> HessianProduct | None:
         """Return products with the Hessian at the present weights, where they are written out.

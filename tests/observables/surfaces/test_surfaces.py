@@ -55,11 +55,14 @@ def by_loop(energy, cut, axes, split="train"):
     return torch.tensor(values, dtype=torch.float64).view(*map(len, axes))
 
 
-@pytest.mark.parametrize("widths", [[5, 7, 6, 1], [5, 1]])
+@pytest.mark.parametrize(
+    ("widths", "skip"), [([5, 7, 7, 1], 0.0), ([5, 6, 6, 1], 0.5), ([5, 1], 0.0)]
+)
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_a_network_is_equal_to_a_loop_over_the_grid(widths, split):
+def test_a_network_is_equal_to_a_loop_over_the_grid(widths, skip, split, monkeypatch):
+    monkeypatch.setattr(FullyConnected, "block_samples", 16)  # several blocks of samples
     data = RandomData(samples=40, dimension=5, test_samples=30)
-    net = FullyConnected(widths, "tanh", replicas=3, bias_variance=0.1, dtype="float64")
+    net = FullyConnected(widths, "tanh", replicas=3, bias_variance=0.1, dtype="float64", skip=skip)
     energy = WithL2(NetworkEnergy(net, data), [0.01, 0.02, 0.03])
     directions = random_directions([p[0] for p in energy.parameters()], normalization="none")
     cut = Cut(energy.configuration()[0], directions)
