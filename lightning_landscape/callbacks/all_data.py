@@ -14,21 +14,17 @@ from torch.utils.data import (
     IterableDataset,
     RandomSampler,
     SequentialSampler,
-    Subset,
     SubsetRandomSampler,
 )
 
 from lightning_landscape import parallel
 from lightning_landscape.callbacks.batches import length
-from lightning_landscape.callbacks.isolation import isolated, keep
 from lightning_landscape.callbacks.view import View
-from lightning_landscape.curvature.operators.base import CurvatureOperator
-from lightning_landscape.curvature.operators.composed import MeanOverRanks
-from lightning_landscape.curvature.operators.streaming import StreamingOperator
+from lightning_landscape.curvature.operators.evaluation import seed_evaluation
 from lightning_landscape.errors import UsageError, nearest, require
 from lightning_landscape.rng import Stream
 
-__all__ = ["AllData", "Data", "DataBatch", "Mode", "all_data", "hessian_of_data", "require_mode"]
+__all__ = ["AllData", "Data", "DataBatch", "Mode", "all_data", "require_foreign", "require_mode"]
 
 Data = DataLoader | Literal["train", "val"]
 """A loader, or the name of the trainer's own: ``"train"`` or ``"val"``."""
@@ -58,9 +54,9 @@ class AllData:
     shuffles, the order is a random one, the same at each pass, so that the batches of sorted data
     are like those of the run. Over ranks each has its share: every world-size-th sample.
 
-    A pass seeds Python's and NumPy's random numbers, so that random augmentations are the same at
-    each pass; make it inside `measuring`, which restores them. What the data set changes in
-    itself when it is read, such as a cache, stays changed.
+    Loading a batch seeds the random numbers of Python, NumPy and torch by its number, so that
+    random augmentations are the same at each pass; do it inside `measuring`, which restores them.
+    What the data set changes in itself when it is read, such as a cache, stays changed.
 
     Args:
         loader: a loader of a data set with a length.
@@ -68,6 +64,8 @@ class AllData:
 
     Attributes:
         samples: how many this process has; batches if the loader does not collate.
+        total: how many all ranks have.
+        size: how many samples a batch has; the last one may have fewer.
 
     Raises:
         UsageError: the data set has no length, the loader has batches or a sampler of its own
@@ -79,26 +77,34 @@ class AllData:
         iterable = isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__")
         name = type(dataset).__name__
         require(not iterable, "data", name, "has no length and no order", _REMEDY)
-        rows = _ordered(_rows(loader), loader, seed)[parallel.rank() :: parallel.count()]
-        require(len(rows) > 0, "data", f"{name} of {len(dataset)}", "has no sample for a rank")
-        self.samples, self._size = len(rows), loader.batch_size
-        self._loader: DataLoader = DataLoader(
-            Subset(dataset, rows), batch_size=loader.batch_size, collate_fn=loader.collate_fn
-        )
+        rows = _ordered(_rows(loader), loader, seed)
+        self._rows = rows[parallel.rank() :: parallel.count()]
+        self.total, self.samples = len(rows), len(self._rows)
+        require(self.samples > 0, "data", f"{name} of {self.total}", "has no sample for a rank")
+        self._loader, self.size = loader, loader.batch_size or 1
+        self._stream = Stream(0, "loading of data")
 
     def __len__(self) -> int:
         """Return the number of batches in one pass."""
-        return len(self._loader)
+        return -(-self.samples // self.size)
+
+    def __getitem__(self, number: int) -> DataBatch:
+        """Load a batch."""
+        key = self._stream.key(number)
+        random.seed(key)
+        np.random.seed(key % 2**32)  # noqa: NPY002
+        seed_evaluation(key)
+        rows = self._rows[number * self.size : (number + 1) * self.size]
+        dataset, collate = self._loader.dataset, self._loader.collate_fn
+        if self._loader.batch_size is None:  # the data set is one of batches
+            batch = collate(dataset[rows[0]])
+            return DataBatch(number, length(batch), batch)
+        fetch = getattr(dataset, "__getitems__", None)
+        batch = collate(fetch(list(rows)) if fetch else [dataset[row] for row in rows])
+        return DataBatch(number, len(rows), batch)
 
     def __iter__(self) -> Iterator[DataBatch]:
-        random.seed(0)
-        np.random.seed(0)  # noqa: NPY002
-        for index, batch in enumerate(self._loader):
-            if self._size is None:  # the data set is one of batches
-                yield DataBatch(index, length(batch), batch)
-            else:
-                samples = min(self._size, self.samples - index * self._size)
-                yield DataBatch(index, samples, batch)
+        return (self[number] for number in range(len(self)))
 
 
 def all_data(data: Data, view: View, mode: Mode = "train", seed: int | None = None) -> AllData:
@@ -134,43 +140,17 @@ def all_data(data: Data, view: View, mode: Mode = "train", seed: int | None = No
     return AllData(loaders, seed)
 
 
-def hessian_of_data(view: View, data: AllData, seed: int = 0) -> CurvatureOperator:
-    """Return the Hessian of the mean energy of all samples; call it inside `measuring`.
-
-    H = sum_b n_b H_b / n over the batches b of n_b samples, of all ranks, where the energy of each
-    batch is what that of ``view`` is for the current one. A product evaluates each batch once.
-
-    Args:
-        view: the run, a foreign project.
-        data: the data.
-        seed: of dropout masks and random augmentations, one for each batch.
-    """
-
-    def operator_of(item: DataBatch) -> CurvatureOperator:
-        return view.on_batch(_on_device(view.system, item.batch), item.number).hessian_of_batch()
-
-    streamed = StreamingOperator(operator_of, data, lambda item: item.samples, seed)
-    return streamed if parallel.count() == 1 else MeanOverRanks(streamed, data.samples)
+def require_foreign(view: View, data: Data | None, mode: Mode) -> None:
+    """Raise a `UsageError` if data or a mode are given though the run has an `Energy`."""
+    plain, remedy = view.landscape is None, "leave it out"
+    require(data is None or plain, "data", data, "an Energy has its own data", remedy)
+    require(mode == "train" or plain, "mode", mode, "an Energy has one", remedy)
 
 
 def require_mode(mode: str) -> None:
     """Raise a `UsageError` unless it is ``train`` or ``eval``."""
     admissible = f"must be one of {', '.join(_MODES)}{nearest(mode, _MODES)}"
     require(mode in _MODES, "mode", mode, admissible)
-
-
-def _on_device(module: nn.Module, batch: Any) -> Any:
-    """Return a batch as the trainer hands it to a step: converted, moved, through the hooks.
-
-    What the hooks change in the module is restored.
-    """
-    trainer: Any = vars(module).get("_trainer")
-    if trainer is None:
-        return batch
-    with isolated(module, None):
-        batch = trainer.precision_plugin.convert_input(keep(batch))
-        batch = trainer.lightning_module._on_before_batch_transfer(batch, dataloader_idx=0)
-        return trainer.strategy.batch_to_device(batch, dataloader_idx=0)
 
 
 def _ordered(rows: Sequence[int], loader: DataLoader, seed: int | None) -> Sequence[int]:

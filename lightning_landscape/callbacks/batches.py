@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,9 +16,12 @@ from lightning_landscape.errors import UsageError, require
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["cut", "length", "require_mean_of_parts"]
+__all__ = ["cut", "length", "require_mean", "require_mean_of_parts"]
 
-_REMEDY = "give the probe split_fn, which makes a list of smaller batches of one size of a batch"
+_REMEDY = (
+    "give the probe a split_fn, which makes a list of smaller batches of one size of a batch, or "
+    "none, so that it takes consecutive batches"
+)
 
 
 def length(batch: Any) -> int:
@@ -99,10 +102,9 @@ def require_mean_of_parts(
 ) -> None:
     """Raise a `UsageError` unless the loss of a batch is the mean of those of its `cut` parts.
 
-    Weighted by their numbers of samples, in the modes of evaluation, so that neither dropout nor
-    batch norm is in the way: what is tested is whether the cut is one between samples.
+    Weighted by their numbers of samples, see `require_mean`.
 
-    Cost: two evaluations of the batch. Gradients stay on, for losses that contain derivatives.
+    Cost: two evaluations of the batch.
     """
     B = length(batch)
     pieces = cut(batch, parts)
@@ -111,18 +113,36 @@ def require_mean_of_parts(
     if used < B:
         pieces.append(_rows(batch, slice(used, B)))
         weights.append(B - used)
+    require_mean(energy_of, module, batch, pieces, weights)
+
+
+def require_mean(
+    energy_of: Callable[[Any], Tensor],
+    module: nn.Module,
+    batch: Any,
+    pieces: Sequence[Any],
+    weights: Sequence[int] | None = None,
+) -> None:
+    """Raise a `UsageError` unless the loss of a batch is the weighted mean of those of its pieces.
+
+    In the modes of evaluation, so that neither dropout nor batch norm is in the way: what is tested
+    is whether the pieces are samples. Gradients stay on, for losses that contain derivatives.
+    """
     with _evaluating(module):
-        whole = energy_of(batch).detach().double()
-        losses = torch.stack([energy_of(piece).detach().double() for piece in pieces])
-    shares = torch.tensor(weights, device=losses.device).double()[:, None] / B
+        whole = energy_of(batch).detach()
+        losses = torch.stack([energy_of(piece).detach() for piece in pieces])
+    tolerance = max(1e-3, 4 * torch.finfo(whole.dtype).eps)
+    whole, losses = whole.double(), losses.double()
+    shares = torch.as_tensor(weights or [1] * len(pieces), device=losses.device).double()
+    shares = (shares / shares.sum())[:, None]
     mean = (shares * losses).sum(0)
     scale = (shares * losses.abs()).sum(0) + whole.abs()
     require(
-        bool(((mean - whole).abs() <= 1e-3 * scale).all()),
+        bool(((mean - whole).abs() <= tolerance * scale).all()) or not bool(whole.isfinite().all()),
         "batch",
-        f"loss {whole.mean().item():.4g}, mean of the losses of its {parts} parts "
+        f"loss {whole.mean().item():.4g}, mean of the losses of its {len(pieces)} parts "
         f"{mean.mean().item():.4g}",
-        "the first axis of its tensors is not that of samples, or the loss no mean over them",
+        "the parts are not made of samples, or the loss is no mean over them",
         _REMEDY,
     )
 

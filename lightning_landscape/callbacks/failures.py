@@ -14,10 +14,10 @@ from lightning_landscape.callbacks.lifecycle import present_step
 from lightning_landscape.callbacks.view import NotMeasured, View
 from lightning_landscape.errors import UsageError
 
-__all__ = ["WELL", "Failsafe", "require_all"]
+__all__ = ["Failsafe"]
 
 # how a measurement went on a rank, the worst last
-WELL, _SKIPPED, _FAILED = 0, 1, 2
+_WELL, _SKIPPED, _FAILED = 0, 1, 2
 
 logger = logging.getLogger("lightning_landscape.callbacks.probe")
 
@@ -43,13 +43,11 @@ class Failsafe:
             early: whether the training step has not run yet. What it needs may be made by hooks
                 that come first, so what it raises then only leaves this time out.
         """
-        self._agreed, worst = False, WELL
+        self._agreed, worst = False, _WELL
         error: Exception | None = None
         try:
             yield
-            if not self._agreed:
-                self._agreed = True
-                require_all(WELL)
+            self.agree()
         except _OnAnotherRank as elsewhere:
             worst = elsewhere.state
         except Exception as caught:
@@ -69,6 +67,12 @@ class Failsafe:
             self.warn(f"{_reason(error)}; such times are left out")
         if worst == _FAILED:
             self._switch_off(trainer, pl_module, error)
+
+    def agree(self) -> None:
+        """Before the first exchange with other ranks, give up if one of them has failed."""
+        if not self._agreed:
+            self._agreed = True
+            _require_all(_WELL)
 
     def _raise_if_strict(self, pl_module: Any, error: Exception) -> None:
         ours = View(pl_module, None, 0).landscape is not None
@@ -116,7 +120,7 @@ def _worst(state: int) -> int:
     return int(parallel.max(torch.tensor(state)))
 
 
-def require_all(state: int) -> None:
+def _require_all(state: int) -> None:
     """Raise unless all ranks are as well as this one."""
     if (worst := _worst(state)) > state:
         raise _OnAnotherRank(worst)

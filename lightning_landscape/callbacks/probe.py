@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lightning_landscape import records
 from lightning_landscape.callbacks._lightning import Callback
-from lightning_landscape.callbacks.failures import WELL, Failsafe, require_all
+from lightning_landscape.callbacks.failures import Failsafe
 from lightning_landscape.callbacks.identity import Identity, require_file_name
 from lightning_landscape.callbacks.isolation import keep
 from lightning_landscape.callbacks.lifecycle import (
@@ -83,6 +83,7 @@ class Probe(Identity, Failsafe, Callback):
             all ranks: ``sum``, ``mean``, ``max`` or ``gather``; see `View.reduce`. Others are
             recorded as rank zero has them.
         reference: the paper that the record names.
+        memory: bytes that it will keep beside its tables, at most; set by `prepare`.
 
     Raises:
         UsageError: the name is not one of a file, or ``loss_fn`` is no function.
@@ -92,6 +93,7 @@ class Probe(Identity, Failsafe, Callback):
     variable_attributes: ClassVar[Mapping[str, Mapping[str, str]]] = {}
     reductions: ClassVar[Mapping[str, Reduction]] = {}
     reference: ClassVar[str] = ""
+    memory: float = 0.0
 
     def __init__(
         self,
@@ -276,19 +278,25 @@ class Probe(Identity, Failsafe, Callback):
             self._require_same_parameters(view)
             scalars = self.measure(view, due)
             self.measured_step = view.step
-            scalars = {f"{self.name}/{name}": value for name, value in scalars.items()}
-            for run_logger in trainer.loggers if scalars else []:
-                # not self.log: Lightning drops what falls between its own logging intervals
-                run_logger.log_metrics(scalars, step=trainer.global_step)
+            self.log_scalars(trainer, scalars)
             if time.monotonic() - self._written_at > _SECONDS_BETWEEN_WRITES:
                 self.write(trainer)
         # where there was no energy too: the time is over
         self.measured_step = view.step
 
+    def log_scalars(self, trainer: Any, scalars: Mapping[str, float]) -> None:
+        """Give scalars to all loggers, as ``<name>/<scalar>``, at the optimizer step."""
+        named = {f"{self.name}/{name}": value for name, value in scalars.items()}
+        for run_logger in trainer.loggers if named else []:
+            # not self.log: Lightning drops what falls between its own logging intervals
+            run_logger.log_metrics(named, step=trainer.global_step)
+
     def view(self, trainer: Any, pl_module: Any, batch: Any = None, batch_idx: int = 0) -> View:
         """Return the run at this moment."""
         step = present_step(trainer, self._by_batches)
-        return View(pl_module, batch, step, self.loss_fn, batch_idx)
+        view = View(pl_module, batch, step, self.loss_fn, batch_idx)
+        view.agree = self.agree
+        return view
 
     def _require_same_parameters(self, view: View) -> None:
         before, now = self.attributes.get("N"), view.shape[1]
@@ -320,9 +328,7 @@ class Probe(Identity, Failsafe, Callback):
             row: values by the name of the table, as measured on this rank, see ``reductions``.
             step: the name of the table of steps.
         """
-        if not self._agreed:  # before what is reduced over ranks
-            self._agreed = True
-            require_all(WELL)
+        self.agree()
         steps = {step: torch.tensor(view.step)}
         for name, value in (steps | dict(row)).items():
             how = self.reductions.get(name)

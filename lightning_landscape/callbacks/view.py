@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -13,10 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from lightning_landscape import parallel
-from lightning_landscape.callbacks._lightning import DummyLogger
-from lightning_landscape.callbacks.batches import cut, length, require_mean_of_parts
+from lightning_landscape.callbacks.batches import (
+    cut,
+    length,
+    require_mean,
+    require_mean_of_parts,
+)
 from lightning_landscape.callbacks.isolation import isolated
 from lightning_landscape.callbacks.measuring import measuring
+from lightning_landscape.callbacks.training_step import NotMeasured, energy_method, loss_of_step
 from lightning_landscape.curvature.operators.base import CurvatureOperator
 from lightning_landscape.curvature.operators.composed import MeanOverRanks
 from lightning_landscape.curvature.operators.kept_graph import HessianOperator
@@ -24,9 +27,10 @@ from lightning_landscape.curvature.operators.of_energy import hessian_of, produc
 from lightning_landscape.data.batches import Batches
 from lightning_landscape.dynamics.samplers.thermal import Thermal
 from lightning_landscape.energies.energy import Energy, HasData, HasGaps, HasHessian
-from lightning_landscape.errors import UsageError
+from lightning_landscape.errors import UsageError, require
+from lightning_landscape.observables.surfaces import with_parameters
 
-__all__ = ["EnergyFn", "GapFn", "LossFn", "NotMeasured", "View"]
+__all__ = ["EnergyFn", "GapFn", "LossFn", "NotMeasured", "SplitFn", "View"]
 
 LossFn = Callable[[Any, Any], Tensor]
 """``loss_fn(pl_module, batch)``: the energy of a foreign module, a scalar or one per replica."""
@@ -34,12 +38,11 @@ LossFn = Callable[[Any, Any], Tensor]
 EnergyFn = LossFn | Literal["energy"]
 """The energy of a foreign module: a function, or ``"energy"`` for its method ``energy(batch)``."""
 
+SplitFn = Callable[[Any], list[Any]] | Literal["samples"]
+"""``split_fn(batch)``: smaller batches, all of one size, that make up a foreign project's batch."""
+
 GapFn = Callable[[Any, Any], Tensor]
 """``gap_fn(pl_module, batch)``: the gaps of patterns in a foreign module, (P,) or (R, P)."""
-
-
-class NotMeasured(Exception):
-    """There is no energy at this step, which is no mistake: the step has skipped its batch."""
 
 
 class View:
@@ -58,6 +61,7 @@ class View:
         step: optimizer steps done.
         time_step: physical time of one step; 1 where the module does not say.
         time: physical time, ``step * time_step``.
+        agree: called before the first exchange with other ranks; it raises where one has failed.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class View:
         self._module, self._batch, self._loss_fn = pl_module, batch, loss_fn
         self._batch_idx = batch_idx
         self.landscape = _energy_of(pl_module)
+        self.agree: Callable[[], None] = _nothing
         self.step = step
         self.time_step: float = self._told("time_step", 1.0)
         self.time = step * self.time_step
@@ -179,9 +184,15 @@ class View:
     # energy and its derivatives
 
     @contextmanager
-    def measuring(self) -> Any:
-        """Enter the isolation in which the energy may be evaluated and differentiated."""
+    def measuring(self, mode: Literal["train", "eval"] = "train") -> Any:
+        """Enter the isolation in which the energy may be evaluated and differentiated.
+
+        Args:
+            mode: ``eval`` puts the module into the mode of evaluation; ``train`` leaves its modes.
+        """
         with measuring(self._module):
+            if mode == "eval":
+                self.system.eval()
             yield
 
     def energy(self) -> Tensor:
@@ -199,18 +210,30 @@ class View:
             energy = self._energy_of_batch(batch).reshape(-1)
         return energy if torch.is_grad_enabled() else energy.detach()
 
+    def energy_at(self, parameters: Mapping[str, Tensor]) -> Tensor:
+        """Return the energy of a foreign project with other parameters; inside `measuring`.
+
+        The module keeps its own. Gradients are recorded where they are on.
+
+        Args:
+            parameters: the moving ones, by name.
+        """
+        with isolated(self._module, self._batch) as batch:
+            loss = with_parameters(self._module, lambda: self._energy_of_batch(batch))
+            return loss(parameters).reshape(())
+
     def _energy_of_batch(self, batch: Any) -> Tensor:
         if callable(self._loss_fn):
             return self._loss_fn(self._module, batch)
         by_hand = not self._module.automatic_optimization
-        if self._loss_fn == "energy" or (by_hand and callable(_energy_method(self._module))):
-            return _energy_method(self._module)(batch)
+        if self._loss_fn == "energy" or (by_hand and callable(energy_method(self._module))):
+            return energy_method(self._module)(batch)
         if by_hand:
             raise UsageError(
                 f"{type(self._module).__name__} optimizes by hand, so its training_step cannot be "
                 "used as an energy; give the module a method energy(batch), or the probe a loss_fn"
             )
-        return self._loss_of_training_step(batch)
+        return loss_of_step(self._module, batch, self._batch_idx)
 
     def gradient(self) -> Tensor:
         """Return the gradient of `energy`, (R, N), over ranks the mean; inside `measuring`."""
@@ -236,7 +259,9 @@ class View:
 
     def on_batch(self, batch: Any, batch_idx: int) -> View:
         """Return a foreign project at this moment, on another batch."""
-        return View(self._module, batch, self.step, self._loss_fn, batch_idx)
+        other = View(self._module, batch, self.step, self._loss_fn, batch_idx)
+        other.agree = self.agree
+        return other
 
     @property
     def product_cost(self) -> float:
@@ -265,12 +290,17 @@ class View:
             how: sum, mean, max, or gather along ``dim``.
             dim: the axis of the patterns or replicas.
         """
-        return value if self.is_whole else parallel.reduce(value, how, dim)
+        if self.is_whole:
+            return value
+        self.agree()
+        return parallel.reduce(value, how, dim)
 
     def mean_of(self, operator: CurvatureOperator) -> CurvatureOperator:
         """Return the mean over the ranks of an operator of this rank's batch, see `reduce`."""
-        alone = self.is_whole or parallel.count() == 1
-        return operator if alone else MeanOverRanks(operator)
+        if self.is_whole or parallel.count() == 1:
+            return operator
+        self.agree()
+        return MeanOverRanks(operator)
 
     # data
 
@@ -318,14 +348,13 @@ class View:
         trainer = self._module.trainer
         return trainer.accumulate_grad_batches * trainer.world_size
 
-    def parts(
-        self, most: int, split_fn: Callable[[Any], list[Any]] | None = None
-    ) -> list[Callable[[], Tensor]]:
-        """Return the energies of equal parts of a foreign project's current batch.
+    def parts(self, most: int, split_fn: SplitFn) -> list[Callable[[], Tensor]]:
+        """Return the energies of parts, all of one size, of a foreign project's current batch.
 
         Args:
-            most: how many parts; no more than samples are made.
-            split_fn: makes the parts of a batch; None cuts its tensors along their first axis.
+            most: how many parts ``"samples"`` makes; no more than samples.
+            split_fn: makes the parts of a batch; ``"samples"`` cuts its tensors along their first
+                axis.
 
         Raises:
             UsageError: the batch cannot be cut, or the mean over its parts is not its energy.
@@ -334,71 +363,36 @@ class View:
         def energy_of(batch: Any) -> Tensor:
             return self.on_batch(batch, self._batch_idx).energy()
 
-        if split_fn is not None:
-            parts = list(split_fn(self._batch))
-        else:
+        if split_fn == "samples":
             count = min(most, length(self._batch))
             require_mean_of_parts(energy_of, self._module, self._batch, count)
             parts = cut(self._batch, count)
+        else:
+            parts = list(split_fn(self._batch))
+            admissible = "must give at least 2 parts, for a variance"
+            require(len(parts) >= 2, "split_fn", f"{len(parts)} parts", admissible)
+            require_mean(energy_of, self._module, self._batch, parts)
         return [partial(energy_of, part) for part in parts]
 
-    def _loss_of_training_step(self, batch: Any) -> Tensor:
-        module = self._module
-        with _logging_off(module), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            outputs = module.training_step(batch, *_index(module, self._batch_idx))
-        loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
-        if loss is None:
-            raise NotMeasured(f"training_step returned no loss for batch {self._batch_idx}")
-        return loss
+    @contextmanager
+    def moved_to(self, parameters: list[Tensor]) -> Iterator[None]:
+        """Let the body see a foreign project at other values of its `parameters`."""
+        moving = self.parameters()
+        before = [p.detach().clone() for p in moving]
+        try:
+            for p, value in zip(moving, parameters, strict=True):
+                p.data.copy_(value)
+            yield
+        finally:
+            for p, value in zip(moving, before, strict=True):
+                p.data.copy_(value)  # through .data: the graph of the run stays valid
 
 
-def _index(module: Any, batch_idx: int) -> tuple[int, ...]:
-    """Return the index as a tuple, which is empty where ``training_step`` takes the batch only."""
-    parameters = inspect.signature(module.training_step).parameters.values()
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    takes_any = any(p.kind is p.VAR_POSITIONAL for p in parameters)
-    return (batch_idx,) if takes_any or len(positional) > 1 else ()
-
-
-def _energy_method(module: Any) -> Any:
-    """Return the method ``energy`` of a foreign module.
-
-    Raises:
-        UsageError: it has none.
-    """
-    method = getattr(module, "energy", None)
-    if not callable(method) and module.automatic_optimization:
-        raise UsageError(
-            f'loss_fn = "energy": {type(module).__name__} has no method energy(batch); add it, or '
-            "give a loss_fn(pl_module, batch)"
-        )
-    return method
+def _nothing() -> None:
+    """Agree: there is nobody to ask."""
 
 
 def _energy_of(pl_module: Any) -> Energy | None:
     """Return the `Energy` of a module: here it is decided whether a run is ours."""
     energy = getattr(pl_module, "energy", None)
     return energy if isinstance(energy, Energy) else None
-
-
-@contextmanager
-def _logging_off(module: Any) -> Iterator[None]:
-    """Discard what is logged or printed inside, by the module and by its loggers."""
-    silent = ("log", "log_dict", "print")
-    own = {name: vars(module)[name] for name in silent if name in vars(module)}
-    trainer = vars(module).get("_trainer")
-    loggers = [] if trainer is None else list(trainer.loggers)
-    for name in silent:
-        object.__setattr__(module, name, lambda *args, **kwargs: None)
-    if loggers:
-        trainer.loggers = [DummyLogger() for _ in loggers]
-    try:
-        yield
-    finally:
-        if loggers:
-            trainer.loggers = loggers
-        for name in silent:
-            object.__delattr__(module, name)
-        for name, value in own.items():
-            object.__setattr__(module, name, value)

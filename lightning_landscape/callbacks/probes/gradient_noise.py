@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from lightning_landscape.callbacks.probes._noise import NoiseProbe, SplitFn
-from lightning_landscape.callbacks.view import LossFn, View
+from lightning_landscape.callbacks.all_data import Data, Mode
+from lightning_landscape.callbacks.probes._noise import NoiseProbe
+from lightning_landscape.callbacks.probes._windows import Window
+from lightning_landscape.callbacks.view import LossFn, SplitFn, View
 from lightning_landscape.curvature.operators.parameters import blocks
 from lightning_landscape.data.batches import Batches
 from lightning_landscape.observables.gradient_noise import (
@@ -38,12 +40,17 @@ class GradientNoise(NoiseProbe):
     the size of the data and of drawing with or without replacement are exact, see `batch_factor`;
     so is D where P is at most ``samples``.
 
-    Energies are `NetworkEnergy`. In a foreign project the current batch is cut into ``groups``
-    parts, whose energies are those of `View`: D has groups - 1 degrees of freedom, an endless set
-    of samples is assumed, and the kurtosis is left out, because so few numbers hold none.
+    Energies are `NetworkEnergy`. In a foreign project the gradients are those of ``groups``
+    consecutive mini-batches, which follow the time of the measurement, all at the parameters of
+    that time: D has groups - 1 degrees of freedom and an endless set of samples is assumed. With
+    ``data`` they are those of all its batches, in one random order, and the batches of the run are
+    taken to be drawn from these data without replacement. Or ``split_fn`` cuts one batch. The
+    kurtosis is left out, because so few numbers hold none. Under DDP the gradients of all ranks
+    count.
 
     A measurement costs about three gradients of the samples for fully connected networks, some
-    ten for others, and one backward pass a direction.
+    ten for others, and one backward pass a direction; in a foreign project one gradient of each
+    mini-batch, and memory for ``groups`` of them and a copy of the parameters.
 
     Args:
         first: first time > 0 after time 0 (the step size times the number of steps; in a foreign
@@ -52,12 +59,15 @@ class GradientNoise(NoiseProbe):
         per_decade: points in a factor of ten.
         batches: whose noise; None takes the run's own.
         samples: how many samples to take the gradients of, at most; others at each time.
-        groups: in a foreign project, into how many parts to cut the current batch, at most.
+        groups: in a foreign project, how many mini-batches, or parts of one, at most.
         seed: of random samples and directions.
         loss_fn: the energy of a foreign module, ``loss_fn(pl_module, batch)``; see `View`.
-        split_fn: in a foreign project, makes smaller batches of one size, which become the unit of
-            batch sizes, of the current batch; None cuts its tensors along their first axis, which
-            is refused unless the loss of the batch is the mean of those of the parts.
+        split_fn: in a foreign project, makes smaller batches of one size of the current batch, or
+            ``"samples"``, which cuts its tensors along their first axis. Either is refused unless
+            the loss of the batch is the mean of those of the parts.
+        data: of a foreign project: a DataLoader, or ``"train"`` or ``"val"``; see `AllData`.
+        mode: of a foreign module: ``train`` leaves its modes as they are in training, so that
+            dropout is a part of the noise; ``eval`` is that of evaluation.
         options: ``name`` and ``strict``, see `Probe`.
 
     Raises:
@@ -85,26 +95,34 @@ class GradientNoise(NoiseProbe):
         seed: int = 0,
         loss_fn: LossFn | None = None,
         split_fn: SplitFn | None = None,
+        data: Data | None = None,
+        mode: Mode = "train",
         **options: Any,
     ) -> None:
         every = (first, last, per_decade, batches, samples, groups, seed, loss_fn, split_fn)
-        super().__init__(*every, **options)
+        super().__init__(*every, data, mode, **options)
 
     def prepare(self, view: View) -> str:
         """Say how many measurements there will be; the tables start with the first."""
         self.results = {}
         P = view.samples
-        what = f"{min(P, self.samples)} samples" if P else f"{self.groups} parts of a batch"
+        what = f"{min(P, self.samples)} samples" if P else f"{self.groups} batches or parts"
+        if self.data is not None:
+            what = "all data"
         return f"at most {len(self._steps)} measurements with the gradients of {what}"
 
-    def measure(self, view: View, due: list[int]) -> dict[str, float]:
+    def measure_noise(
+        self, view: View, source: SampleGradients, window: Window | None
+    ) -> dict[str, float]:
         """Append the noise at this time."""
-        with view.measuring():
-            source = self.source(view)
-            moments, factor = source.moments(), self.factor(view, source)
-            row = self._strength(moments, factor, view)
-            if view.landscape is not None:
-                row["kurtosis"] = self._shape(source, view)
+        factor = self.factor(view, source, window)
+        moments = source.moments()
+        if view.landscape is None:
+            view.agree()
+            moments = moments.over_ranks()
+        row = self._strength(moments, factor, view, self.total(view) / source.size)
+        if view.landscape is not None:
+            row["kurtosis"] = self._shape(source, view)
         row["noise_scale"] *= source.size
         self.append(view, row)
         return {
@@ -112,11 +130,10 @@ class GradientNoise(NoiseProbe):
             "gradient_square": row["gradient_square"].mean().item(),
         }
 
-    def _strength(self, moments: Moments, factor: float, view: View) -> dict[str, Tensor]:
+    def _strength(self, moments: Moments, factor: float, view: View, P: float) -> dict[str, Tensor]:
         """Return D, in all and by part, and what the gradient itself is."""
         variance, N = moments.variance.cpu(), moments.mean.shape[1]
         total = variance.sum(1)
-        P = view.samples or torch.inf
         # the mean of m samples contains noise of its own
         bias = total * (1 / moments.count - 1 / P)
         signal = moments.mean.square().sum(1).cpu() - bias

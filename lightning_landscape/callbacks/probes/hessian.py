@@ -12,9 +12,10 @@ from lightning_landscape.callbacks.all_data import (
     Data,
     Mode,
     all_data,
-    hessian_of_data,
+    require_foreign,
     require_mode,
 )
+from lightning_landscape.callbacks.mean_over_data import hessian_of_data
 from lightning_landscape.callbacks.probe import Probe
 from lightning_landscape.callbacks.probes._spectrum_cost import (
     affordable,
@@ -201,13 +202,9 @@ class HessianSpectrum(Probe):
             "curvature needs parameters in float32 or float64",
             "use precision bf16-mixed or 16-mixed",
         )
-        foreign = not view.is_whole
-        remedy = "leave it out"
-        plain = self.data is None or foreign
-        require(plain, "data", self.data, "an Energy has its own data", remedy)
-        require(self.mode == "train" or foreign, "mode", self.mode, "an Energy has one", remedy)
+        require_foreign(view, self.data, self.mode)
         in_parts = bool(self.parts) or not self.budget.layers
-        require(in_parts, "layers", True, "a sphere has no blocks of its own", remedy)
+        require(in_parts, "layers", True, "a sphere has no blocks of its own", "leave it out")
         if self.budget.eigenvectors:
             require_room_for_vectors(view, self.budget.k, self._times)
         self.results = {}  # the first measurement starts the tables
@@ -231,9 +228,7 @@ class HessianSpectrum(Probe):
         if not view.configuration().isfinite().all():
             logger.warning("%s: step %d: a parameter is not finite", self.name, view.step)
             return {}
-        with view.measuring():
-            if self.mode == "eval":
-                view.system.eval()
+        with view.measuring(self.mode):
             # dropout masks are functions of the step
             seed = Stream(self.budget.seed, "evaluation").key(view.step)
             torch.manual_seed(seed)

@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
-from lightning_landscape.callbacks.probes._noise import NoiseProbe, SplitFn
-from lightning_landscape.callbacks.view import LossFn, View
+from lightning_landscape.callbacks.all_data import Data, Mode
+from lightning_landscape.callbacks.probes._noise import NoiseProbe
+from lightning_landscape.callbacks.probes._windows import Window
+from lightning_landscape.callbacks.view import LossFn, SplitFn, View
 from lightning_landscape.curvature.lanczos import lanczos
 from lightning_landscape.data.batches import Batches
 from lightning_landscape.errors import require
 from lightning_landscape.observables.gradient_noise import (
+    SampleGradients,
     alignment,
     batch_kurtosis,
     subspace_overlap,
@@ -37,12 +40,15 @@ class NoiseSpectrum(NoiseProbe):
     gradient along each eigenvector of C. C is never formed.
 
     Energies are `NetworkEnergy`, of which C is that of the samples taken, at most ``samples``, and
-    H that of all. In a foreign project the current batch is cut into ``groups`` parts, whose
-    energies are those of `View`; C then has the rank groups - 1, and there is no kurtosis. Under
-    DDP both are means over the ranks' batches.
+    H that of all. In a foreign project C is that of ``groups`` consecutive mini-batches, which
+    follow the time of the measurement, at the parameters of that time, and H is that of the first
+    of them; with ``data`` both are those of all its batches; or ``split_fn`` cuts one batch. C then
+    has the rank groups - 1, and there is no kurtosis. Under DDP both are means over the ranks. The
+    first H is verified, see `HessianOperator.verify`; C is symmetric by construction.
 
     A measurement costs about 40 products with each of C and H, and 2 k + ``random_vectors`` more of
-    each, 1.5 gradients of all samples a product.
+    each, 1.5 gradients of all samples a product; in a foreign project C costs one gradient of each
+    mini-batch, all of which are kept, and its products none.
 
     Args:
         first: first time > 0 after time 0 (the step size times the number of steps; in a foreign
@@ -53,12 +59,15 @@ class NoiseSpectrum(NoiseProbe):
         random_vectors: how many for the cosine.
         batches: whose noise; None takes the run's own.
         samples: how many samples to take the gradients of, at most; others at each time.
-        groups: in a foreign project, into how many parts to cut the current batch, at most.
+        groups: in a foreign project, how many mini-batches, or parts of one, at most.
         seed: of random samples and vectors.
         loss_fn: the energy of a foreign module, ``loss_fn(pl_module, batch)``; see `View`.
-        split_fn: in a foreign project, makes smaller batches of one size, which become the unit of
-            batch sizes, of the current batch; None cuts its tensors along their first axis, which
-            is refused unless the loss of the batch is the mean of those of the parts.
+        split_fn: in a foreign project, makes smaller batches of one size of the current batch, or
+            ``"samples"``, which cuts its tensors along their first axis. Either is refused unless
+            the loss of the batch is the mean of those of the parts.
+        data: of a foreign project: a DataLoader, or ``"train"`` or ``"val"``; see `AllData`.
+        mode: of a foreign module: ``train`` leaves its modes as they are in training; ``eval`` is
+            that of evaluation.
         options: ``name`` and ``strict``, see `Probe`.
 
     Raises:
@@ -85,14 +94,17 @@ class NoiseSpectrum(NoiseProbe):
         seed: int = 0,
         loss_fn: LossFn | None = None,
         split_fn: SplitFn | None = None,
+        data: Data | None = None,
+        mode: Mode = "train",
         **options: Any,
     ) -> None:
         every = (first, last, per_decade, batches, samples, groups, seed, loss_fn, split_fn)
-        super().__init__(*every, **options)
+        super().__init__(*every, data, mode, **options)
         require(k >= 1, "k", k, "must be at least 1")
         several = "must be at least 2, for a standard error"
         require(random_vectors >= 2, "random_vectors", random_vectors, several)
         self.k, self.random_vectors = k, random_vectors
+        self._verified = False
 
     def prepare(self, view: View) -> str:
         """Say what the measurements will cost; the tables start with the first."""
@@ -102,34 +114,37 @@ class NoiseSpectrum(NoiseProbe):
         most = 2 * (_MAX_PRODUCTS + 2 * self.k + self.random_vectors)
         return f"at most {len(self._steps)} times {most} products of 1.5 gradients"
 
-    def measure(self, view: View, due: list[int]) -> dict[str, float]:
+    def measure_noise(
+        self, view: View, source: SampleGradients, window: Window | None
+    ) -> dict[str, float]:
         """Append covariance and alignment at this time."""
-        with view.measuring():
-            source = self.source(view)
-            factor, H = self.factor(view, source), view.hessian()
-            C = view.mean_of(factor * source.covariance())
-            trace = view.reduce(factor * source.moments().variance.sum(1), "mean")
-            noise, curvature = (
-                lanczos(A, self.k, "highest", max_products=_MAX_PRODUCTS, seed=self.seed)
-                for A in (C, H)
-            )
-            leading = torch.cat([noise.eigenvectors, curvature.eigenvectors], dim=1)
-            aligned = alignment(C, H, leading, self.random_vectors, seed=self.seed)
-            row = {
-                "eigenvalues": noise.eigenvalues,
-                "residuals": noise.residuals,
-                "converged": noise.converged,
-                "trace": trace.cpu(),
-                "curvatures": curvature.eigenvalues,
-                "overlap": subspace_overlap(noise.eigenvectors, curvature.eigenvectors).cpu(),
-                "cosine": aligned.cosine,
-                "cosine_error": aligned.cosine_error,
-                "trace_of_product": aligned.trace,
-                "trace_of_product_error": aligned.trace_error,
-            }
-            if view.landscape is not None:
-                along = source.projections(noise.eigenvectors)
-                row["kurtosis"] = batch_kurtosis(along, **self._draws(view)).cpu()
+        factor, H = self.factor(view, source, window), self.hessian(view)
+        if not view.is_whole and not self._verified:
+            H.verify()
+            self._verified = True
+        C = view.mean_of(factor * source.covariance())
+        trace = view.reduce(factor * source.moments().variance.sum(1), "mean")
+        noise, curvature = (
+            lanczos(A, self.k, "highest", max_products=_MAX_PRODUCTS, seed=self.seed)
+            for A in (C, H)
+        )
+        leading = torch.cat([noise.eigenvectors, curvature.eigenvectors], dim=1)
+        aligned = alignment(C, H, leading, self.random_vectors, seed=self.seed)
+        row = {
+            "eigenvalues": noise.eigenvalues,
+            "residuals": noise.residuals,
+            "converged": noise.converged,
+            "trace": trace.cpu(),
+            "curvatures": curvature.eigenvalues,
+            "overlap": subspace_overlap(noise.eigenvectors, curvature.eigenvectors).cpu(),
+            "cosine": aligned.cosine,
+            "cosine_error": aligned.cosine_error,
+            "trace_of_product": aligned.trace,
+            "trace_of_product_error": aligned.trace_error,
+        }
+        if view.landscape is not None:
+            along = source.projections(noise.eigenvectors)
+            row["kurtosis"] = batch_kurtosis(along, **self._draws(view)).cpu()
         self.append(view, row)
         return {
             "highest": row["eigenvalues"][:, 0].mean().item(),

@@ -101,11 +101,15 @@ class MeanOverRanks(ComposedOperator):
     """The mean of the operators of all processes, weighted by their numbers of samples.
 
     Every process must multiply the same vectors in the same order, as solvers with one seed do.
-    A product sends the vectors (R, k, N) through one reduction. With one process it is A.
+    A product sends the vectors (R, k, N) through one reduction. With one process it is A. A process
+    whose product fails sends nan, so that all of them raise and none waits.
 
     Args:
         A: the operator of this process; those of the others have the same shape.
         samples: the number of samples behind it.
+
+    Raises:
+        UsageError: a product is not finite, or has failed, in one of the processes.
     """
 
     def __init__(self, A: CurvatureOperator, samples: int = 1) -> None:
@@ -113,6 +117,28 @@ class MeanOverRanks(ComposedOperator):
         own = torch.tensor(float(samples), dtype=torch.float64, device=A.device)
         self._share = samples / parallel.sum(own).item()
 
+    def verify(self) -> None:
+        """Raise a `UsageError` in every process unless A is what it should be in all of them."""
+        failure: Exception | None = None
+        try:
+            self.A.verify()
+        except Exception as error:
+            failure = error
+        failed = parallel.max(torch.tensor(float(failure is not None), device=self.device))
+        if failure is not None:
+            raise failure
+        require(not failed, "operator", "another process", "is not what it should be there")
+
     def multiply(self, V: Tensor) -> Tensor:
         """Return the mean of A V over the processes."""
-        return parallel.sum(self.A.matmat(V).mul(self._share))
+        failure: Exception | None = None
+        try:
+            own = self.A.matmat(V).mul(self._share)
+        except Exception as error:
+            own, failure = torch.full_like(V, torch.nan), error
+        total = parallel.sum(own)
+        if failure is not None:
+            raise failure
+        finite = bool(total.isfinite().all())
+        require(finite, "product", "nan", "is not finite in one of the processes")
+        return total

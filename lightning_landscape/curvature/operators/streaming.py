@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 
 from lightning_landscape.curvature.operators.base import CurvatureOperator
-from lightning_landscape.curvature.operators.evaluation import twice_differentiable
+from lightning_landscape.curvature.operators.evaluation import seed_evaluation, twice_differentiable
 from lightning_landscape.errors import UsageError, require
 from lightning_landscape.rng import Stream
 
@@ -94,9 +94,9 @@ class StreamingOperator(CurvatureOperator):
     def _operators(self) -> Iterator[tuple[Any, CurvatureOperator]]:
         if self.at is not None:
             self.at.require_unchanged()
-        torch.manual_seed(self._stream.key(0))  # for what the loader draws
+        seed_evaluation(self._stream.key(0))  # for what the loader draws
         for index, batch in enumerate(self._batches, start=1):
-            torch.manual_seed(self._stream.key(index))
+            seed_evaluation(self._stream.key(index))
             yield batch, self._operator_of(batch)
 
 

@@ -48,8 +48,10 @@ def _activations(energy: NetworkEnergy, rows: Tensor) -> tuple[list[Tensor], lis
     with torch.enable_grad():
         for l, (W, b) in enumerate(zip(net.weights, net.biases, strict=True)):
             if l:
-                h.append(net._sigma.value(z[-1]))
+                h.append(net.sigma.value(z[-1]))
             out = W.detach() @ h[l] + b.detach().unsqueeze(-1)
+            if l and net.skips(l):
+                out = out + net.skip * z[-1]
             z.append(out if l else out.requires_grad_())
         losses = energy._loss.value(z[-1].transpose(1, 2), y)
         slopes = torch.autograd.grad(losses.sum(), z)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
+
+from lightning_landscape import parallel
 
 __all__ = ["Moments"]
 
@@ -21,7 +24,6 @@ class Moments:
         mean: their mean, shape (R, N), float64.
         squares: their summed squared deviations from it, shape (R, N), float64.
 
-    >>> import torch
     >>> portions = [Moments.of(g) for g in torch.arange(6.0).view(2, 3, 1, 1)]
     >>> portions[0].merged(portions[1]).variance
     tensor([[3.5000]], dtype=torch.float64)
@@ -46,6 +48,16 @@ class Moments:
         squares = self.squares + other.squares
         squares.addcmul_(step, step, value=self.count * other.count / count)
         return Moments(count, self.mean + step * (other.count / count), squares)
+
+    def over_ranks(self) -> Moments:
+        """Return the moments of the gradients of all ranks together; every rank must call it."""
+        if parallel.count() == 1:
+            return self
+        own = torch.tensor(float(self.count), dtype=torch.float64, device=self.mean.device)
+        count = parallel.sum(own)
+        mean = parallel.sum(self.count * self.mean) / count
+        squares = parallel.sum(self.squares + self.count * (self.mean - mean).square())
+        return Moments(int(count), mean, squares)
 
     @property
     def variance(self) -> Tensor:

@@ -28,6 +28,7 @@ from lightning_landscape.observables.gradient_noise.moments import Moments
 __all__ = ["GroupGradients", "SampleGradients", "gradients_of"]
 
 _BYTES = 2**26
+_GRADIENT_BYTES = 2**31
 # layers, activations and their gradients, some in float64, and what autograd keeps
 _BYTES_PER_VALUE = 64
 
@@ -188,7 +189,8 @@ class GroupGradients(SampleGradients):
     are the groups. A group of b samples is a mini-batch itself, so the spread of single samples
     is b times that of the groups. Like any sample variance it has m - 1 degrees of freedom.
 
-    Cost: one gradient of each group for the moments; 1.5 gradients of all for a product.
+    Cost: one gradient of each group for the moments, and for the operator, which keeps them all,
+    m R N numbers; its products take no further gradient.
 
     Args:
         groups: the mean energy of each group, a scalar or (R,).
@@ -196,7 +198,7 @@ class GroupGradients(SampleGradients):
         size: b, how many samples a group has.
 
     Raises:
-        UsageError: fewer than 2 groups.
+        UsageError: fewer than 2 groups, or their gradients would fill more than 2 GiB.
     """
 
     def __init__(
@@ -224,11 +226,10 @@ class GroupGradients(SampleGradients):
 
     def covariance(self) -> CurvatureOperator:
         """Return S of the groups as an operator."""
-        return GaussNewtonOperator(self._energies, _half_variance, self.at.tensors)
-
-    def _energies(self) -> Tensor:
-        energies = torch.stack([group().reshape(-1) for group in self.groups], dim=-1)
-        return energies if self.replicas > 1 else energies[0]
+        needed = self.count * self.replicas * self.N * self.at.dtype.itemsize
+        admissible = f"gradients of {self.N} components exceed 2 GiB"
+        require(needed <= _GRADIENT_BYTES, "groups", self.count, admissible, "take larger groups")
+        return _Scatter(torch.stack([self._gradient(group) for group in self.groups], dim=1))
 
     def projections(self, V: Tensor) -> Tensor:
         """Return g . v of each group, shape (R, k, m)."""
@@ -238,6 +239,18 @@ class GroupGradients(SampleGradients):
 def _half_variance(losses: Tensor) -> Tensor:
     """Its Hessian in the losses is (1 - 11^T / m) / (m - 1), so that J^T (…) J is S."""
     return losses.var(-1) / 2
+
+
+class _Scatter(CurvatureOperator):
+    """(1 / (m - 1)) sum (g - mean)(g - mean)^T of m gradients in memory, (R, m, N)."""
+
+    def __init__(self, gradients: Tensor) -> None:
+        R, m, N = gradients.shape
+        super().__init__(R, N, gradients.dtype, gradients.device)
+        self._deviations = (gradients - gradients.mean(1, keepdim=True)).div_((m - 1) ** 0.5)
+
+    def multiply(self, V: Tensor) -> Tensor:
+        return V @ self._deviations.mT @ self._deviations
 
 
 class _Centred(ComposedOperator):

@@ -3,6 +3,7 @@
 from collections import UserDict, namedtuple
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
@@ -15,6 +16,7 @@ from lightning_landscape.data import Batches, RandomData
 from lightning_landscape.energies import FullyConnected, NetworkEnergy, Quadratic
 from lightning_landscape.errors import UsageError
 from lightning_landscape.modules import LandscapeModule
+from lightning_landscape.rng import Stream
 from lightning_landscape.testing.probe import Classifier, ProbeContract, bare_trainer, train
 
 P, R, LR = 40, 3, 0.1
@@ -158,7 +160,7 @@ def test_in_a_foreign_project_the_batch_is_cut_into_groups(tmp_path):
             loss = torch.nn.functional.cross_entropy(self.net(x), y)
             return torch.cat([g.flatten() for g in torch.autograd.grad(loss, self.parameters())])
 
-    probe = GradientNoise(first=2, last=2, groups=4)
+    probe = GradientNoise(first=2, last=2, groups=4, split_fn="samples")
     train(Watched(), tmp_path, [probe], accumulate_grad_batches=2)
     record = records.read(next(tmp_path.rglob("gradient_noise.nc"))).sel(t=2)
     G = seen[0]
@@ -174,11 +176,114 @@ def test_a_batch_may_be_a_dict_and_smaller_than_the_groups(tmp_path):
         def training_step(self, batch, batch_idx):
             return torch.nn.functional.cross_entropy(self.net(batch["x"]), batch["y"])
 
-    module, probe = OfDict(), GradientNoise(first=1, last=2, groups=50)
+    module, probe = OfDict(), GradientNoise(first=1, last=2, groups=50, split_fn="samples")
     module.net = torch.nn.Linear(8, 2)
     rows = [{"x": torch.randn(8), "y": torch.tensor(k % 2)} for k in range(20)]
     bare_trainer([probe], 2, tmp_path).fit(module, DataLoader(rows, batch_size=10))
     assert (probe.results["D"] > 0).all() and len(probe.results["D"]) == 3
+
+
+class Watched(Classifier):
+    """Keeps every batch, and the parameters before it."""
+
+    def __init__(self, drop=False):
+        super().__init__()
+        self.net = torch.nn.Linear(8, 2)
+        self.batches, self.before = [], []
+
+    def on_train_batch_start(self, batch, batch_idx):
+        self.batches.append([part.clone() for part in batch])
+        self.before.append([p.detach().clone() for p in self.parameters()])
+
+    def gradients(self, batches, at):
+        """The gradients of batches at parameters, (m, N), by hand."""
+        rows = []
+        for x, y in batches:
+            W, b = (p.clone().requires_grad_() for p in at)
+            loss = torch.nn.functional.cross_entropy(x @ W.mT + b, y)
+            rows.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, [W, b])]))
+        return torch.stack(rows).double()
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_consecutive_batches_are_evaluated_where_the_first_began(accumulate, tmp_path):
+    """Windows of 3 batches after steps 0, 1, 2 and 4, against a loop over what the run saw."""
+    module, probe = Watched(), GradientNoise(first=1, last=4, per_decade=3, groups=3)
+    train(module, tmp_path, [probe], accumulate_grad_batches=accumulate)
+    record = probe.dataset()
+    assert record["t"].values.tolist() == [0, 1, 2, 4]
+    for t in (0, 1, 2, 4):
+        first = t * accumulate
+        G = module.gradients(module.batches[first : first + 3], module.before[first])
+        D = G.var(0).mean().item() / accumulate
+        assert record["D"].sel(t=t).item() == pytest.approx(D, rel=1e-5), t
+        signal = G.mean(0).square().sum().item() - G.var(0).sum().item() / 3
+        found = record["gradient_square"].sel(t=t).item()
+        assert found == pytest.approx(signal / 18, rel=1e-4, abs=1e-9)
+    # what a wrong point of evaluation would give
+    G = module.gradients(module.batches[4:7], module.before[0])
+    assert abs(record["D"].sel(t=4).item() - G.var(0).mean().item()) > 1e-3 * G.var(0).mean()
+
+
+def test_the_last_window_may_be_shorter_and_one_batch_is_none(tmp_path, caplog):
+    module = Watched()
+    probe = GradientNoise(first=1, last=100, per_decade=10, groups=4)
+    train(module, tmp_path, [probe], max_epochs=1)  # 8 steps
+    record = probe.dataset()
+    assert record["t"].values.tolist() == [0, 1, 2, 3, 4, 5, 6]
+    G = module.gradients(module.batches[6:8], module.before[6])
+    assert record["D"].sel(t=6).item() == pytest.approx(G.var(0).mean().item(), rel=1e-5)
+    assert "the noise at step 8 is not in the record" in caplog.text
+
+
+def test_the_covariance_of_consecutive_batches(tmp_path):
+    module, probe = Watched(), NoiseSpectrum(first=2, last=2, k=2, random_vectors=2, groups=5)
+    train(module, tmp_path, [probe], max_epochs=1)
+    record = probe.dataset().sel(t=2).isel(replica=0)
+    C = torch.cov(module.gradients(module.batches[2:7], module.before[2]).mT)
+    expected = torch.linalg.eigvalsh(C).flip(0)[:2]
+    assert record["eigenvalues"].values == pytest.approx(expected.numpy(), rel=1e-4)
+    assert record["trace"].item() == pytest.approx(C.trace().item(), rel=1e-5)
+
+
+def test_of_all_data(tmp_path):
+    """8 random batches of 8 out of 64 samples: D is unbiased for a run that shuffles them."""
+    module = Watched()
+    probe = GradientNoise(first=1, last=1, data="train")
+    trainer = train(module, tmp_path, [probe], max_epochs=1)
+    data = trainer.train_dataloader.dataset
+    x, y = data.tensors
+    samples = module.gradients([(x[k : k + 1], y[k : k + 1]) for k in range(64)], module.before[0])
+    exact = samples.var(0).mean().item() * (64 - 8) / (64 * 8)
+    estimates = []
+    for seed in range(64):
+        order = Stream(seed, "order of the data").permutation(64, 0)
+        G = samples[order].view(8, 8, -1).mean(1)
+        estimates.append(G.var(0).mean().item() * 8 * (64 - 8) / (64 * 8))
+    assert probe.results["D"][0].item() == pytest.approx(estimates[0], rel=1e-5)
+    error = np.std(estimates) / 8
+    assert abs(np.mean(estimates) - exact) < 4 * error
+    # the mean over all data is the gradient itself
+    square = samples.mean(0).square().mean().item()
+    assert probe.results["gradient_square"][0].item() == pytest.approx(square, rel=1e-4)
+    record = NoiseSpectrum(first=1, last=1, k=2, random_vectors=2, data="train")
+    train(Watched(), tmp_path / "spectrum", [record], max_epochs=1)
+    G = samples[Stream(0, "order of the data").permutation(64, 0)].view(8, 8, -1).mean(1)
+    values = torch.linalg.eigvalsh(torch.cov(G.mT) * (64 - 8) / 64).flip(0)[:2]
+    assert record.results["eigenvalues"][0, 0].numpy() == pytest.approx(values.numpy(), rel=1e-4)
+
+
+def test_parts_that_do_not_make_up_the_batch_are_refused(tmp_path):
+    def only_some(batch):
+        return [[part[k : k + 2] for part in batch] for k in (0, 2)]
+
+    probe = GradientNoise(first=1, last=1, split_fn=only_some, strict=True)
+    with pytest.raises(UsageError, match="mean of the losses of its 2 parts"):
+        train(Watched(), tmp_path, [probe], max_epochs=1)
+    with pytest.raises(UsageError, match="split_fn = rows"):
+        GradientNoise(split_fn="rows")
+    with pytest.raises(UsageError, match="does not go with data"):
+        GradientNoise(split_fn=only_some, data="train")
 
 
 def test_a_batch_without_tensors_is_refused():
@@ -240,7 +345,7 @@ class TestCuts:
         net, loss = self.loss(lambda net, b: (net(b[0]).mean(0)[:, 0] - b[1]).square().mean())
         with pytest.raises(UsageError, match=r"lengths \[6, 16\]"):
             require_mean_of_parts(loss, net, (torch.randn(6, 16, 4), torch.randn(16)), 6)
-        with pytest.raises(UsageError, match="the first axis of its tensors"):
+        with pytest.raises(UsageError, match="the parts are not made of samples"):
             require_mean_of_parts(loss, net, (torch.randn(6, 6, 4), torch.randn(6)), 6)
 
     def test_a_split_fn_makes_the_parts_of_what_cannot_be_cut(self, tmp_path):

@@ -11,7 +11,8 @@ from torch.utils.data import DataLoader, SubsetRandomSampler, TensorDataset, Wei
 
 from lightning_landscape import records
 from lightning_landscape.callbacks import HessianSpectrum
-from lightning_landscape.callbacks.all_data import AllData, hessian_of_data
+from lightning_landscape.callbacks.all_data import AllData
+from lightning_landscape.callbacks.mean_over_data import hessian_of_data
 from lightning_landscape.callbacks.view import View
 from lightning_landscape.energies import Quadratic
 from lightning_landscape.errors import UsageError

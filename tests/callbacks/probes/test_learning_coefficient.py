@@ -3,9 +3,16 @@
 import math
 
 import pytest
+import pytorch_lightning as pl
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_landscape import records
 from lightning_landscape.callbacks import LearningCoefficient
+from lightning_landscape.callbacks.all_data import AllData
+from lightning_landscape.callbacks.mean_over_data import energy_of_data
+from lightning_landscape.callbacks.view import View
 from lightning_landscape.data import RandomData
 from lightning_landscape.dynamics import Langevin
 from lightning_landscape.energies import FullyConnected, NetworkEnergy, Quadratic
@@ -71,3 +78,59 @@ def test_on_a_ladder_the_coldest_replicas_are_the_nearest_to_the_minimum(tmp_pat
     row, doubled = rows(record)
     assert "from T = 1e-09" in row.quantity
     assert doubled.measured == pytest.approx(2.0, abs=4 * doubled.error) and doubled.error < 0.1
+
+
+class Regression(pl.LightningModule):
+    """x -> w x for scalar x of mean square 1: the loss is that of a well of curvature 2."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.ones(2, dtype=torch.float64))
+
+    def training_step(self, batch, batch_idx):
+        return ((batch[0] * (self.w - 1)).sum(1) ** 2).mean()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.0)
+
+
+def samples():
+    """Batches of 2, 2 and 1 samples: each lacks a direction of the five."""
+    x = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [0.0, 1.0]])
+    return DataLoader(TensorDataset(x.double()), 2)
+
+
+def test_of_all_data_it_is_that_of_the_model_and_not_of_a_batch(tmp_path):
+    """Two parameters give lam / (lam + T) / 2 each, and a batch, which sees one of them, 1/2."""
+    probe = LearningCoefficient(
+        lr=0.8, steps=300, burn_in=20, temperature=1e-2, data="train", last=1
+    )
+    bare_trainer([probe], 1, tmp_path).fit(Regression(), samples())
+    found = {name: probe.results[name].item() for name in
+             ("learning_coefficient", "error", "batch_learning_coefficient", "energy")}  # fmt: skip
+    lam = torch.tensor([2 * 2 / 5, 2 * 3 / 5])
+    exact = (lam / (lam + 1e-2)).sum().item() / 2
+    assert found["error"] < 0.15
+    assert abs(found["learning_coefficient"] - exact) < 4 * found["error"]
+    assert abs(found["batch_learning_coefficient"] - 0.5) < 0.25
+    assert found["energy"] == 0
+
+
+def test_the_temperature_is_that_of_the_number_of_samples_of_the_data(tmp_path):
+    probe = LearningCoefficient(lr=0.1, steps=2, burn_in=0, data="train", last=1)
+    bare_trainer([probe], 1, tmp_path).fit(Regression(), samples())
+    assert probe.attributes["chain_temperature"] == pytest.approx(math.log(5) / 5)
+
+
+def test_energy_and_gradient_of_all_data_are_those_of_one_batch():
+    module, loader = Regression(), samples()
+    torch.nn.init.constant_(module.w, 2.0)
+    whole = View(module, [loader.dataset.tensors[0]], 0)
+    with whole.measuring():
+        energy = energy_of_data(whole, AllData(loader))
+        value = energy()
+        (gradient,) = torch.autograd.grad(3 * value.sum(), [module.w])
+        assert value.item() == pytest.approx(whole.energy().item(), rel=1e-14)
+        assert gradient.tolist() == pytest.approx((3 * whole.gradient()[0]).tolist(), rel=1e-14)
+        with torch.no_grad():
+            assert energy().item() == pytest.approx(value.item(), rel=1e-14)

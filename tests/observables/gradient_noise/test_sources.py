@@ -22,6 +22,8 @@ def sequential():
 def architecture(kind, dtype="float64"):
     if kind == "stacked":
         return Replicated(sequential, replicas=R)
+    if kind == "residual":
+        return FullyConnected([6, 5, 5, 3], "tanh", replicas=R, dtype=dtype, skip=0.7)
     activation = {"deep": "tanh", "relu": "relu"}[kind]
     widths = {"deep": [6, 5, 4, 3], "relu": [6, 7, 3]}[kind]
     return FullyConnected(widths, activation, replicas=R, bias_variance=0.1, dtype=dtype)
@@ -41,7 +43,7 @@ def loop(energy):
     return torch.stack([gradient(energy, torch.tensor([mu])) for mu in range(P)])
 
 
-KINDS = pytest.mark.parametrize("kind", ["deep", "relu", "stacked"])
+KINDS = pytest.mark.parametrize("kind", ["deep", "relu", "residual", "stacked"])
 
 
 @KINDS
@@ -155,6 +157,12 @@ def test_groups_of_one_sample_are_samples():
     parts = [lambda m=m: losses(torch.tensor([m])) for m in range(P)]
     operator = GroupGradients(parts, single.parameters(), 1).covariance()
     torch.testing.assert_close(operator.dense(), samples.covariance().dense())
+
+
+def test_gradients_of_groups_that_do_not_fit_are_refused():
+    like = torch.zeros(2**20, requires_grad=True)
+    with pytest.raises(UsageError, match=r"groups = 1000: .* exceed 2 GiB"):
+        GroupGradients([lambda: like.sum()] * 1000, [like], 1).covariance()
 
 
 def test_the_spread_of_groups_gives_that_of_samples():
