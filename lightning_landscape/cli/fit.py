@@ -26,9 +26,10 @@ from lightning_landscape.cli.checkpoints import (
     to_resume_from,
 )
 from lightning_landscape.cli.configurations import check_files
+from lightning_landscape.cli.estimate import Estimate
 from lightning_landscape.cli.identity import describe, differences
 from lightning_landscape.cli.interrupts import Interrupted
-from lightning_landscape.cli.launch import is_rank_zero
+from lightning_landscape.cli.launch import is_rank_zero, on_nodes
 from lightning_landscape.cli.messages import one_sentence
 from lightning_landscape.cli.ranks import as_end_of_run, pass_on, watch
 from lightning_landscape.cli.refusals import as_usage_error
@@ -196,7 +197,8 @@ class LandscapeCLI(LightningCLI):
         if config.ckpt_path is not None and "://" not in config.ckpt_path:
             _check_same_system(Path(config.ckpt_path), resolved)
         experiment = inside(loggers[0].init_args.save_dir, config.experiment)
-        folder = claim(experiment, yaml.safe_dump(resolved, sort_keys=False), choice)
+        with on_nodes(config.trainer.num_nodes):
+            folder = claim(experiment, yaml.safe_dump(resolved, sort_keys=False), choice)
         if config.ckpt_path is None and (found := to_resume_from(folder.path)) is not None:
             path, step = found
             self.config_init.fit.ckpt_path = str(path)
@@ -216,6 +218,7 @@ class LandscapeCLI(LightningCLI):
         if trainer.enable_progress_bar is not False:
             # first, so that at the end it is closed before the probes print
             trainer.callbacks.insert(0, PhysicalProgressBar())
+        trainer.callbacks.append(Estimate())
         trainer.plugins = [*_as_list(trainer.plugins), AtomicCheckpointIO()]
         if self.subcommand == "fit" and trainer.logger:
             self.folder = self._claim()

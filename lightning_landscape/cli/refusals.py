@@ -44,6 +44,9 @@ def as_usage_error(error: Exception, config: Any, otherwise: str) -> UsageError:
     """
     if (found := usage_error_in(error)) is not None:
         return found
+    if size := re.search(r"tried to allocate (\d+) bytes", str(error)):
+        needed = f"needs {float(size.group(1)) / 1e9:.3g} GB of memory at once; lower its sizes"
+        return UsageError(f"{_key(error, config) or otherwise}: {needed}")
     reason = _first_sentence(str(error)) or "no reason given"
     return UsageError(f"{_key(error, config) or otherwise}: {type(error).__name__}: {reason}")
 

@@ -49,13 +49,19 @@ class RunFolder:
         """The k of version_k."""
         return int(self.path.name.removeprefix("version_"))
 
+    def release(self) -> None:
+        """Give the lock back, where this process goes on with other runs."""
+        if self.lock is not None:
+            os.close(self.lock)
+            self.lock = None
+
     def finish(self, results: str) -> None:
         """Write the results, which marks the run as finished."""
         write_atomically(self.path / RESULTS, lambda p: p.write_text(results))
 
     def discard(self) -> None:
-        """Remove a folder that was made for this process and that holds no result."""
-        if not self.made or _has_results(self.path):
+        """Remove a folder that was made for this process, which has done no step."""
+        if not self.made:
             return
         shutil.rmtree(self.path, ignore_errors=True)
         _remove_empty(self.made)

@@ -11,7 +11,8 @@ from lightning_landscape.errors import require
 
 __all__ = ["check_length", "check_trainer"]
 
-_STRATEGIES = ("auto", "ddp", "replicas", "replicas_fork")
+_STRATEGIES = ("auto", "ddp", "replicas", "replicas_fork", "couplings", "couplings_fork")
+_STRATEGY_CLASSES = ("CouplingStrategy", "DDPStrategy", "ReplicaStrategy", "SingleDeviceStrategy")
 # What would end a run before max_steps, or change its steps, without a word.
 _DEFAULTS = {
     "fast_dev_run": (None, False),
@@ -44,10 +45,11 @@ def check_trainer(options: dict[str, Any]) -> None:
         remedy = "remove it: a run ends at trainer.max_steps, and each step is one of the optimizer"
         require(right, f"trainer.{name}", value, "has no meaning here", remedy)
     strategy = options.get("strategy")
-    if isinstance(strategy, str):
-        remedy = f"use {' or '.join(_STRATEGIES)}"
-        known = strategy in _STRATEGIES
-        require(known, "trainer.strategy", strategy, "is not supported", remedy)
+    if isinstance(strategy, dict):
+        strategy = str(strategy.get("class_path")).rsplit(".", 1)[-1]
+    remedy = f"use {', '.join(_STRATEGIES)}"
+    known = strategy is None or strategy in (*_STRATEGIES, *_STRATEGY_CLASSES)
+    require(known, "trainer.strategy", strategy, "is not supported", remedy)
     _check_devices(options)
     logger = options.get("logger")
     require(logger is not True, "trainer.logger", logger, "must be a logger, or false")

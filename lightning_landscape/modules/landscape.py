@@ -22,7 +22,7 @@ from lightning_landscape.energies.energy import Energy, HasData
 from lightning_landscape.errors import UsageError, require, require_whole
 from lightning_landscape.modules.interruption import Interruption
 from lightning_landscape.modules.share import Share
-from lightning_landscape.modules.strategies import ReplicaStrategy
+from lightning_landscape.modules.strategies import CouplingStrategy, ReplicaStrategy
 
 __all__ = ["LandscapeModule"]
 
@@ -37,8 +37,8 @@ class LandscapeModule(LightningModule):
     ``trainer.global_step`` and ``max_steps`` count integrator steps. Nothing random is saved:
     mini-batches and noise are functions of the step, so a run resumes bit for bit.
 
-    On several devices the strategy ``replicas`` shares out the replicas, see `ReplicaStrategy`;
-    ``ddp`` shares out mini-batches.
+    On several devices the strategy ``replicas`` shares out the replicas, see `ReplicaStrategy`,
+    ``couplings`` those of one large glass, see `CouplingStrategy`, and ``ddp`` mini-batches.
 
     Args:
         energy: what the replicas move in.
@@ -131,7 +131,7 @@ class LandscapeModule(LightningModule):
             "the run would never end",
             "give the number of integrator steps",
         )
-        wasted = self.trainer.world_size > 1 and not self._shares_replicas and self.batches is None
+        wasted = self._averages_gradients and self.batches is None
         require(
             not wasted,
             "trainer.strategy",
@@ -139,7 +139,7 @@ class LandscapeModule(LightningModule):
             f"without mini-batches each of {self.trainer.world_size} processes would do the same",
             "give --trainer.strategy replicas, which shares out the replicas",
         )
-        self._batch(0)
+        self.batch_at(0)
 
     @property
     def _shares_replicas(self) -> bool:
@@ -198,7 +198,7 @@ class LandscapeModule(LightningModule):
         The dynamics gets a closure, so that those which need the energy itself, or its gradient
         more than once, go through the same slot; it returns what its first evaluation gave.
         """
-        batch = self._batch(step)
+        batch = self.batch_at(step)
         energy.at(step, self.time_step)
 
         def energies() -> Tensor:
@@ -217,10 +217,11 @@ class LandscapeModule(LightningModule):
     @property
     def _averages_gradients(self) -> bool:
         """Whether every rank sees a part of the mini-batch, so that the gradients are averaged."""
-        return self.trainer.world_size > 1 and not self._shares_replicas
+        alone = isinstance(self.trainer.strategy, ReplicaStrategy | CouplingStrategy)
+        return self.trainer.world_size > 1 and not alone
 
-    def _batch(self, step: int) -> Tensor | None:
-        """Return the mini-batch of this rank: its part of it, or that of its replicas."""
+    def batch_at(self, step: int) -> Tensor | None:
+        """Return the indices of a mini-batch, this rank's part of them; None for all samples."""
         if self.batches is None:
             return None
         R = self.energy.replicas // self.energy.twins

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lightning_landscape.cli import runs
+from lightning_landscape.cli import launch, runs
 from lightning_landscape.errors import UsageError
 
 
@@ -152,9 +152,11 @@ def test_other_ranks_use_the_run_claimed_by_rank_zero(tmp_path, monkeypatch):
 def claim_as(rank, folder, environment):
     """Claim in a process that a launcher has started as ``rank`` of two."""
     os.environ.pop("LIGHTNING_LANDSCAPE_RUN", None)
-    os.environ.update(environment | {"RANK": str(rank), "SLURM_PROCID": str(rank)})
+    numbers = dict.fromkeys(("RANK", "SLURM_PROCID", "NODE_RANK"), str(rank))
+    os.environ.update(environment | numbers)
     try:
-        return str(runs.claim(Path(folder), "lr: 1\n").path)
+        with launch.on_nodes(2):
+            return str(runs.claim(Path(folder), "lr: 1\n").path)
     except UsageError as error:
         return str(error)
 
@@ -165,12 +167,13 @@ def free_port():
         return str(any_free.getsockname()[1])
 
 
-@pytest.mark.parametrize("launcher", ["torchrun", "slurm"])
+@pytest.mark.parametrize("launcher", ["torchrun", "slurm", "Lightning on two nodes"])
 @pytest.mark.parametrize("refused", [False, True])
 def test_ranks_of_any_launcher_share_one_folder(tmp_path, launcher, refused):
     port = free_port()
     environment = {
         "torchrun": {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2"},
+        "Lightning on two nodes": {},
         "slurm": {"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2", "SLURM_JOB_ID": "1"},
     }[launcher] | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     folder = tmp_path / "logs"
@@ -191,3 +194,11 @@ def test_an_unwritable_folder_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match=r"cannot be written .*; choose another folder"):
         runs.claim(tmp_path / "file" / "a", "")
+
+
+def test_several_nodes_need_an_address(monkeypatch):
+    monkeypatch.delenv("LIGHTNING_LANDSCAPE_RUN")
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    sentence = "num_nodes = 2: needs an address; set MASTER_ADDR in the"
+    with pytest.raises(UsageError, match=sentence), launch.on_nodes(2):
+        pass

@@ -103,7 +103,9 @@ class AgingCorrelation(Probe):
         R = view.shape[0]
         table = (len(self.tw_steps), len(self.lag_steps), R)
         shapes = {"C": table, "MSD": table, "overlap": (len(self.tw_steps), pairs(R))}
-        needed = self._require_affordable(view, 8 * sum(map(math.prod, shapes.values())))
+        tables = 8 * sum(map(math.prod, shapes.values()))
+        needed = self._require_affordable(view, tables)
+        self.memory = needed - tables
         self.results = {
             name: torch.full(shape, torch.nan, dtype=torch.float64)
             for name, shape in shapes.items()
