@@ -126,3 +126,16 @@ def test_the_jackknife_of_a_mean_is_its_standard_error():
     assert mean == pytest.approx(x.mean(-1), abs=1e-14)
     assert error == pytest.approx(x.std(-1, ddof=1) / 10**0.5, rel=1e-12)
     assert np.isnan(jackknife(lambda some: some.mean(-1), x[:, :1])[1]).all()
+
+
+def test_the_error_from_groups_of_many_replicas_is_that_from_replicas():
+    """The spread of mu among independent sets of 256 replicas, against the error of each."""
+    rng = np.random.default_rng(0)
+    tw, t = np.array([10.0, 1000.0]), np.geomspace(1, 1000, 8)
+    exact = np.log1p(t / tw[:, None] ** 0.7)[:, :, None]
+    found = [
+        collapse(tw, t, exact * np.exp(0.3 * rng.standard_normal((2, 1, 256)))) for _ in range(6)
+    ]
+    spread = np.std([each.exponent for each in found], ddof=1)
+    error = np.mean([each.error for each in found])
+    assert 0.4 < error / spread < 2.5  # the root of 256 / 32 is 2.8
