@@ -33,7 +33,7 @@ class KernelMotion(Result):
         for sigma in _activations(dataset):
             n, mean, error = _curve(dataset, sigma)
             for k, width in enumerate(n):
-                quantity = f"|ΔΘ| / |Θ| ({sigma}, n = {width:g})"
+                quantity = f"‖ΔΘ‖ / ‖Θ‖ ({sigma}, n = {width:g})"
                 yield Row(quantity, float(mean[k]), float(error[k]))
             if len(n) > 1:
                 exponent, uncertainty = _exponent(n, mean, error)

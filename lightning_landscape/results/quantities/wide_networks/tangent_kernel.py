@@ -27,7 +27,7 @@ class TangentKernel(Result):
         for k in spread(dataset.sizes["t"], 4):
             at, t = dataset.isel(t=k), f"(t = {float(dataset['t'][k]):.4g})"
             if k > 0:
-                yield row(f"|ΔΘ| / |Θ|{t}", at["motion"])
+                yield row(f"‖ΔΘ‖ / ‖Θ‖{t}", at["motion"])
             if "alignment" in at:
                 yield row(f"alignment of Θ with the targets{t}", at["alignment"])
             yield row(f"mean of the diagonal of Θ{t}", at["diagonal"])

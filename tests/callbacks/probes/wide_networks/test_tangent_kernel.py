@@ -65,7 +65,7 @@ def test_of_fully_connected_networks(tmp_path):
     expected = -0.05 / 12 * theta.view(3, 12, 12) @ (before - y)
     torch.testing.assert_close(step, expected, rtol=0.05, atol=2e-4)
     names = [r.quantity for r in rows(record)]
-    assert any(name.startswith("|ΔΘ| / |Θ|") for name in names)
+    assert any(name.startswith("‖ΔΘ‖ / ‖Θ‖") for name in names)
     assert len(draw(record).axes) == 2
 
 
