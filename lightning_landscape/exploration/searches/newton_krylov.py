@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from lightning_landscape.dynamics.saddles.ends import Ends
-from lightning_landscape.dynamics.saddles.squared_gradient import product_along
 from lightning_landscape.errors import require, require_whole
 from lightning_landscape.exploration.landscape import Landscape, retract
 from lightning_landscape.exploration.searches.saddles import Collector, Saddles
@@ -19,11 +18,11 @@ _WINDOW, _HALVINGS = 4, 12
 def newton_krylov(
     landscape: Landscape,
     x: Tensor,
-    dimensions: int = 10,
-    max_step: float = 0.5,
+    dimensions: int = 20,
+    max_step: float = 2.0,
     tolerance: float = 1e-12,
     quasi: float = 1e-3,
-    steps: int = 60,
+    steps: int = 100,
 ) -> Saddles:
     r"""Solve \nabla E = 0 by inexact Newton steps; rows that have ended leave.
 
@@ -32,7 +31,8 @@ def newton_krylov(
     of any index, and in quasi-saddles as all that lowers |g|.
 
     The common method of large systems of equations; what it needs on rough landscapes is about
-    twice what `descend_squared_gradient` does. Cost: 2 ``dimensions`` + 2 gradients a step and row.
+    twice what `descend_squared_gradient` does. Cost: ``dimensions`` + 1 gradients a
+    step and row, and one for each halving.
 
     Args:
         landscape: where.
@@ -64,7 +64,7 @@ def newton_krylov(
     stuck, ends = torch.zeros_like(E).bool(), Ends(E, tolerance, quasi, _WINDOW)
     for step in range(steps + 1):
         h, Hg = _newton_step(landscape, x, g, m)
-        found.spend(gradients=2 * m)
+        found.spend(gradients=m)
         ends.judge(g.square().sum(1) / 2, Hg, stuck)
         staying = found.collect(x, E, ends.kind, last=step == steps)
         if not len(staying):
@@ -81,7 +81,7 @@ def _newton_step(landscape: Landscape, x: Tensor, g: Tensor, m: int) -> tuple[Te
     tiny = torch.finfo(g.dtype).tiny
     Q, images = [g / length.clamp_min(tiny)], []
     for k in range(m):
-        image = product_along(landscape.value_and_gradient, x, Q[k], landscape.sphere)
+        image = landscape.product(x, g, Q[k])
         images.append(image)
         basis = torch.stack(Q, dim=1)
         rest = image

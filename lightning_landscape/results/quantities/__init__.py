@@ -1,4 +1,4 @@
-"""One file for each quantity: its rows, its panels and its exact curve.
+"""One module for each quantity, with its rows, its panels and its exact curve.
 
 Importing this package registers all of them; their order is that of a comparison of runs.
 """

@@ -1,6 +1,7 @@
 """What follows exactly from the stationary points of a landscape, and how many there are."""
 
 from lightning_landscape.theory.landscapes.embedding import embedding_spectrum
+from lightning_landscape.theory.landscapes.index_law import index_fraction
 from lightning_landscape.theory.landscapes.kac_rice import mean_by_index
 from lightning_landscape.theory.landscapes.lowest_path import lowest_path
 from lightning_landscape.theory.landscapes.merge_tree import MergeTree, merge_tree
@@ -19,6 +20,7 @@ __all__ = [
     "equilibrium",
     "first_passage_times",
     "graph_transformation",
+    "index_fraction",
     "lowest_path",
     "mean_by_index",
     "merge_tree",
