@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["main", "page"]
 
 _LARGEST_CONFIG = 10**6  # bytes
+_MOST_SIDE_BY_SIDE = 12  # runs in one figure; their panels are drawn anew, and soon too small
 _STYLE = """
 :root { color-scheme: light dark; }
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; padding: 0 1.5rem; }
@@ -132,13 +133,19 @@ def _comparison(found: dict[Path, dict[str, _Record]]) -> str:
         for quantity, shared in comparison.table(tables)
     )
     both = f"<table><tr><th>quantity</th>{head}</tr>{lines}</table>" if lines else ""
-    picture = ""
+    return f"<h2>Side by side</h2>{_compared_figures(names, runs)}{both}"
+
+
+def _compared_figures(names: list[str], runs: list[dict[str, Dataset]]) -> str:
+    """Return the figure of runs side by side, or why there is none."""
+    if len(runs) > _MOST_SIDE_BY_SIDE:
+        return f"<p class='note'>No figure of more than {_MOST_SIDE_BY_SIDE} runs.</p>"
     with guarded(next(iter(runs[0].values())), "comparison"):
         # a $ would begin a formula
         drawn = [name.replace("$", r"\$") for name in names]
         figure = comparison.draw(dict(zip(drawn, runs, strict=True)))
-        picture = "" if figure is None else _picture(png(figure))
-    return f"<h2>Side by side</h2>{picture}{both}"
+        return "" if figure is None else _picture(png(figure))
+    return ""
 
 
 def _names(runs: list[Path]) -> list[str]:

@@ -64,9 +64,9 @@ def decay(times: ArrayLike, values: ArrayLike, window: tuple[float, float]) -> D
 
     def fits(some: Array) -> Array:
         mean = some.mean(-1)
-        (_, slope), by_log = _linear(mean, error, np.log(t))
+        _, slope, by_log = _linear(mean, error, np.log(t))
         alpha = _power(mean, error, t)
-        (limit, _), by_power = _linear(mean, error, t**-alpha)
+        limit, _, by_power = _linear(mean, error, t**-alpha)
         return np.array([-slope, alpha, limit, by_log / (len(t) - 2), by_power / (len(t) - 3)])
 
     fitted, errors = jackknife(fits, E)
@@ -74,19 +74,22 @@ def decay(times: ArrayLike, values: ArrayLike, window: tuple[float, float]) -> D
     return Decay(*(float(x) for x in (*pairs, *fitted[3:])))
 
 
-def _linear(y: Array, error: Array, x: Array) -> tuple[Array, float]:
-    """Return (constant, slope) of the weighted least squares through y(x), and chi^2."""
-    rows = np.stack([np.ones_like(x), x], -1) / error[:, None]
-    solution = np.linalg.lstsq(rows, y / error, rcond=None)[0]
-    return np.asarray(solution, float), float(np.square(y / error - rows @ solution).sum())
+def _linear(y: Array, error: Array, x: Array) -> tuple[Array, Array, Array]:
+    """Return constant, slope and chi^2 of weighted least squares through y(x); x of (..., T)."""
+    weight = error.min() ** 2 / error**2
+    x_mean, y_mean = (weight * x).sum(-1) / weight.sum(), (weight * y).sum() / weight.sum()
+    from_x, from_y = x - x_mean[..., None], y - y_mean
+    slope = (weight * from_x * from_y).sum(-1) / (weight * from_x**2).sum(-1)
+    left = (from_y - slope[..., None] * from_x) / error
+    return y_mean - slope * x_mean, slope, np.square(left).sum(-1)
 
 
 def _power(y: Array, error: Array, t: Array) -> float:
-    def chi_squared(log_alpha: float) -> float:
-        return _linear(y, error, t ** -np.exp(log_alpha))[1]
+    def chi_squared(log_alpha: Array) -> Array:
+        return _linear(y, error, t ** -np.exp(np.asarray(log_alpha)[..., None]))[2]
 
     grid = np.log(np.geomspace(0.01, 5, 40))
-    k = int(np.argmin([chi_squared(a) for a in grid]))
+    k = int(np.argmin(chi_squared(grid)))
     around = grid[max(k - 1, 0)], grid[min(k + 1, len(grid) - 1)]
     return float(np.exp(minimize_scalar(chi_squared, bounds=around, method="bounded").x))
 

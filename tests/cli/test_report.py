@@ -64,3 +64,12 @@ def test_a_folder_without_records_is_refused(tmp_path):
         report.find_runs(tmp_path)
     with pytest.raises(UsageError, match="no such folder"):
         report.find_runs(tmp_path / "missing")
+
+
+def test_many_runs_have_their_own_figures_and_none_side_by_side(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "_MOST_SIDE_BY_SIDE", 2)
+    for name in "abc":
+        write(tmp_path / name)
+    text = report.page([tmp_path / name for name in "abc"])
+    assert "No figure of more than 2 runs." in text
+    assert text.count("<img") == 3
