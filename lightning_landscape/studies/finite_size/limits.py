@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from lightning_landscape.studies.finite_size.exact import step_effect, with_exact
 from lightning_landscape.studies.finite_size.law import Law, Limit, extrapolate
+from lightning_landscape.studies.finite_size.samples import mean_and_error
 from lightning_landscape.studies.finite_size.temperature import effective_temperatures
 
 if TYPE_CHECKING:
@@ -44,11 +45,10 @@ def limits(samples: Dataset, laws: Mapping[str, Law]) -> Dataset:
     for name in ("E", "C", "MSD", "chi"):
         if name not in samples or np.unique(N).size <= len(laws[name].exponents):
             continue
-        values = samples[name].to_numpy()
-        means = np.stack([values[runs].mean(0) for runs in members])
+        found_at = [mean_and_error(samples, name, runs) for runs in members]
+        means, errors = (np.stack(arrays) for arrays in zip(*found_at, strict=True))
         if step is not None:
             means -= step[name]
-        errors = np.stack([values[runs].std(0, ddof=1) / len(runs) ** 0.5 for runs in members])
         measured = np.isfinite(means).all(0) & (errors > 0).all(0)
         limit = _masked(laws[name], N, dt, means, errors, measured)
         found = found.assign(_variables(name, limit, samples[name].dims[1:]))

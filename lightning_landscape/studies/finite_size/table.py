@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lightning_landscape import records
 from lightning_landscape.studies.finite_size.law import Law
+from lightning_landscape.studies.finite_size.samples import mean_and_error
 from lightning_landscape.theory.glasses.cugliandolo_kurchan import solve
 from lightning_landscape.theory.glasses.finite_size import TABLE
 from lightning_landscape.theory.glasses.finite_step import Scheme, solve_discrete
@@ -78,9 +79,8 @@ def fit_gaps(samples: Dataset, name: str, limit: Array, law: Law) -> tuple[Array
         above 1; and chi^2.
     """
     sizes = np.unique(samples["N"])
-    values = [samples[name].to_numpy()[samples["N"] == N] for N in sizes]
-    gaps = np.stack([x.mean(0) for x in values]) - limit
-    errors = np.stack([x.std(0, ddof=1) / len(x) ** 0.5 for x in values])
+    found = [mean_and_error(samples, name, np.flatnonzero(samples["N"] == N)) for N in sizes]
+    gaps, errors = np.stack([mean for mean, _ in found]) - limit, np.stack([e for _, e in found])
     A = law.design(sizes, np.zeros(len(sizes)))[:, 1:]
     shape, K = gaps.shape[1:], A.shape[1]
     b, covariance = np.full((K, *shape), np.nan), np.full((K, K, *shape), np.nan)
@@ -91,10 +91,10 @@ def fit_gaps(samples: Dataset, name: str, limit: Array, law: Law) -> tuple[Array
             continue
         scaled = A / sigma[:, None]
         inverse = np.linalg.inv(scaled.T @ scaled)
-        found = inverse @ scaled.T @ (y / sigma)
-        chi2[place] = np.square((y - A @ found) / sigma).sum()
+        fitted = inverse @ scaled.T @ (y / sigma)
+        chi2[place] = np.square((y - A @ fitted) / sigma).sum()
         excess = max(1.0, chi2[place] / max(1, len(y) - K))
-        b[:, *place], covariance[:, :, *place] = found, inverse * excess
+        b[:, *place], covariance[:, :, *place] = fitted, inverse * excess
     return b, covariance, chi2
 
 
