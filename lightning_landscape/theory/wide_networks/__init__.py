@@ -31,6 +31,10 @@ from lightning_landscape.theory.wide_networks.prediction import (
     bayesian,
     gradient_descent,
 )
+from lightning_landscape.theory.wide_networks.residual_first_order import (
+    ResidualFirstOrder,
+    residual_first_order,
+)
 from lightning_landscape.theory.wide_networks.sampling.chain import (
     Chain,
     sample_chain,
@@ -77,6 +81,7 @@ __all__ = [
     "PairAverages",
     "Prediction",
     "Rates",
+    "ResidualFirstOrder",
     "ResidualSamples",
     "TangentStatistics",
     "TwoInputs",
@@ -101,6 +106,7 @@ __all__ = [
     "pooled_metric_variance",
     "relu_metric_variance",
     "relu_tangent_variance",
+    "residual_first_order",
     "sample_chain",
     "sample_kernel_derivative",
     "sample_metrics",

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
-import numpy as np
-
-from lightning_landscape.theory.wide_networks.averages import Array, GaussianAverages
-from lightning_landscape.theory.wide_networks.layer import Layer, require_depth
+from lightning_landscape.theory.wide_networks.averages import Array
+from lightning_landscape.theory.wide_networks.layer import Layer
+from lightning_landscape.theory.wide_networks.residual_first_order import residual_first_order
 
 __all__ = ["MetricVertex", "metric_vertex"]
-
-_MOST_ORDERS = 256
 
 
 class MetricVertex(NamedTuple):
@@ -47,9 +43,10 @@ def metric_vertex(layer: Layer, K1: float, depth: int) -> MetricVertex:
     at gamma^2 = 1/2, V / K^2 per layer tends to 5.44 with all of them, 5.32 with a = 1 alone and
     2.25 without any.
 
-    Valid for L << n. Orders a beyond 256 are left out: a relative error below 1e-6 for
-    gamma <= 0.95. Cost: 1 ms per layer. Source: derived here, checked by sampling; without a skip,
-    Roberts, Yaida & Hanin 2021, arXiv:2106.10165, chapter 4.
+    It is the part of `residual_first_order` that concerns the metric. Valid for L << n.
+
+    Source: derived here, checked by sampling; without a skip, Roberts, Yaida & Hanin 2021,
+    arXiv:2106.10165, chapter 4.
 
     Args:
         layer: the layer.
@@ -60,39 +57,5 @@ def metric_vertex(layer: Layer, K1: float, depth: int) -> MetricVertex:
     >>> (vertex.V[-1] / 5).round(3).item()
     3.678
     """
-    require_depth(depth)
-    C_W, gamma = layer.weight_variance, layer.skip
-    orders = np.arange(_orders(gamma))
-    K, V, t = K1, 0.0, np.zeros(len(orders))
-    layers = [(K, V, 0.0)]
-    for _ in range(depth - 1):
-        average = GaussianAverages(layer.sigma, K)
-        square = average.value**2
-        chi = C_W * average.derivative(square) + gamma**2
-        c = _coefficients(average, len(orders))
-        memory = c @ t - c[2] * t[2]
-        fresh = C_W * average.square_variance
-        fresh += 2 * gamma**2 * average.mean((average.z**2 - K) * square)
-        following = layer.kernel(K)
-        V = chi**2 * V + C_W * fresh + 2 * C_W * chi * memory
-        t = (gamma * math.sqrt(K / following)) ** orders * (C_W * c + chi * t)
-        t[0] = 0.0
-        K = following
-        layers.append((K, V, math.sqrt(K) * t[1]))
-    return MetricVertex(*np.array(layers).T)
-
-
-def _orders(gamma: float) -> int:
-    """Return after how many Hermite orders the memory of a neuron is lost, gamma^a < 1e-12."""
-    return 3 if gamma == 0 else min(_MOST_ORDERS, max(3, math.ceil(-12 / math.log10(gamma))))
-
-
-def _coefficients(average: GaussianAverages, orders: int) -> Array:
-    """Return c_a = <sigma^2 h_a> for the normalized Hermite polynomials, a = 0, 1, ..."""
-    u = average.z / math.sqrt(average.K)
-    h, below = average.value**2, np.zeros_like(u)  # sigma^2 times h_a and h_{a-1}
-    c = np.empty(orders)
-    for a in range(orders):
-        c[a] = average.mean(h)
-        h, below = (u * h - math.sqrt(a) * below) / math.sqrt(a + 1), h
-    return c
+    found = residual_first_order(layer, K1, depth)
+    return MetricVertex(found.K, found.V, found.T3)

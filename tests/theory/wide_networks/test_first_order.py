@@ -122,7 +122,7 @@ class TestSkip:
         r = gamma ** np.arange(1, 400)
         memory = 3 * r * np.sqrt(1 - r**2) + (1 + 2 * r**2) * np.arcsin(r)
         odd = 2 * (1 - square) ** 2 * 2 / np.pi * memory.sum()
-        V = metric_vertex(Layer.critical("relu", gamma), 1.0, 300).V
+        V = metric_vertex(Layer.critical("relu", gamma), 1.0, 160).V
         assert V[-1] - V[-2] == pytest.approx(even + odd, rel=1e-7)
         first = 16 / np.pi * (1 - square) ** 2 * gamma / (1 - gamma)  # of the order a = 1 alone
         assert first < odd < 1.2 * first

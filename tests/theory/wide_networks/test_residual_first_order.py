@@ -1,0 +1,82 @@
+"""Statistics with skip connections: against those without, and against networks without weights."""
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from lightning_landscape.theory.wide_networks import (
+    Layer,
+    first_order,
+    kernels,
+    residual_first_order,
+)
+from lightning_landscape.theory.wide_networks.sampling._passes import backward, forward
+
+
+@pytest.mark.parametrize("name", ["tanh", "gelu", "relu"])
+def test_without_a_skip_it_is_the_other_recursion(name):
+    layer = Layer.critical(name)
+    found = residual_first_order(layer, 2.0, 5, bias_rate=0.5, weight_rate=1.2)
+    known = first_order(layer, 2.0, 5, bias_rate=0.5, weight_rate=1.2)
+    for field in fields(found):
+        if field.name != "T3":
+            expected = getattr(known, field.name)
+            np.testing.assert_allclose(getattr(found, field.name), expected, rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(found.T3, 0, atol=1e-12)
+
+
+def test_the_mean_kernel_is_that_of_many_inputs():
+    layer = Layer.critical("gelu", skip=0.6)
+    found, known = residual_first_order(layer, 1.5, 4), kernels(layer, np.array([[1.5]]), 4)
+    np.testing.assert_allclose(found.T, known.tangent[:, 0, 0], rtol=1e-9)
+    np.testing.assert_allclose(found.K, known.K[:, 0, 0], rtol=1e-9)
+
+
+def sampled(layer, K1, n, depth, R, k=8):
+    """n times the moments of z and H of k outputs, with their standard errors."""
+    generator, rates = np.random.Generator(np.random.SFC64(n)), (np.ones(depth), np.ones(depth))
+    C_b, skip, blocks = layer.bias_variance, layer.skip, []
+    for _ in range(R // 1000):
+        below = forward(layer, K1, (1000, n), depth, generator)
+        w = np.sqrt(below.G[-1] - C_b)[:, None] * generator.standard_normal((1000, k))
+        z = w + skip * below.z[-1][:, :k] + C_b**0.5 * generator.standard_normal((1000, k))
+        one_hot = np.broadcast_to(np.eye(k), (1000, k, k))
+        H = backward(layer, below, one_hot, w, rates, generator)
+        blocks.append((z, H, below.G[-1][:, None] + (skip * below.z[-1][:, :k]) ** 2))
+    z, H, square = (np.concatenate(each) for each in zip(*blocks, strict=True))
+    square = square - square.mean()  # E[z^2] given the layer below
+    excess = H.diagonal(axis1=1, axis2=2) - H.trace(axis1=1, axis2=2).mean() / k
+    off = (1 - np.eye(k)) / (k * (k - 1))
+    terms = {
+        "F": np.einsum("ra,rb,rab,ab->r", z, z, H, off),
+        "D": np.einsum("ra,rb,ab->r", square, excess, off),
+        "B": np.einsum("rab,ab->r", H**2, off),
+        "A": np.einsum("ra,rb,ab->r", excess, excess, off),
+    }
+    return {key: (n * x.mean(), n * x.std() / len(x) ** 0.5) for key, x in terms.items()}
+
+
+@pytest.mark.parametrize(("name", "skip"), [("relu", 0.5**0.5), ("gelu", 0.6)])
+def test_against_samples(name, skip):
+    """At two widths, whose corrections of relative order 1/n cancel in 2 X(2n) - X(n)."""
+    layer = Layer.critical(name, skip)
+    exact = residual_first_order(layer, 1.5, 4)
+    narrow, wide = (sampled(layer, 1.5, n, 4, 5000) for n in (32, 64))
+    for key in "FDBA":
+        found = 2 * wide[key][0] - narrow[key][0]
+        error = np.hypot(2 * wide[key][1], narrow[key][1])
+        value = getattr(exact, key)[-1]
+        assert found == pytest.approx(value, abs=4 * error)
+        assert error < 0.1 * value
+
+
+def test_linear_layers():
+    """sigma' = 1: H depends on the weights alone; B and A by hand in two layers."""
+    gamma, K = 0.6, 1.3
+    layer = Layer.critical("linear", skip=gamma)
+    found, T, C_W = residual_first_order(layer, K, 2), 1 + K / (1 - gamma**2), 1 - gamma**2
+    assert found.B[1] == pytest.approx(C_W * (C_W + 2 * gamma**2) * T**2)
+    assert found.A[1] == pytest.approx(2 * K**2)
+    assert found.F[1] == pytest.approx(C_W * (C_W + 2 * gamma**2) * K * T)
+    assert found.V[1] == pytest.approx(2 * (1 - gamma**4) * K**2)
