@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
+
 # imported so that a configuration can use the short names of their classes
 import lightning_landscape.data
 import lightning_landscape.energies  # noqa: F401
@@ -15,7 +19,7 @@ from lightning_landscape.cli.fit import (
 from lightning_landscape.cli.interrupts import ending_at_once
 from lightning_landscape.cli.runs import Choice, claim, inside
 from lightning_landscape.cli.study import resolved
-from lightning_landscape.energies.energy import Energy
+from lightning_landscape.energies.energy import Energy, HasData
 from lightning_landscape.errors import require
 from lightning_landscape.exploration import Database, Explorer, Landscape
 from lightning_landscape.records import write
@@ -50,12 +54,23 @@ def main(args: list[str]) -> int:
 
     with ending_at_once():  # the record is whole after every round
         database = explorer.run(config.quenches, config.searches, database, save, config.descents)
-    dataset = database.sorted().to_dataset()
+    ordered = database.sorted()
+    dataset = ordered.to_dataset().assign(_held_out(explorer.landscape, ordered))
     write(look_up(dataset.attrs["probe"]).exact(dataset), record)
     table = results.summarize(folder.path)
     print(f"\n{table}\n")
     folder.finish(table)
     return 0
+
+
+def _held_out(landscape: Landscape, database: Database) -> dict[str, Any]:
+    """Return loss and accuracy of each minimum on held-out data, where the energy has data."""
+    if not isinstance(landscape.energy, HasData) or not len(database.minima):
+        return {}
+    energy = landscape.at(torch.from_numpy(database.minima.x))
+    assert isinstance(energy, HasData)
+    measured = energy.evaluate("test").items()
+    return {f"minimum_test_{name}": ("minimum", value.numpy()) for name, value in measured}
 
 
 def _parser() -> LandscapeParser:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lightning_landscape.results.quantities import saddles
 from lightning_landscape.results.registry import Panel, Result, register
 from lightning_landscape.results.table import Row
 from lightning_landscape.theory.landscapes import MergeTree, mean_by_index, merge_tree
@@ -38,18 +39,21 @@ class Exploration(Result):
             mean = float(attributes.get(exact, nan))
             source = "" if math.isnan(mean) else "mean over samples"
             yield Row(name, dataset.sizes[dim], nan, mean, source)
+        yield from saddles.rows(dataset)
         quenches = int(seen.sum())
         if quenches:
             once = int((seen == 1).sum())
             yield Row("minima seen once", once, nan, note=f"in {quenches} quenches")
             yield Row("Good-Turing coverage", 1 - once / quenches, nan)
-        yield Row("lowest energy", float(dataset["minimum_energy"].min()), nan)
+        if dataset.sizes["minimum"]:
+            yield Row("lowest energy", float(dataset["minimum_energy"].min()), nan)
         for name in ("gradients", "hessians", "seconds"):
             yield Row(name, float(attributes[name]), nan)
 
     def panels(self, dataset: Dataset) -> list[Panel]:
-        """Return the disconnectivity graph, where two minima are connected."""
-        return [_tree] if (dataset["transition_state_ends"].min("end") >= 0).any() else []
+        """Return the disconnectivity graph where minima are connected, and the index of saddles."""
+        tree = [_tree] if (dataset["transition_state_ends"].min("end") >= 0).any() else []
+        return [*tree, *saddles.panels(dataset)]
 
     def exact(self, dataset: Dataset) -> Dataset:
         """Add the mean numbers over samples of the pure spherical p-spin glass."""
@@ -57,7 +61,7 @@ class Exploration(Result):
         if attributes.get("theory") != "pspin" or attributes["N"] > _LARGEST:
             return dataset
         mixture = json.loads(attributes["mixture"])
-        if len(mixture) != 1:
+        if len(mixture) != 1 or not dataset.sizes["minimum"]:
             return dataset
         mean, _ = mean_by_index(int(next(iter(mixture))), int(attributes["N"]), samples=20_000)
         return dataset.assign_attrs(mean_minima=mean[0], mean_transition_states=mean[1])
@@ -70,7 +74,7 @@ def _tree(dataset: Dataset, axes: Axes) -> None:
     tree = merge_tree(energy, dataset["transition_state_energy"].to_numpy(), ends)
     shown = np.argsort(energy, kind="stable")[:_SHOWN]
     place = _places(tree, set(shown.tolist()))
-    top = tree.height[len(energy) :].max()
+    top = tree.height.max()
     margin = 0.05 * (top - energy.min())
     for node, x in place.items():
         up = int(tree.parent[node])

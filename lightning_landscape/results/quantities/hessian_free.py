@@ -45,7 +45,7 @@ class HessianFree(Result):
 
     def panels(self, dataset: Dataset) -> list[Panel]:
         """Return the cost in gradients and in seconds."""
-        return [_panel("gradients"), _panel("seconds")]
+        return [_cost]
 
 
 def index_deviation(of: str, p: int, energy: NDArray, index: NDArray) -> Row:
@@ -85,20 +85,20 @@ def _error_of_ratio(cost: NDArray, good: NDArray) -> float:
     return float(np.sqrt(n / max(n - 1, 1) * (scatter**2).sum()) / good.sum())
 
 
-def _panel(name: str) -> Panel:
-    """Return the panel with the cost of a stationary point, a point for each method."""
-
-    def draw(dataset: Dataset, axes: Axes) -> None:
-        costs = {}
-        for system, title in enumerate(_names(dataset, "systems")):
-            for method, searches in _methods(dataset, system).items():
-                found = int((searches["kind"].to_numpy() == _STATIONARY).sum())
-                label = f"{title}, {method}".replace(", then", ",\nthen")
-                costs[label] = float(searches[name].sum()) / found if found else math.nan
-        place = np.arange(len(costs))[::-1]
-        axes.plot(list(costs.values()), place, "o", color="black")
-        axes.set_yticks(place, list(costs), fontsize="small")
-        axes.set(xscale="log", xlabel=f"{name} a stationary point", ylim=(-0.5, len(costs) - 0.5))
-
-    draw.__doc__ = f"The {name} that a stationary point costs, by method."
-    return draw
+def _cost(dataset: Dataset, axes: Axes) -> None:
+    """What a stationary point costs in gradients, a Hessian counted as N of them, and in seconds."""
+    sizes = np.ravel(dataset.attrs["sizes"])
+    for system, name in enumerate(_names(dataset, "systems")):
+        every = _methods(dataset, system)
+        for marker, (method, searches) in zip("o^sD", every.items(), strict=False):
+            found = int((searches["kind"] == _STATIONARY).sum())
+            if not found:
+                continue
+            work = float((searches["gradients"] + int(sizes[system]) * searches["hessians"]).sum())
+            seconds = float(searches["seconds"].sum())
+            style = {"color": f"C{system}", "marker": marker, "linestyle": "none"}
+            axes.plot(work / found, seconds / found, label=f"{name}, {method}", **style)
+    axes.set(xscale="log", yscale="log", xlabel="gradients a stationary point")
+    axes.set_ylabel("seconds a stationary point")
+    axes.margins(0.15, 0.1)
+    axes.legend(frameon=False, fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.14))
