@@ -14,6 +14,7 @@ from lightning_landscape.callbacks.probes.learning_coefficient import LearningCo
 from lightning_landscape.callbacks.probes.noise_spectrum import NoiseSpectrum
 from lightning_landscape.callbacks.probes.response import FieldResponse, LinearResponse
 from lightning_landscape.callbacks.probes.stationarity import Stationarity
+from lightning_landscape.callbacks.probes.surface import LossSurface
 from lightning_landscape.callbacks.probes.wide_networks.criticality import Criticality
 from lightning_landscape.callbacks.probes.wide_networks.synonym_invariance import SynonymInvariance
 from lightning_landscape.callbacks.probes.wide_networks.tangent_kernel import TangentKernel
@@ -33,6 +34,7 @@ __all__ = [
     "JammingHessian",
     "LearningCoefficient",
     "LinearResponse",
+    "LossSurface",
     "MatchedNoise",
     "NoiseSpectrum",
     "Probe",

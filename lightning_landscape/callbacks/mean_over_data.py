@@ -18,7 +18,7 @@ from lightning_landscape.curvature.operators.evaluation import seed_evaluation
 from lightning_landscape.curvature.operators.streaming import StreamingOperator
 from lightning_landscape.rng import Stream
 
-__all__ = ["energy_of_batch", "energy_of_data", "hessian_of_data"]
+__all__ = ["energy_of_batch", "energy_of_data", "hessian_of_data", "on_batch_of"]
 
 
 def hessian_of_data(view: View, data: AllData, seed: int = 0) -> CurvatureOperator:
@@ -38,6 +38,11 @@ def hessian_of_data(view: View, data: AllData, seed: int = 0) -> CurvatureOperat
 
     streamed = StreamingOperator(operator_of, data, lambda item: item.samples, seed)
     return streamed if parallel.count() == 1 else MeanOverRanks(streamed, data.samples)
+
+
+def on_batch_of(view: View, data: AllData, number: int) -> View:
+    """Return the run at this moment, on one batch of the data."""
+    return _on(view, data[number])
 
 
 def energy_of_batch(view: View, data: AllData, number: int, seed: int = 0) -> Tensor:
@@ -91,7 +96,7 @@ class _Once(torch.autograd.Function):
         return energy
 
     @staticmethod
-    def backward(ctx: Any, above: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, above: Tensor) -> tuple[Any, ...]:
         return None, None, *((above * g).to(g) for g in ctx.gradients)
 
 

@@ -10,7 +10,7 @@ from lightning_landscape.results.quantities import stationarity, fluctuations
 from lightning_landscape.results.quantities import equilibration, learning_coefficient
 from lightning_landscape.results.quantities import finite_size, jamming
 from lightning_landscape.results.quantities import exploration, hessian_free
-from lightning_landscape.results.quantities import ensembles
+from lightning_landscape.results.quantities import ensembles, surfaces
 from lightning_landscape.results.quantities import wide_networks, sweep
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "response",
     "spectrum",
     "stationarity",
+    "surfaces",
     "sweep",
     "wide_networks",
 ]
