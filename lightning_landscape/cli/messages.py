@@ -26,6 +26,13 @@ _WRAPPER = (
     r"""|Type .* expects a function or a callable class:)"""
 )
 
+# What a union says of its other members, once one of them has named a class and its fault.
+_OTHER_MEMBER = re.compile(
+    r"^ *- (?:Not a valid subclass of \w+|Expected a <class 'NoneType'>)\n"
+    r"(?: +(?:Subclass types expect one of:|- a (?:class path|dict) .*)\n)*",
+    re.M,
+)
+
 # The verb to which a section belongs that was given to another one.
 _VERBS = {"jamming": "jamming", "study": "study", "model": "fit", "trainer": "fit"}
 
@@ -37,10 +44,13 @@ def one_sentence(message: str, options: Iterable[str] = ()) -> str:
         message: the error message of jsonargparse.
         options: the keys that the verb accepts.
     """
+    if re.search(r"Problem with given class_path", message):
+        message = _OTHER_MEMBER.sub("", message)
     key = _path(message)
     for explain in (
         _file,
         _not_a_mapping,
+        _no_arguments,
         _unknown_argument,
         _unknown_class,
         _wrong_kind,
@@ -48,6 +58,7 @@ def one_sentence(message: str, options: Iterable[str] = ()) -> str:
         _wrong_type,
         _wrong_choice,
         _unknown_option,
+        _no_member,
     ):
         if sentence := explain(message, key, options):
             return sentence
@@ -81,6 +92,11 @@ def _not_a_mapping(message: str, key: str, options: Iterable[str]) -> str:
     return "config: must be a mapping of keys to values, like the files in configs/"
 
 
+def _no_arguments(message: str, key: str, options: Iterable[str]) -> str:
+    kind = _first(r"'(\w+)' object has no attribute '(?:keys|items)'", message)
+    return kind and f"{key}: init_args must be a mapping of arguments to values, and is a {kind}"
+
+
 def _unknown_argument(message: str, key: str, options: Iterable[str]) -> str:
     path = _first(
         r"Option '[\w.]+' is not accepted\. Got value: Namespace\(class_path='([\w.]+)'", message
@@ -111,14 +127,17 @@ def _unknown_class(message: str, key: str, options: Iterable[str]) -> str:
 
 
 def _wrong_kind(message: str, key: str, options: Iterable[str]) -> str:
-    kind = _first(r"Not a valid subclass of (\w+)", message) or _first(
-        r"but [\w.]+\.(\w+) is abstract", message
+    kind = (
+        _first(r"Callable\[.*[.](\w+)\] expects a function .*: Expected an import path", message)
+        or _first(r"Not a valid subclass of (\w+)", message)
+        or _first(r"but [\w.]+\.(\w+) is abstract", message)
     )
-    return kind and f"{key}: must be a {kind}, named by class_path, with its init_args"
+    article = "an" if kind[:1] in tuple("AEIOU") else "a"
+    return kind and f"{key}: must be {article} {kind}, named by class_path, with its init_args"
 
 
 def _wrong_type(message: str, key: str, options: Iterable[str]) -> str:
-    found = re.search(r"Expected an? <class '(\w+)'>", message)
+    found = re.search(r"Expected an? <class '(?:\w+\.)*(\w+)'>", message)
     if not found:
         return ""
     value = _first(r"(?:Given|Got) value: ([^\n]*?)(?:\. Got value.*)?(?:\n|$)", message)
@@ -128,6 +147,7 @@ def _wrong_type(message: str, key: str, options: Iterable[str]) -> str:
         "str": "text",
         "bool": "true or false",
         "list": "a list, as in [1, 2]",
+        "Sequence": "a list, as in [1, 2]",
     }
     whole = _first(r"^(\d+)\.0$", value)
     remedy = f"; write {whole}" if whole and found.group(1) == "int" else ""
@@ -144,7 +164,7 @@ def _wrong_choice(message: str, key: str, options: Iterable[str]) -> str:
 
 
 def _unknown_option(message: str, key: str, options: Iterable[str]) -> str:
-    option = _first(r"[Oo]ption '([\w.]+)'", message) or _first(
+    option = _first(r"[Oo]ption '([^'\n]+)'", message) or _first(
         r"[Uu]nrecognized arguments?: (\S+)", message
     )
     option = option.lstrip("-").split("=")[0]
@@ -162,6 +182,13 @@ def _missing(message: str, key: str, options: Iterable[str]) -> str:
     missing = _first(r"arguments are required: ([\w.]+)", message)
     path = ".".join(part for part in (key, missing) if part)
     return missing and f"{path} is missing; give it in a configuration, with --config"
+
+
+def _no_member(message: str, key: str, options: Iterable[str]) -> str:
+    if "Does not validate against any of the Union subtypes" not in message:
+        return ""
+    value = _first(r"Given value: ([^\n]*)", message)
+    return f"{key} = {value[:80]}: is none of the kinds of value that are known here"
 
 
 def _class_names() -> Iterator[str]:
