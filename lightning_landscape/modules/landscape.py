@@ -70,6 +70,10 @@ class LandscapeModule(LightningModule):
         is_one = callable(optimizer) and isinstance(made, Optimizer)
         required = "must make a torch optimizer from the parameters"
         require(is_one, "optimizer", type(made).__name__, required, remedy)
+        remedy = "take FIRE, or minimize_lbfgs in Python"
+        searches = isinstance(made, torch.optim.LBFGS)
+        required = "its line search is one for all replicas, and leaves a sphere"
+        require(not searches, "optimizer", type(made).__name__, required, remedy)
         self.automatic_optimization = False
         self.energy = energy
         self.dynamics = constrain(made, energy.constraint)

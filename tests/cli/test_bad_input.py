@@ -130,7 +130,7 @@ def test_a_file_that_is_no_configuration(content, sentence, capsys):
         (
             "model.optimizer",
             {"class_path": "torch.optim.LBFGS", "init_args": {"lr": 0.1}},
-            "LBFGS",
+            "optimizer = LBFGS: its line search is one for all replicas, and leaves a sphere",
         ),
         ("trainer.callbacks.1.init_args.lats", 3, "AgingCorrelation has no argument lats"),
         ("trainer.callbacks.0", {"class_path": "SphericalPSpin"}, "trainer.callbacks"),
