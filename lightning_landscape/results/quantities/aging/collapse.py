@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lightning_landscape.errors import UsageError
+from lightning_landscape.errors import UsageError, require
 from lightning_landscape.observables.scaling import Collapse, collapse
 from lightning_landscape.results.axes import points
 from lightning_landscape.results.quantities.aging.panels import DELTA, waiting_times
@@ -48,6 +48,7 @@ def fit(dataset: Dataset) -> Collapse:
     aged = dataset.sel(tw=dataset["tw"] > 0)
     MSD = aged["MSD"].transpose("tw", "t", "replica").to_numpy()
     tw, t = aged["tw"].to_numpy(), aged["t"].to_numpy()
+    require(MSD.size > 0, "waiting_times", list(tw), "needs at least two above 0")
     return _fit_once(tw.tobytes(), t.tobytes(), MSD.tobytes())
 
 
