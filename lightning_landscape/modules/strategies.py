@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from pytorch_lightning.strategies import DDPStrategy, StrategyRegistry
 
-__all__ = ["ReplicaStrategy"]
+from lightning_landscape.errors import require
+
+__all__ = ["CouplingStrategy", "ReplicaStrategy"]
 
 
-class ReplicaStrategy(DDPStrategy):
-    """Every device moves its own replicas; no gradient is sent: ``trainer.strategy: replicas``.
+class _NoGradientsStrategy(DDPStrategy):
+    """Processes that average no gradients."""
+
+    name: ClassVar[str]
+    what: ClassVar[str]
+
+    def configure_ddp(self) -> None:
+        """Leave the module as it is."""
+
+    @classmethod
+    def register_strategies(cls, strategy_registry: Any) -> None:
+        """Make the strategy known by its name."""
+        for suffix, start_method in (("", "popen"), ("_fork", "fork")):
+            description = f"{cls.what} shared out among devices, started by {start_method}"
+            strategy_registry.register(
+                cls.name + suffix, cls, description=description, start_method=start_method
+            )
+
+
+class ReplicaStrategy(_NoGradientsStrategy):
+    """Every device moves its own replicas, with no traffic: ``trainer.strategy: replicas``.
 
     For a `LandscapeModule`. Records and checkpoints are those of all replicas, and the run is that
     of one process, see `Share`; it may go on with another number of devices.
@@ -21,20 +42,43 @@ class ReplicaStrategy(DDPStrategy):
         kwargs: those of `DDPStrategy`.
     """
 
-    strategy_name = "replicas"
+    name, what = "replicas", "replicas"
+
+
+class CouplingStrategy(_NoGradientsStrategy):
+    """Every device holds a part of the couplings of a glass: ``trainer.strategy: couplings``.
+
+    For a dense `SphericalPSpin` that is too large or too slow for one device. All devices hold all
+    configurations, draw the same noise and sum each force over their parts, so that probes,
+    records and checkpoints are those of one process.
+
+    Args:
+        start_method: as for `ReplicaStrategy`; ``trainer.strategy: couplings_fork``.
+        kwargs: those of `DDPStrategy`.
+    """
+
+    name, what = "couplings", "couplings"
 
     def configure_ddp(self) -> None:
-        """Leave the module as it is: there are no gradients to average."""
+        """Share out the couplings.
 
-    @classmethod
-    def register_strategies(cls, strategy_registry: Any) -> None:
-        """Make the strategy known by its name."""
-        for name, start_method in (("replicas", "popen"), ("replicas_fork", "fork")):
-            description = f"replicas shared out among devices, started by {start_method}"
-            strategy_registry.register(
-                name, cls, description=description, start_method=start_method
-            )
+        Raises:
+            UsageError: the energy has none that can be shared out.
+        """
+        glasses = [m for m in self.lightning_module.modules() if isinstance(m, _HasCouplings)]
+        energy = type(getattr(self.lightning_module, "energy", self.lightning_module)).__name__
+        remedy = "use trainer.strategy replicas"
+        dense = len(glasses) > 0
+        require(dense, "trainer.strategy", "couplings", f"{energy} has no dense couplings", remedy)
+        for glass in glasses:
+            glass.divide_couplings()
 
 
-if "replicas" not in StrategyRegistry.available_strategies():
-    ReplicaStrategy.register_strategies(StrategyRegistry)
+@runtime_checkable
+class _HasCouplings(Protocol):
+    def divide_couplings(self) -> None: ...
+
+
+for strategy in (ReplicaStrategy, CouplingStrategy):
+    if strategy.name not in StrategyRegistry.available_strategies():
+        strategy.register_strategies(StrategyRegistry)

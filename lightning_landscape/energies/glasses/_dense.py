@@ -12,9 +12,12 @@ from lightning_landscape.energies.glasses._polynomial import Interaction, along
 from lightning_landscape.energies.glasses._products import Products
 from lightning_landscape.energies.glasses._threads import in_threads
 from lightning_landscape.energies.glasses._tuples import tuples
+from lightning_landscape.errors import require
 from lightning_landscape.replicas import select
 
 __all__ = ["Dense"]
+
+_LEAST_TO_DIVIDE = 128  # spins; at 64 two processes are slower than one
 
 
 class Dense(Interaction):
@@ -42,7 +45,8 @@ class Dense(Interaction):
 
     def force(self, x: Tensor) -> Tensor:
         """Return the gradient of P at each row of x, real or complex, shape (B, N)."""
-        if not self.use_products and x.device.type == "cpu":
+        divided = self.products is not None and self.products.is_divided
+        if not self.use_products and x.device.type == "cpu" and not divided:
             from lightning_landscape.energies.glasses._kernels import packed_gradient
 
             x = x.detach().contiguous()
@@ -51,6 +55,18 @@ class Dense(Interaction):
             self.products = Products(self.packed, self.N, self.p)
         return self.products.gradient(x.detach().contiguous())
 
+    def divide(self) -> None:
+        """Keep this rank's part of the couplings; from now on every force is one sum over ranks.
+
+        Raises:
+            UsageError: so few spins that the sum would take longer than the products.
+        """
+        remedy = "run it on one device, or share out replicas: trainer.strategy replicas"
+        required = f"must be at least {_LEAST_TO_DIVIDE} for the strategy couplings"
+        require(self.N >= _LEAST_TO_DIVIDE, "N", self.N, required, remedy)
+        self.products = Products(self.packed, self.N, self.p, is_divided=True)
+        self.packed = self.packed.new_empty(len(self.packed), 0)
+
     def force_along(self, x: Tensor, v: Tensor) -> Tensor:
         """Return the derivative of `force` along the rows of v, shape (B, N)."""
         return along(self.force, x, v)
@@ -58,16 +74,28 @@ class Dense(Interaction):
     def hessian(self, x: Tensor) -> Tensor:
         """Return the second derivatives of P at each row of x, shape (B, N, N)."""
         x = x.detach().contiguous()
+        if self.packed.numel() == 0:  # divided
+            return self._hessian_by_columns(x)
         if x.device.type != "cpu":
             return curvature(self.packed, x, self.p)[1]
         from lightning_landscape.energies.glasses._kernels import packed_hessian
 
         return self._read_packed(packed_hessian, x, x.new_empty(*x.shape, self.N))
 
+    def _hessian_by_columns(self, x: Tensor) -> Tensor:
+        """Return the Hessian from N derivatives of the force, at once: one sum over the ranks."""
+        R = len(x)
+        unit = torch.eye(self.N, dtype=x.dtype, device=x.device).repeat_interleave(R, 0)
+        columns = self.force_along(x.repeat(self.N, 1), unit)
+        return columns.view(self.N, R, self.N).transpose(0, 1)
+
     def keep(self, replicas: Tensor) -> None:
         """Keep the samples of these replicas, where each has its own."""
         if len(self.packed) > 1:
-            self.packed = select(self.packed, replicas)
+            if self.packed.numel():
+                self.packed = select(self.packed, replicas)
+            else:
+                self.packed = self.packed.new_empty(len(replicas), 0)
             if self.products is not None:
                 self.products.matrices = select(self.products.matrices, replicas)
 

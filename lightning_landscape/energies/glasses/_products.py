@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from lightning_landscape import parallel
 from lightning_landscape.energies.glasses._tuples import count, pair_numbers, tuples
 
 __all__ = ["Products"]
@@ -32,25 +33,32 @@ class Products(nn.Module):
         packed: couplings of S samples, shape (S, count(N, p)); see `_couplings`.
         N: the number of variables.
         p: the order.
+        is_divided: whether each rank keeps the matrices of some u only. Then `gradient` is
+            collective, one sum over the ranks of B x N numbers; every rank gets the same bits.
     """
 
     matrices: Tensor
     outer: Tensor
 
-    def __init__(self, packed: Tensor, N: int, p: int) -> None:
+    def __init__(self, packed: Tensor, N: int, p: int, is_divided: bool = False) -> None:
         super().__init__()
+        self.is_divided = is_divided
         outer = tuples(N, p - 2)
         sizes = outer[0] + 1 if p > 2 else torch.tensor([N])
         runs = torch.tensor([count(K, 2) for K in sizes.tolist()])
         order = sizes.argsort(stable=True)
-        together = max(1, min(_GROUP, _COLUMNS // N))
-        self._sizes = [part.tolist() for part in sizes[order].split(together)]
+        if is_divided:
+            order = order[_dealt(len(order))]
+        # of a divided glass a group spans as many sizes as of a whole one, and pads no more
+        group = _GROUP // parallel.count() if is_divided else _GROUP
+        together = max(1, min(group, _COLUMNS // N))
+        self._sizes = [part.tolist() for part in sizes[order].split(together) if len(part)]
         starts = (runs.cumsum(0) - runs)[order].split(together)
         total = sum(len(sizes) * sizes[-1] ** 2 for sizes in self._sizes)
         matrices, pairs = packed.new_zeros(len(packed), total), pair_numbers(N).to(packed.device)
         self.register_buffer("matrices", matrices, persistent=False)
         self.register_buffer("outer", outer[:, order].to(packed.device), persistent=False)
-        for (_, group), sizes, first in zip(self._groups(), self._sizes, starts, strict=True):
+        for (_, group), sizes, first in zip(self._groups(), self._sizes, starts, strict=False):
             by_tuple = group.unflatten(2, (len(sizes), -1)).unbind(2)
             for S, K, start in zip(by_tuple, sizes, first.tolist(), strict=True):
                 S[:, :K, :K] = packed[:, start : start + count(K, 2)][:, pairs[:K, :K]]
@@ -78,7 +86,20 @@ class Products(nn.Module):
             else:
                 y = _multiply(x, matrices)
             add(y, u, x, out)
-        return out
+        return _sum_over_ranks(out) if self.is_divided else out
+
+
+def _dealt(count: int) -> Tensor:
+    """Return the places of this rank's tuples, by size: dealt to and fro, as the cost is K^2."""
+    ranks = parallel.count()
+    turn = torch.arange(count) % (2 * ranks)
+    return torch.minimum(turn, 2 * ranks - 1 - turn) == parallel.rank()
+
+
+def _sum_over_ranks(x: Tensor) -> Tensor:
+    if x.is_complex():
+        return torch.view_as_complex(parallel.sum(torch.view_as_real(x)))
+    return parallel.sum(x)
 
 
 def _multiply(x: Tensor, matrices: Tensor) -> Tensor:

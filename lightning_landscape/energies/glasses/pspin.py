@@ -111,6 +111,20 @@ class SphericalPSpin(Glass):
         """Return the model, the start temperature and whether the replicas share the disorder."""
         return {**super().reference(), "disorder": self.disorder}
 
+    def divide_couplings(self) -> None:
+        """Share out the couplings among the ranks; from now on every force is collective.
+
+        Each rank keeps 1/ranks of them, as matrix products. All ranks hold all configurations and
+        compute the same numbers, to the bit; those of one process to rounding.
+
+        Cost: one sum over the ranks of R x N numbers for each force, and for each order p.
+
+        Raises:
+            UsageError: so few spins that the sums would take longer than the products.
+        """
+        for interaction in cast(Iterable[Dense], self.interactions):
+            interaction.divide()
+
     @torch.no_grad()
     def hessian(self) -> Tensor:
         """Return the matrices of second derivatives of H in R^N, shape (R, N, N).
