@@ -52,8 +52,8 @@ def test_networks_fit_below_the_transition_and_jam_above(tmp_path):
     The others at 1.5 are on their way still, or have lost a pattern for good: width 12 is small.
     """
     family = random_family(2, 12)
-    study = Scan([family], [1.5, 3.0], seeds=4, per_weight=True)
-    dataset = run(Jamming(study, SLOW, steps=3000), tmp_path / "jump.nc")
+    study = Scan([family], [1.5, 3.0], seeds=3, per_weight=True)
+    dataset = run(Jamming(study, SLOW, steps=2000), tmp_path / "jump.nc")
     below = dataset.isel(run=np.flatnonzero(dataset["P"] == 450))
     above = dataset.isel(run=np.flatnonzero(dataset["P"] == 900))
     assert (below["N"] == 300).all()
@@ -146,11 +146,11 @@ def test_killed_and_continued_it_ends_with_the_same_record(tmp_path, kind, stop)
     families = [small(), Family(2, small().data, [3.0, 3.5])]
     if kind is CriticalWidth:
         families = [Family(1, small().data, [2.0, 8.0]), families[1]]
-    perturbation = DataPerturbation(FAST, steps=30, times=2, removed=4, added=0)
+    perturbation = DataPerturbation(FAST, steps=10, times=2, removed=4, added=0)
 
     def experiment():
         study = kind(families, seeds=3, **STUDIES[kind])
-        return Jamming(study, FAST, steps=60, perturbation=perturbation)
+        return Jamming(study, FAST, steps=20, perturbation=perturbation)
 
     lines = []
 
@@ -168,9 +168,9 @@ def test_killed_and_continued_it_ends_with_the_same_record(tmp_path, kind, stop)
     assert whole["avalanche"].dims == ("run", "change") and whole.sizes["change"] == 3
 
 
-@pytest.mark.parametrize("written", [30, 61, 75, 92, 130, 216])
+@pytest.mark.parametrize("written", [10, 21, 25, 32, 48, 72])
 def test_killed_within_a_round_it_resumes_there(tmp_path, monkeypatch, written):
-    """In the training of 60 steps, in the five descents of 30 that follow, and after each.
+    """In the training of 20 steps, in the five descents of 10 that follow, and after each.
 
     A file is written before every step and after every descent: the only step that is written
     again is the one before which it was killed.
@@ -185,9 +185,9 @@ def test_killed_within_a_round_it_resumes_there(tmp_path, monkeypatch, written):
             raise Killed
 
     def study():
-        perturbation = DataPerturbation(FAST, steps=30, times=4, removed=4, added=2)
+        perturbation = DataPerturbation(FAST, steps=10, times=4, removed=4, added=2)
         scan = Scan([small()], [60], seeds=3)
-        return Jamming(scan, FAST, 60, test_error=True, perturbation=perturbation)
+        return Jamming(scan, FAST, 20, test_error=True, perturbation=perturbation)
 
     whole = run(study(), tmp_path / "whole.nc")
     monkeypatch.setattr(checkpoint, "write_atomically", write)
@@ -195,7 +195,7 @@ def test_killed_within_a_round_it_resumes_there(tmp_path, monkeypatch, written):
         run(study(), tmp_path / "cut.nc")
     assert not (tmp_path / "cut.nc").exists() and writes[0].exists()
     xarray.testing.assert_identical(run(study(), tmp_path / "cut.nc"), whole)
-    ends = [61 + 31 * k for k in range(6)]
+    ends = [21 + 11 * k for k in range(6)]
     assert len(writes) == ends[-1] + (written not in ends)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cut.nc", "whole.nc"]
 
