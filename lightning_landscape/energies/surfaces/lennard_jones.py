@@ -67,6 +67,13 @@ class LennardJones(Surface):
 
     def slope(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return E, shape (B,), and its gradient, shape (B, 3 n)."""
+        if _compiled(x):
+            from lightning_landscape.energies.surfaces._pair_kernels import pair_slope
+
+            x = x.detach().contiguous()
+            energy, slope = x.new_empty(len(x)), torch.empty_like(x)
+            pair_slope(x.numpy(), energy.numpy(), slope.numpy())
+            return energy, slope
         atoms = x.view(-1, self.atoms, 3)
         s = self._squares(atoms)
         u = s.pow(-3)
@@ -77,6 +84,13 @@ class LennardJones(Surface):
 
     def curvature(self, x: Tensor) -> Tensor:
         """Return the second derivatives, shape (B, 3 n, 3 n)."""
+        if _compiled(x):
+            from lightning_landscape.energies.surfaces._pair_kernels import pair_curvature
+
+            x = x.detach().contiguous()
+            H = x.new_empty(len(x), self.N, self.N)
+            pair_curvature(x.numpy(), H.numpy())
+            return H
         atoms = x.view(-1, self.atoms, 3)
         s = self._squares(atoms)
         d = atoms.unsqueeze(2) - atoms.unsqueeze(1)  # (B, n, n, 3)
@@ -125,6 +139,11 @@ class LennardJones(Surface):
         """
         atoms = x.view(-1, self.atoms, 3)
         return torch.tensor([_point_group_order(row, tolerance) for row in atoms])
+
+
+def _compiled(x: Tensor) -> bool:
+    """Whether the kernels of `_pair_kernels` apply."""
+    return x.device.type == "cpu"
 
 
 def _point_group_order(atoms: Tensor, tolerance: float) -> int:

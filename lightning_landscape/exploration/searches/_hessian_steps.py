@@ -13,7 +13,7 @@ from lightning_landscape.exploration.landscape import Landscape, Points, retract
 __all__ = ["hessian_steps"]
 
 Step = Callable[[Tensor, Tensor], Tensor]
-"""From Hessians (B, N, N) and gradients (B, N) to steps (B, N)."""
+"""From Hessians (B, k, k) and gradients (B, k), both without zero modes, to steps (B, k)."""
 
 
 def hessian_steps(
@@ -39,5 +39,7 @@ def hessian_steps(
         ends[rows], energies[rows], converged[rows] = x, E, done
         x, g, rows = x[~leaving], g[~leaving], rows[~leaving]
         if len(rows):
-            x = retract(landscape, x, next_step(landscape.hessian(x), g), max_step)
+            H, Q = landscape.reduced_hessian(x)
+            h = Q @ next_step(H, (Q.mT @ g.unsqueeze(2)).squeeze(2)).unsqueeze(2)
+            x = retract(landscape, x, h.squeeze(2), max_step)
     return Points(ends, energies, converged)

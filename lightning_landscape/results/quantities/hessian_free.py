@@ -86,19 +86,19 @@ def _error_of_ratio(cost: NDArray, good: NDArray) -> float:
 
 
 def _cost(dataset: Dataset, axes: Axes) -> None:
-    """What a stationary point costs in gradients, a Hessian counted as N of them, and in seconds."""
+    """What a stationary point costs in gradients, a Hessian counted as N, and in seconds."""
     sizes = np.ravel(dataset.attrs["sizes"])
+    markers = dict(zip(_names(dataset, "methods"), "o^sD", strict=True))
     for system, name in enumerate(_names(dataset, "systems")):
-        every = _methods(dataset, system)
-        for marker, (method, searches) in zip("o^sD", every.items(), strict=False):
+        for method, searches in _methods(dataset, system).items():
             found = int((searches["kind"] == _STATIONARY).sum())
             if not found:
                 continue
             work = float((searches["gradients"] + int(sizes[system]) * searches["hessians"]).sum())
             seconds = float(searches["seconds"].sum())
-            style = {"color": f"C{system}", "marker": marker, "linestyle": "none"}
+            style = {"color": f"C{system}", "marker": markers[method], "linestyle": "none"}
             axes.plot(work / found, seconds / found, label=f"{name}, {method}", **style)
-    axes.set(xscale="log", yscale="log", xlabel="gradients a stationary point")
+    axes.set(xscale="log", yscale="log", xlabel="gradients a stationary point, a Hessian as N")
     axes.set_ylabel("seconds a stationary point")
     axes.margins(0.15, 0.1)
     axes.legend(frameon=False, fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.14))

@@ -17,6 +17,7 @@ from lightning_landscape.energies import (
     SphericalPSpin,
     WithL2,
 )
+from lightning_landscape.energies.surfaces import lennard_jones
 from lightning_landscape.errors import UsageError
 from lightning_landscape.testing.energy import EnergyContract, gradient
 
@@ -163,3 +164,12 @@ def test_the_penalty_is_over_all_parameters_with_one_strength_a_replica():
 def test_bad_arguments_give_one_sentence(make):
     with pytest.raises(UsageError):
         make()
+
+
+def test_the_compiled_pair_potential_is_that_of_tensors(monkeypatch):
+    energy = LennardJones(5, replicas=3, start=1.5, dtype="float64")
+    x = energy.configuration()
+    compiled = *energy.slope(x), energy.curvature(x)
+    monkeypatch.setattr(lennard_jones, "_compiled", lambda x: False)
+    for one, other in zip(compiled, (*energy.slope(x), energy.curvature(x)), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-11 * other.abs().max().item())
