@@ -23,7 +23,7 @@ from lightning_landscape.modules.landscape import LandscapeModule
 __all__ = ["Estimate"]
 
 _PACKAGES = 150e6  # bytes of what is imported to write records and draw figures
-_FIGURE = 1e5  # bytes
+_FIGURE = 1e5  # bytes, and as many for checkpoints and what TensorBoard reads
 _LONGEST_STEP = 10  # radii of the sphere
 
 logger = logging.getLogger("lightning_landscape.cli.estimate")
@@ -58,7 +58,8 @@ class Estimate(Callback):
         require_memory(to_come, "replicas", pl_module.energy.replicas, "lower them, or N")
         said = f"{_size(peak + to_come)} of memory"
         if trainer.log_dir:
-            files = 2 * (2 * configuration + tables + kept) + tables + _FIGURE * len(probes)
+            figures = _FIGURE * (1 + len(probes))
+            files = 2 * (2 * configuration + tables + kept) + tables + figures
             free = shutil.disk_usage(Path(trainer.log_dir).parent).free
             required = f"needs {_size(files)}, and {_size(free)} are free"
             require(files <= free, "trainer.logger", trainer.log_dir, required)
@@ -133,10 +134,10 @@ def _peak() -> float:
 def _size(number: float) -> str:
     """Return bytes as text.
 
-    >>> _size(3.21e9), _size(4.5e6)
-    ('3.2 GB', '4.5 MB')
+    >>> _size(3.21e9), _size(654e6)
+    ('3.2 GB', '654 MB')
     """
-    return f"{number / 1e9:.2g} GB" if number >= 1e9 else f"{number / 1e6:.2g} MB"
+    return f"{number / 1e9:.2g} GB" if number >= 1e9 else f"{number / 1e6:.3g} MB"
 
 
 def _duration(seconds: float) -> str:

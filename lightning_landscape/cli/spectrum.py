@@ -29,7 +29,7 @@ def main(args: list[str]) -> int:
     """Measure, print the table, and write the record and the figure to <run>/spectrum/."""
     from lightning_landscape.cli.checkpoints import step_of
     from lightning_landscape.cli.fit import add_allow, quiet
-    from lightning_landscape.cli.trusted import check_names
+    from lightning_landscape.cli.trusted import check_names, confirm
 
     parser = argparse.ArgumentParser(
         prog="python -m lightning_landscape spectrum", description=__doc__
@@ -50,9 +50,12 @@ def main(args: list[str]) -> int:
         "--eigenvectors", action="store_true", help="also record the extremal eigenvectors"
     )
     parser.add_argument("--backend", default="landscape", help="landscape or pyhessian")
+    parser.add_argument(
+        "--yes", action="store_true", help="use the configuration of a folder from elsewhere"
+    )
     add_allow(parser)
     options = vars(parser.parse_args(args[1:]))
-    allow = options.pop("allow")
+    allow, yes = options.pop("allow"), options.pop("yes")
     run, checkpoint = locate(options.pop("checkpoint"))
     quiet()
     config = read(run / CONFIG)
@@ -60,6 +63,7 @@ def main(args: list[str]) -> int:
     # the folder may come from anywhere: its configuration is data, and runs nothing of its own
     check_names({"model": config.get("model")}, allow, foreign=str(run / CONFIG))
     step_of(checkpoint)
+    confirm(run, {"model": config.get("model")}, yes)
     try:
         dataset = measure(run, checkpoint, **options)
     except (KeyError, RuntimeError) as error:  # a state of other shapes than the configuration's

@@ -6,17 +6,21 @@ here are the names alone, before anything is imported.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Collection, Iterator
+from importlib import import_module
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonargparse import set_parsing_settings
 
 from lightning_landscape.errors import UsageError, require
 
-__all__ = ["allowed", "check_arguments", "check_names"]
+__all__ = ["allowed", "check_arguments", "check_names", "confirm", "import_named"]
 
 _OURS = ("lightning", "lightning_landscape", "pytorch_lightning", "torch")
 _PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
@@ -68,6 +72,30 @@ def check_names(config: Any, allow: Collection[str], foreign: str = "") -> None:
             )
 
 
+def confirm(folder: Path, config: Any, yes: bool) -> None:
+    """Show the configuration of a folder from elsewhere, and ask whether to build what it names.
+
+    A folder is from elsewhere if it is not below the working folder, or is of another user.
+
+    Args:
+        folder: the folder of a run.
+        config: its configuration, or the part of it that will be used.
+        yes: the answer, given on the command line.
+
+    Raises:
+        UsageError: the answer is no, or there is no one to ask.
+    """
+    inside = folder.resolve().is_relative_to(Path.cwd().resolve())
+    if yes or (inside and folder.stat().st_uid == os.getuid()):
+        return
+    print(f"{folder} is from elsewhere; its configuration:\n\n{yaml.safe_dump(config)}")
+    remedy = "give --yes if you have read and trust it"
+    required = "its configuration was not confirmed"
+    asked = sys.stdin.isatty() and sys.stdout.isatty()
+    agreed = asked and input("Build what it names? [y/N] ").strip().lower() in ("y", "yes")
+    require(agreed, "checkpoint", folder, required, remedy)
+
+
 def check_arguments(args: list[str], allow: Collection[str]) -> None:
     """Refuse what the options of a command line name; see `check_names`."""
     options = [a for a in args if a.startswith("--")]
@@ -76,6 +104,29 @@ def check_arguments(args: list[str], allow: Collection[str]) -> None:
     for key, text in pairs:
         if key.split(".")[0] in ("model", "trainer", "checkpoint", "study", "jamming"):
             check_names({key: text}, allow)
+
+
+def import_named(option: str, path: str) -> Any:
+    """Return what ``path:name`` names, which the user trusts by naming it on the command line.
+
+    The working directory is searched as well, as by ``python -m``.
+
+    Raises:
+        UsageError: it is not of this form, of the standard library, or cannot be imported.
+    """
+    place, _, name = path.partition(":")
+    required = "must be path:name, as my_project.model:Net"
+    require(bool(place and name), option, path, required)
+    check_names({f"{option}.class_path": f"{place}.{name}"}, ())
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        found: Any = import_module(place)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"{option} = {path}: cannot be imported: {error}") from error
+    return found
 
 
 def _names(value: Any, key: str = "") -> Iterator[tuple[str, str]]:

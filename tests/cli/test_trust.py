@@ -1,6 +1,7 @@
 """Nothing from outside is trusted: configurations, checkpoints and records are data."""
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -194,3 +195,25 @@ def test_a_binary_configuration_is_no_obstacle_to_a_page():
     Path("logs/a/config.yaml").write_bytes(b"\xff\x00<script>")
     assert main(["report", "logs"]) == 0
     assert "<script>" not in Path("report.html").read_text()
+
+
+@pytest.mark.parametrize(("answer", "status"), [("y", 0), ("n", 2), ("", 2), (None, 2)])
+def test_a_folder_from_elsewhere_is_shown_and_asked_for(
+    foreign, tmp_path, monkeypatch, capsys, answer, status
+):
+    """Nobody is asked where there is no terminal; then --yes is needed."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    asked = []
+    for stream in (sys.stdin, sys.stdout):
+        monkeypatch.setattr(stream, "isatty", lambda: answer is not None)
+    monkeypatch.setattr("builtins.input", lambda words: asked.append(words) or answer)
+    spectrum = ["spectrum", "--checkpoint", str(tmp_path / foreign)]
+    capsys.readouterr()
+    assert main(spectrum) == status
+    said = capsys.readouterr()
+    assert "class_path: lightning_landscape.Quadratic" in said.out
+    assert ("was not confirmed; give --yes" in said.err) == (status == 2)
+    assert len(asked) == (answer is not None)
+    if answer is None:
+        assert main([*spectrum, "--yes"]) == 0
