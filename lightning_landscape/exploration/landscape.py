@@ -156,7 +156,7 @@ class Landscape:
         return (H + H.mT) / 2, Q
 
     def _free_hessian(self, x: Tensor) -> Tensor:
-        """Return the Hessians (B, N, N) with their zero modes; on the sphere with the multiplier."""
+        """Return the Hessians (B, N, N) with zero modes; on the sphere with the multiplier."""
         self.hessians += len(x)
         energy = self.at(x)
         if isinstance(energy, HasHessian):

@@ -1,4 +1,4 @@
-"""Numba kernels of the Lennard-Jones potential, for the CPU. Importing this module imports numba."""
+"""Numba kernels of the Lennard-Jones potential on a CPU. Importing this module imports numba."""
 
 from __future__ import annotations
 
