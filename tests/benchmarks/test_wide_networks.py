@@ -1,4 +1,5 @@
-"""Effective theory: the exact law of the metric, sampling without weights, kernels of many inputs.
+"""Effective theory: the exact law of the metric, sampling without weights, kernels of many inputs,
+tangent kernels of finite networks.
 
 The exact law has to be drawn beside every measurement, and is held to 2 seconds.
 """
@@ -9,6 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from lightning_landscape.energies import FullyConnected
+from lightning_landscape.observables.wide_networks import (
+    fully_connected_tangent_kernels,
+    initial_signals,
+)
 from lightning_landscape.theory.wide_networks import (
     Layer,
     input_kernel,
@@ -136,3 +142,93 @@ def test_kernels_of_100_inputs(compare):
         at_least=100,
         rounds=3,
     )
+
+
+def finite_networks(outputs):
+    """64 networks of width 64 and depth 8, and 20 inputs."""
+    net = FullyConnected([N] * L + [outputs], "tanh", replicas=64)
+    return net, torch.randn(20, N, generator=torch.Generator().manual_seed(0))
+
+
+def by_jacobians(net, x):
+    """The recipe of torch.func: vmap over networks of the products of full Jacobians."""
+    names = [name for name, _ in net.named_parameters()]
+
+    def outputs(parameters, x):
+        z = x
+        for l in range(L):
+            z = parameters[names[l]] @ z + parameters[names[L + l]]
+            z = torch.tanh(z) if l < L - 1 else z
+        return z
+
+    def kernel(parameters):
+        J = torch.func.vmap(torch.func.jacrev(outputs), (None, 0))(parameters, x)
+        return sum(torch.einsum("paf,qbf->apbq", *(2 * [j.flatten(2)])) for j in J.values())
+
+    return torch.func.vmap(kernel)({n: p.detach() for n, p in net.named_parameters()})
+
+
+@pytest.mark.parametrize("outputs, at_least", [(1, 10), (10, 25)])
+def test_tangent_kernels_of_finite_networks(compare, outputs, at_least):
+    """No Jacobian is formed: per layer it is the product of two Gram matrices."""
+    net, x = finite_networks(outputs)
+    plain = 1.0, net.widths[:-1]
+    theirs = by_jacobians(net, x)
+    ours = fully_connected_tangent_kernels(net, x, *plain)
+    torch.testing.assert_close(ours, theirs, rtol=2e-3, atol=2e-3)
+    compare(
+        f"tangent kernels of 64 networks, n = {N}, L = {L}, 20 inputs, {outputs} outputs",
+        lambda: fully_connected_tangent_kernels(net, x, *plain),
+        lambda: by_jacobians(net, x),
+        against="vmap of Jacobians (torch.func)",
+        at_least=at_least,
+        rounds=3,
+    )
+
+
+def test_tangent_kernels_against_nngeometry(compare):
+    gram = pytest.importorskip("nngeometry.gram")
+    net, x = finite_networks(1)
+    modules = []
+    for r in range(64):
+        parts = []
+        for W, b in zip(net.weights, net.biases, strict=True):
+            parts += [torch.nn.Linear(W.shape[2], W.shape[1]), torch.nn.Tanh()]
+            parts[-2].weight.data, parts[-2].bias.data = W[r].detach(), b[r].detach()
+        modules.append(torch.nn.Sequential(*parts[:-1]))
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x), batch_size=20)
+
+    def theirs():
+        of = [gram.GramMatrix(module, loader, lambda *d, m=module: m(d[0]))
+              for module in modules]  # fmt: skip
+        return torch.stack([each.data for each in of])
+
+    plain = 1.0, net.widths[:-1]
+    ours = fully_connected_tangent_kernels(net, x, *plain)
+    torch.testing.assert_close(ours.flatten(), theirs().detach().flatten(), rtol=2e-3, atol=2e-3)
+    compare(
+        f"tangent kernels of 64 networks, n = {N}, L = {L}, 20 inputs",
+        lambda: fully_connected_tangent_kernels(net, x, *plain),
+        theirs,
+        against="nngeometry",
+        at_least=10,
+        rounds=3,
+    )
+
+
+def test_metrics_averaged_over_their_layer(benchmark):
+    """Variance of estimates of V from 500 networks: by the kurtosis of an output, and by G."""
+
+    def estimates(seed):
+        net = FullyConnected([N] * L + [1], "tanh", 500, seed)
+        x = torch.ones(1, N)
+        z = net(x.unsqueeze(0)).double().flatten()
+        kurtosis = N / 3 * (z.pow(4).mean() - 3 * z.square().mean() ** 2)
+        G = initial_signals(net, x).metric[:, -2, 0].numpy()  # and the last layer exactly
+        return kurtosis.item(), N * next_metric_moments(TANH, G, N).variance
+
+    spread = np.var([estimates(seed) for seed in range(40)], axis=0)
+    ratio = spread[0] / spread[1]
+    benchmark.extra_info.update(ratio=ratio, target=">= 200", against="kurtosis of one output")
+    benchmark.pedantic(estimates, (0,), rounds=1)
+    assert ratio > 200
