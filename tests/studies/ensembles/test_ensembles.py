@@ -35,7 +35,7 @@ def run(study, path):
 
 def aspect_ratio(depths, **options):
     data = Subset(PARITY, samples=128)
-    return AspectRatio(data, descent(2.0), width=32, depths=depths, steps=600, **options)
+    return AspectRatio(data, descent(2.0), 32, depths, **({"steps": 600} | options))
 
 
 def nearly_kernel(widths, **options):
@@ -58,7 +58,7 @@ def test_an_intermediate_depth_generalizes_best(tmp_path):
 
 def test_deeper_is_better_than_shallow():
     """At L = 2 and 3, by a few networks."""
-    study = aspect_ratio([2, 3], replicas=8, seeds=1)
+    study = aspect_ratio([2, 3], replicas=8, seeds=1, steps=400)
     two, three = (np.array(study._networks.run(EnsembleRound((L,)), 0)["loss"]) for L in (2, 3))
     assert two.mean() - three.mean() > 2 * np.hypot(two.std(), three.std()) / 8**0.5
 
@@ -90,14 +90,14 @@ def test_the_variance_of_trained_networks(tmp_path):
 
 
 def test_wide_networks_are_their_kernels():
-    """A few networks of width 128, for a shorter time."""
-    study = nearly_kernel([128], replicas=24, seeds=1, steps=300)
-    found = study._ensemble.run(EnsembleRound((128,)), 0)
-    exact = study._ensemble.predicted(128)
+    """A few networks, for a shorter time."""
+    study = nearly_kernel([64], replicas=24, seeds=1, steps=300)
+    found = study._ensemble.run(EnsembleRound((64,)), 0)
+    exact = study._ensemble.predicted(64)
     outputs = np.array(found["output"])
-    assert max(found["train_loss"]) < 1e-4
+    assert max(found["train_loss"]) < 1e-3
     variance = exact.covariance.diagonal()
-    assert variance_ratio(outputs, exact.mean, variance) == pytest.approx(1 + 12 / 128, abs=0.25)
+    assert variance_ratio(outputs, exact.mean, variance) == pytest.approx(1 + 12 / 64, abs=0.3)
     assert mean_projection(outputs, exact.mean, variance) == pytest.approx(1, abs=0.1)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lightning_landscape.results.axes import shades
 from lightning_landscape.results.registry import Panel, Result, register
@@ -48,7 +49,7 @@ def learners(dataset: Dataset) -> list[str]:
     return list(dict.fromkeys(str(name) for name in dataset["learner"].to_numpy()))
 
 
-def curve(dataset: Dataset, learner: str, values: np.ndarray) -> Curve:  # type: ignore[type-arg]
+def curve(dataset: Dataset, learner: str, values: NDArray[np.float64]) -> Curve:
     """Return a quantity, given along ``run``, of a learner against P / P*."""
     own = np.array([str(name) == learner for name in dataset["learner"].to_numpy()])
     loads, means, errors = [], [], []

@@ -36,7 +36,7 @@ class NearlyKernel(Result):
         for what, estimator in (("variance", variance_ratio), ("mean", mean_projection)):
             found = by_width(dataset, estimator)
             if len(found) >= 2:
-                limit, error = _limit(found)
+                limit, _, error = _line(found)
                 note = "n → ∞, linear in 1/n"
                 yield Row(f"{what} / that of the kernel", limit, error, 1.0, note=note)
 
@@ -83,21 +83,24 @@ def by_width(
     return found
 
 
-def _limit(found: dict[int, tuple[float, float]]) -> tuple[float, float]:
-    """Return the value at 1/n = 0 of the line through the estimates, and its error."""
+def _line(found: dict[int, tuple[float, float]]) -> tuple[float, float, float]:
+    """Return the line in 1/n through the estimates: limit, slope, and error of the limit."""
     n = np.array(list(found), dtype=float)
     values, errors = np.array(list(found.values())).T
     design = np.stack([np.ones_like(n), 1 / n], axis=1) / errors[:, None]
     covariance = np.linalg.inv(design.T @ design)
-    limit = covariance @ design.T @ (values / errors)
-    return float(limit[0]), float(covariance[0, 0] ** 0.5)
+    limit, slope = covariance @ design.T @ (values / errors)
+    return float(limit), float(slope), float(covariance[0, 0] ** 0.5)
 
 
 def _ratios(dataset: Dataset, axes: Axes) -> None:
     found = by_width(dataset, variance_ratio)
     values, errors = np.array(list(found.values())).T
     axes.errorbar([1 / n for n in found], values, errors, fmt="o")
-    axes.plot(0, 1, "k*", label="kernel, n = ∞", clip_on=False)
+    if len(found) >= 2:
+        (limit, slope), last = _line(found)[:2], max(1 / n for n in found)
+        axes.plot([0, last], [limit, limit + slope * last], "-", color="C0", alpha=0.5)
+    axes.plot(0, 1, "k*", markersize=12, label="kernel, n = ∞", clip_on=False)
     axes.set(xlabel="1/n", ylabel="variance / that of the kernel", xlim=(0, None))
     axes.legend()
 
