@@ -19,6 +19,7 @@ VERBS = {
     "validate": ("lightning_landscape.cli.fit", "evaluate a checkpoint on held-out data"),
     "test": ("lightning_landscape.cli.fit", "evaluate a checkpoint on held-out data, as a table"),
     "spectrum": ("lightning_landscape.cli.spectrum", "measure the Hessian of a finished run"),
+    "surface": ("lightning_landscape.cli.surface", "draw the loss around and between checkpoints"),
     "sweep": ("lightning_landscape.cli.sweep", "run a configuration at many values of its options"),
     "study": ("lightning_landscape.cli.study", "compute a set of points and seeds, resumably"),
     "explore": ("lightning_landscape.cli.explore", "find minima and transition states, resumably"),

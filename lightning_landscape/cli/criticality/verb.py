@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Iterable
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +15,7 @@ from torch import Tensor, nn
 
 from lightning_landscape import records
 from lightning_landscape.cli.refusals import as_usage_error
-from lightning_landscape.cli.trusted import check_names
+from lightning_landscape.cli.trusted import import_named
 from lightning_landscape.errors import UsageError, require, require_whole
 
 if TYPE_CHECKING:
@@ -108,7 +106,7 @@ def _of_module(options: argparse.Namespace) -> Measured:
     from lightning_landscape.observables.wide_networks import Signals, module_signals
 
     require(isinstance(options.init, dict), "init", options.init, "must be {name: value, …}")
-    make = partial(_named("module", options.module), **options.init)
+    make = partial(import_named("module", options.module), **options.init)
     x = _inputs(options)
     found, infos = [], []
     for r in range(options.seeds):
@@ -142,23 +140,6 @@ def _made(make: Callable[[], Any], seed: int) -> nn.Module:
     return module
 
 
-def _named(option: str, path: str) -> Any:
-    """Return what ``path:name`` names, which the user trusts by naming it here."""
-    place, _, name = path.partition(":")
-    required = "must be path:name, as my_project.model:Net"
-    require(bool(place and name), option, path, required)
-    check_names({f"{option}.class_path": f"{place}.{name}"}, ())
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        found: Any = import_module(place)
-        for part in name.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
-        raise UsageError(f"{option} = {path}: cannot be imported: {error}") from error
-    return found
-
-
 def _inputs(options: argparse.Namespace) -> Tensor:
     """Return inputs, shape (P, …): normal numbers, or the first tensor of a batch."""
     from lightning_landscape.callbacks.probes.wide_networks.tangent_kernel import inputs_of
@@ -170,7 +151,7 @@ def _inputs(options: argparse.Namespace) -> Tensor:
         right = all(size.isdigit() and int(size) > 0 for size in sizes)
         require(right, "data", options.data, "is no shape", remedy)
         return _normal(tuple(map(int, sizes)), options)
-    data = _named("data", options.data)
+    data = import_named("data", options.data)
     data = data() if callable(data) else data
     if hasattr(data, "train_dataloader"):
         data.prepare_data()

@@ -190,5 +190,5 @@ def test_what_does_not_go_with_a_run_is_refused(options, name, tmp_path):
 
 def test_there_is_no_batch_after_a_run(tmp_path):
     x, y = samples()
-    with pytest.raises(UsageError, match="^data = batch.*give times"):
+    with pytest.raises(UsageError, match=r"^data = batch.*give times"):
         fit(Net(), tmp_path, DataLoader(TensorDataset(x, y), 4), data="batch")

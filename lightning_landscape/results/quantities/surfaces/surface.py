@@ -108,6 +108,7 @@ def _contours(dataset: Dataset, axes: Axes) -> None:
         x, y = dataset["path"].values.T
         axes.plot(x, y, "o-", color="white", markeredgecolor="black", markersize=3, linewidth=1)
     axes.plot(0, 0, "x", color="red", markersize=7)
+    axes.locator_params(nbins=6)
     axes.set(xlabel=_label(dataset, 0), ylabel=_label(dataset, 1))
 
 
@@ -127,9 +128,10 @@ def _profiles(dataset: Dataset, axes: Axes) -> None:
             row, m = loss[-1].values, middle[k]
             slope = (row[m + 1] - row[m - 1]) / (along[m + 1] - along[m - 1])
             parabola = row[m] + slope * along + float(dataset["eigenvalue"][-1, k]) / 2 * along**2
-            axes.plot(along, parabola, "--", color=colours[-1])
-    low, high = np.nanmin(dataset["loss"][-1]), np.nanmax(dataset["loss"][-1])
-    axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
+            shown = parabola > 0  # which matters on a logarithmic axis only
+            axes.plot(along[shown], parabola[shown], "--", color=colours[-1])
+    if _levels(_last(dataset))[1]:
+        axes.set_yscale("log")
     axes.set(xlabel=_label(dataset, 0) if len(names) == 1 else "α, β", ylabel="loss")
     axes.legend(title="dashed: to second order" if "eigenvalue" in dataset else None)
 
