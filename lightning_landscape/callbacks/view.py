@@ -149,6 +149,18 @@ class View:
         return None if dynamics is None else dynamics.param_groups[0]["lr"]
 
     @property
+    def step_size_of_sgd(self) -> float | None:
+        """The learning rate of a foreign project that has one optimizer, plain SGD; else None."""
+        trainer = None if self.landscape is not None else vars(self._module).get("_trainer")
+        optimizers = [] if trainer is None else trainer.optimizers
+        if len(optimizers) != 1 or type(optimizers[0]) is not torch.optim.SGD:
+            return None
+        groups = optimizers[0].param_groups
+        plain = all(not group["momentum"] for group in groups)
+        rates = {float(group["lr"]) for group in groups}
+        return rates.pop() if plain and len(rates) == 1 else None
+
+    @property
     def energies_of_block(self) -> Tensor | None:
         """The energies before each step of the last block, (steps, R); None if foreign.
 

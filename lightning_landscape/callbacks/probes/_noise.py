@@ -135,10 +135,10 @@ class NoiseProbe(Probe):
         if energy is None and self.data is not None:
             data = self._all_data(view)
             whole = range(data.samples // data.size)  # the last batch may be smaller
-            parts = [partial(energy_of_batch, view, data, k, self.seed) for k in whole]
+            batches = [partial(energy_of_batch, view, data, k, self.seed) for k in whole]
             admissible = "must hold at least 2 batches, for a variance"
-            require(len(parts) >= 2, "data", f"{len(parts)} whole batches", admissible)
-            return GroupGradients(parts, view.parameters(), data.size)
+            require(len(batches) >= 2, "data", f"{len(batches)} whole batches", admissible)
+            return GroupGradients(batches, view.parameters(), data.size)
         if energy is None:
             assert self.split_fn is not None
             cut_by_us = self.split_fn == "samples"

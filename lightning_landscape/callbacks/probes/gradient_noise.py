@@ -35,7 +35,8 @@ class GradientNoise(NoiseProbe):
     For each replica, at time 0 and on a log grid: the variance D of the gradient g_B of a
     mini-batch, its mean over parameters and over those of each layer; |grad E|^2 / N;
     the batch size at which they are equal, tr S / |grad E|^2, with S the covariance over single
-    samples; the temperature T = lr D / 2 at which Langevin noise is as strong; and the excess
+    samples; the temperature T = lr D / 2 at which Langevin noise is as strong (in a foreign project
+    where its one optimizer is SGD without momentum); and the excess
     kurtosis of g_B along 10 random directions, 0 where the noise is Gaussian. The factors of B, of
     the size of the data and of drawing with or without replacement are exact, see `batch_factor`;
     so is D where P is at most ``samples``.
@@ -78,7 +79,9 @@ class GradientNoise(NoiseProbe):
     """
 
     dims: ClassVar[dict[str, tuple[str, ...]]] = {
-        **dict.fromkeys(("D", "gradient_square", "noise_scale"), ("t", "replica")),
+        **dict.fromkeys(
+            ("D", "gradient_square", "noise_scale", "matched_temperature"), ("t", "replica")
+        ),
         "D_part": ("t", "replica", "part"),
         "kurtosis": ("t", "replica", "direction"),
     }
@@ -124,6 +127,8 @@ class GradientNoise(NoiseProbe):
         if view.landscape is not None:
             row["kurtosis"] = self._shape(source, view)
         row["noise_scale"] *= source.size
+        if (lr := view.step_size_of_sgd) is not None:
+            row["matched_temperature"] = temperature_of_sgd(lr, row["D"])
         self.append(view, row)
         return {
             "D": row["D"].mean().item(),
@@ -160,7 +165,7 @@ class GradientNoise(NoiseProbe):
     def dataset(self) -> Dataset:
         """Return D, gradient_square, noise_scale, temperature_of_sgd (t, replica) and by part."""
         dataset = super().dataset().assign_coords(part=self.parts)
-        if "D" in dataset and "energy" in self.attributes:  # a foreign project does not say its lr
+        if "D" in dataset and "energy" in self.attributes:
             T = temperature_of_sgd(self.attributes["time_step"], self.results["D"])
             dataset["temperature_of_sgd"] = (("t", "replica"), T.numpy())
         return dataset

@@ -225,6 +225,26 @@ def test_consecutive_batches_are_evaluated_where_the_first_began(accumulate, tmp
     assert abs(record["D"].sel(t=4).item() - G.var(0).mean().item()) > 1e-3 * G.var(0).mean()
 
 
+def test_the_temperature_of_plain_sgd_only(tmp_path):
+    """T = lr D / 2 with the present lr of a scheduler; with momentum there is no such law."""
+
+    class Plain(Watched):
+        def configure_optimizers(self):
+            sgd = torch.optim.SGD(self.parameters(), lr=0.05)
+            schedule = torch.optim.lr_scheduler.ExponentialLR(sgd, 0.5)
+            return [sgd], [{"scheduler": schedule, "interval": "epoch"}]
+
+    probe = GradientNoise(first=1, last=10, per_decade=1, groups=2)
+    train(Plain(), tmp_path, [probe], max_epochs=2)  # of 8 steps
+    record = probe.dataset().isel(replica=0)
+    lr = np.array([0.05, 0.05, 0.025])
+    assert record["t"].values.tolist() == [0, 1, 10]
+    assert record["matched_temperature"].values == pytest.approx(lr * record["D"].values / 2)
+    probe = GradientNoise(first=1, last=1, groups=2)
+    train(Watched(), tmp_path, [probe], max_epochs=1)
+    assert "matched_temperature" not in probe.dataset()
+
+
 def test_the_last_window_may_be_shorter_and_one_batch_is_none(tmp_path, caplog):
     module = Watched()
     probe = GradientNoise(first=1, last=100, per_decade=10, groups=4)
