@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lightning_landscape.energies.energy import Energy, HasData
+from lightning_landscape.energies.energy import Energy, HasData, HasSymmetry
 from lightning_landscape.errors import require
 from lightning_landscape.replicas import flatten
 
@@ -55,6 +55,8 @@ class WithL2(Energy):
         self.register_buffer("strengths", values.expand(R).to(number), persistent=False)
         if isinstance(energy, HasData):
             self.evaluate = energy.evaluate  # so that this is `HasData` too
+        if isinstance(energy, HasSymmetry):  # exchanges and signs keep |theta|^2
+            self.log_copies, self.symmetry_order = energy.log_copies, energy.symmetry_order
 
     def forward(self, batch: Tensor | None = None) -> Tensor:
         """Return the energies with the penalty, shape (R,)."""

@@ -216,6 +216,7 @@ def test_two_hidden_units_learn_xor_in_four_minima():
     assert found.minima.energy == pytest.approx(expected, abs=1e-6)
     assert found.minima.seen[-1] == 0 and (found.minima.seen[:4] > 1).all()
     assert found.minima.spectrum[-1] == pytest.approx([2e-3] * 11 + [0.502], abs=1e-7)
+    assert found.minima.order.tolist() == [1, 1, 1, 1, 8]  # theta = 0 has no copies
     assert len(found.transition_states) >= 10 and explorer.method == "hessian"
 
 

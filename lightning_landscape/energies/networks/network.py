@@ -11,7 +11,7 @@ from torch import Tensor
 from lightning_landscape.data.labelled_data import LabelledData
 from lightning_landscape.energies.energy import Energy
 from lightning_landscape.energies.networks._hessian_products import HessianProduct
-from lightning_landscape.energies.networks.architectures import Architecture
+from lightning_landscape.energies.networks.architectures import Architecture, FullyConnected
 from lightning_landscape.energies.networks.graphs import wants_plain_graph
 from lightning_landscape.energies.networks.losses import (
     LossName,
@@ -21,6 +21,7 @@ from lightning_landscape.energies.networks.losses import (
     target_vectors,
 )
 from lightning_landscape.energies.networks.slices import even_slices
+from lightning_landscape.energies.networks.symmetry import log_copies, symmetry_order
 from lightning_landscape.errors import require
 from lightning_landscape.replicas import per_replica
 
@@ -159,6 +160,18 @@ class NetworkEnergy(Energy):
         return self.architecture.hessian_product(
             parameters, x, lambda f: self._loss.value(f, y).mean(-1)
         )
+
+    @property
+    def log_copies(self) -> float:
+        """The logarithm of the number of copies of fully connected networks; see `symmetry`."""
+        if not isinstance(self.architecture, FullyConnected):
+            raise AttributeError("log_copies")  # this is no `HasSymmetry` then
+        return log_copies(self.architecture)
+
+    def symmetry_order(self, x: Tensor) -> Tensor:
+        """Return the order of the subgroup that keeps each row of ``x`` (B, N), shape (B,)."""
+        assert isinstance(self.architecture, FullyConnected)
+        return symmetry_order(self.architecture, x)
 
     @torch.no_grad()
     def evaluate(self, split: str = "test") -> dict[str, Tensor]:
