@@ -120,14 +120,25 @@ class InitialSignals(NamedTuple):
     """The same at initialisation, averaged over the weights of the layer itself, (R, L, P) each.
 
     Attributes:
-        metric: G^l, the variance of the preactivations of layer l given the layer below.
+        metric: G^l, the mean of z^2 in layer l given the layer below.
         parallel: chi_parallel from layer l to l + 1, relative to G^l; nan in the last layer.
         perpendicular: chi_perp; nan in the last layer.
+        pairs: the mean of z_i^2 z_j^2 over i != j given the layer below, minus G^2; 0 without
+            skip connections.
     """
 
     metric: Tensor
     parallel: Tensor
     perpendicular: Tensor
+    pairs: Tensor
+
+    def vertex(self) -> Tensor:
+        """Return V / n = E[z_i^2 z_j^2] - (E z^2)^2, i != j, over the networks, shape (L, P).
+
+        Without skip connections it is the variance of G. With them z_i^2 is in part that of the
+        layer below, whose own fluctuation belongs to G and not to V.
+        """
+        return self.metric.var(0) + self.pairs.mean(0)
 
 
 @torch.no_grad()
@@ -141,8 +152,8 @@ def initial_signals(net: FullyConnected, x: Tensor) -> InitialSignals:
               \chi_\perp = \frac{C_W}{n} |\sigma'(z^l)|^2 + \gamma^2, \quad
               \chi_\parallel = \frac{C_W}{n} \sum_i \frac{z_i \sigma \sigma'}{G^l} + \gamma^2.
 
-    The variance of G over networks is V/n of the theory at leading order. From z itself it would
-    come from its fourth moment, with hundreds of times more variance.
+    `InitialSignals.vertex` over networks is V/n of the theory at leading order. From one neuron it
+    would come as its fourth moment, with hundreds of times more variance.
 
     Args:
         net: the networks, at their initial weights, normal ones.
@@ -151,16 +162,19 @@ def initial_signals(net: FullyConnected, x: Tensor) -> InitialSignals:
     C_W, C_b, skip, sigma = net.weight_variance, net.bias_variance, net.skip, net.sigma
     z = net.preactivations(tuple(net.parameters()), x.unsqueeze(0))
     G = (C_b + C_W * x.flatten(1).double().square().mean(1)).expand(len(z[0]), -1)
-    metric, parallel, perpendicular = [G], [], []
+    metric, parallel, perpendicular, pairs = [G], [], [], [torch.zeros_like(G)]
     for l, here in enumerate(z[:-1]):
         u = here.double()
         h, slope = sigma.value(u), sigma.slope(u)
         share = skip if net.skips(l + 1) else 0.0
         parallel.append(C_W * (u * h * slope).mean(1) / metric[-1] + share**2)
         perpendicular.append(C_W * slope.square().mean(1) + share**2)
-        metric.append(C_b + C_W * h.square().mean(1) + share**2 * u.square().mean(1))
+        square, n = u.square(), u.shape[1]
+        m2, m4 = square.mean(1), square.square().mean(1)
+        metric.append(C_b + C_W * h.square().mean(1) + share**2 * m2)
+        pairs.append(share**4 * (m2.square() - m4) / max(n - 1, 1))
     blank = torch.full_like(metric[0], torch.nan)
-    columns = metric, [*parallel, blank], [*perpendicular, blank]
+    columns = metric, [*parallel, blank], [*perpendicular, blank], pairs
     return InitialSignals(*(torch.stack(list(column), 1) for column in columns))
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lightning_landscape.activations import ActivationName
 from lightning_landscape.energies.networks.architectures import FullyConnected
 from lightning_landscape.errors import require, require_whole
-from lightning_landscape.observables.wide_networks import initial_signals
+from lightning_landscape.observables.wide_networks import InitialSignals, initial_signals
 from lightning_landscape.rng import Stream
 from lightning_landscape.studies.ensembles.rounds import (
     EnsembleRound,
@@ -88,9 +88,10 @@ class InitialNetworks(Study):
 
     Of every layer of each network the metric G, the variance of its preactivations given the layer
     below, and both susceptibilities, see `initial_signals`, for one input.
-    Recorded are, of each seed, the mean of G over its networks, the variance of G relative to the
-    square of the mean, the variance of ln G, and the mean susceptibilities. Beside them stand the
-    exact law at this width without skip connections, and the leading order V / (n K^2) with them.
+    Recorded are, of each seed, the mean of G over its networks, V / n relative to its square, which
+    without skip connections is the variance of G, the variance of ln G, and the mean
+    susceptibilities. Beside them stand the exact law at this width without skip connections, and
+    the leading order with them.
 
     Args:
         families: the kinds of networks.
@@ -199,10 +200,11 @@ class _Draws:
             R = min(together, self.networks - start)
             net = family.networks(self.depth, R, stream.key(block))
             parts.append(torch.stack(list(initial_signals(net, x)))[:, :, : self.depth, 0])
-        G, parallel, perpendicular = torch.cat(parts, dim=1).numpy()
+        whole = InitialSignals(*torch.cat(parts, dim=1))
+        G, parallel, perpendicular, _ = (each.numpy() for each in whole)
         found = {
             "mean": G.mean(0),
-            "relative_variance": G.var(0, ddof=1) / G.mean(0) ** 2,
+            "relative_variance": whole.vertex().numpy() / G.mean(0) ** 2,
             "log_variance": np.log(G).var(0, ddof=1),
             "parallel": parallel.mean(0),
             "perpendicular": perpendicular.mean(0),
@@ -222,7 +224,8 @@ def _theory(family: Family, depth: int, K1: float) -> dict[str, Array]:
     found["nu"] = np.divide(leading, l, out=np.full(depth, np.nan), where=l > 0)
     if family.skip > 0:
         variance = leading / family.width
-        return found | {"mean": flow.K, "relative_variance": variance, "log_variance": variance}
+        unknown = np.full(depth, np.nan)
+        return found | {"mean": flow.K, "relative_variance": variance, "log_variance": unknown}
     law = metric_law(layer, K1, family.width, depth)
     found["perpendicular"] = _mean_perpendicular(layer, law, flow.perpendicular)
     return found | {

@@ -92,15 +92,35 @@ def test_metrics_of_residual_networks_remember():
     layer = Layer.critical("relu", skip=skip)
     for n in (64, 128):
         net = FullyConnected([n] * 7 + [1], "relu", R, seed=1, skip=skip)
-        G = initial_signals(net, torch.ones(1, n)).metric[:, 5, 0]
-        G = G / G.mean()
-        error = ((G - 1).pow(4).mean() - G.var() ** 2).sqrt().item() / R**0.5
-        found[n] = n * G.var().item() / 5, n * error / 5
+        measured = initial_signals(net, torch.ones(1, n))
+        G = measured.metric[:, 5, 0]
+        error = ((G - G.mean()).pow(4).mean() - G.var() ** 2).sqrt().item() / R**0.5
+        scale = n / 5 / G.mean().item() ** 2
+        found[n] = scale * measured.vertex()[5, 0].item(), scale * error
     nu = 2 * found[128][0] - found[64][0]  # without the term of order 1/n
     error = np.hypot(2 * found[128][1], found[64][1])
     exact = metric_vertex(layer, 1.0, 6)
     assert exact.V[-1] / exact.K[-1] ** 2 / 5 == pytest.approx(3.678, abs=1e-3)
     assert nu == pytest.approx(3.678, abs=4 * error) and nu - 2.25 > 2 * error
+
+
+def test_pairs_of_neurons_with_skip_connections():
+    """tanh, gamma^2 = 1/2: V / n is the covariance of z^2 of two neurons, not the variance of G."""
+    skip, n, R = 0.5**0.5, 32, 3000
+    layer = Layer.critical("tanh", skip=skip)
+    net = FullyConnected([n] * 6 + [1], "tanh", R, seed=2, skip=skip)
+    x = torch.ones(1, n) / layer.weight_variance**0.5
+    measured = initial_signals(net, x)
+    z2 = net.preactivations(tuple(net.parameters()), x.unsqueeze(0))[4][:, :, 0].double().square()
+    sums = z2.sum(1)
+    products = (sums.square() - z2.square().sum(1)) / n / (n - 1)
+    direct = (products.mean() - z2.mean() ** 2).item()
+    error = (products - 2 * z2.mean() * z2.mean(1)).std().item() / R**0.5
+    V = measured.vertex()[4, 0].item()
+    assert direct == pytest.approx(V, abs=4 * error)
+    exact = metric_vertex(layer, 1.0, 5)
+    assert V == pytest.approx(exact.V[-1] / n, rel=0.25)  # of order l / n
+    assert measured.metric[:, 4, 0].var().item() > 1.4 * exact.V[-1] / n
 
 
 def test_averages_over_the_layer_itself_have_less_variance():

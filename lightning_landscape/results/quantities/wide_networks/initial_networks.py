@@ -75,7 +75,10 @@ def _families(dataset: Dataset) -> list[_Family]:
 def _of_family(family: _Family) -> Iterator[Row]:
     L = int(family.seeds["layer"][-1])
     at_leading_order = "order 1/n" if family.skip else ""
-    for name, symbol in (("log_variance", "Var ln G"), ("relative_variance", "Var G / K²")):
+    symbols = {"relative_variance": "V / n K²"}
+    if not family.skip:
+        symbols = {"log_variance": "Var ln G", "relative_variance": "Var G / K²"}
+    for name, symbol in symbols.items():
         yield _row(family, name, f"{symbol} ({family.name}, l = {L})", -1, at_leading_order)
     l = L - 1  # the last one from which chi leads to another layer
     at = family.mean("perpendicular")[l - 1], family.error("perpendicular")[l - 1]
@@ -93,7 +96,7 @@ def _row(family: _Family, name: str, quantity: str, layer: int, source: str) -> 
 
 
 def _nu(kind: str, members: list[_Family]) -> Iterator[Row]:
-    """Yield n Var G / ((l - 1) K^2) of the two largest widths, extrapolated, and r* from it."""
+    """Yield V / ((l - 1) K^2) of the two largest widths, extrapolated, and r* from it."""
     L = int(members[0].seeds["layer"][-1])
     small, large = members[-2:]
     a, b = (
