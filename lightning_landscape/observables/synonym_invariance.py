@@ -48,8 +48,9 @@ def synonym_sensitivity(
 ) -> Tensor:
     """Return the sensitivity of every layer to the exchange of the synonyms of every level.
 
-    A network that has learned the hierarchy is invariant to the synonyms of level l from its layer
-    l on; one that has memorized its samples is not.
+    In a network that has learned the hierarchy the preactivations of the layers beyond the l-th
+    are invariant to the synonyms of level l; one that has memorized its samples is sensitive to
+    all of them.
 
     Args:
         representations: of samples (P, d, v), those of the layers, shape (R, F, P) each.

@@ -27,9 +27,9 @@ class SynonymInvariance(Probe):
     For samples of a random hierarchy model, every production of one level is exchanged for a
     synonym. Measured is how far the preactivations of each layer move, squared, relative to the
     distance of two samples: 0 where a layer ignores the exchange, about 1 where the exchanged
-    sample is just another one; see `observables.synonym_sensitivity`. A network that has learned
-    the hierarchy ignores the synonyms of level l from its layer l on, and learns it at
-    P* = n_c m^L samples.
+    sample is just another one; see `observables.synonym_sensitivity`. In a network that has learned
+    the hierarchy, with some times P* = n_c m^L samples, the layers beyond the l-th ignore the
+    synonyms of level l.
 
     Energies are `NetworkEnergy` on a `RandomHierarchy` with the same numbers and seed; the samples
     are among those held out. Where the architecture does not tell its layers, and in a foreign
