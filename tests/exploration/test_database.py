@@ -27,9 +27,11 @@ from lightning_landscape.exploration import (
 from lightning_landscape.exploration.formats import (
     read_pathsample,
     read_pele,
+    read_topsearch,
     to_networkx,
     write_pathsample,
     write_pele,
+    write_topsearch,
 )
 from lightning_landscape.theory.landscapes import (
     embedding_spectrum,
@@ -251,3 +253,45 @@ def test_minima_of_a_network_are_saddles_of_a_wider_one_with_the_exact_spectrum(
         expected = embedding_spectrum(old, C, penalty=1e-3)
         assert new.numpy() == pytest.approx(expected, abs=1e-12)
         assert math.isclose(new[0].item(), expected[0], abs_tol=1e-12) and new[0] < 0
+
+
+def test_the_files_of_topsearch_give_the_same_energies_points_and_ends(tmp_path, cluster):
+    write_topsearch(cluster, tmp_path)
+    assert (tmp_path / "min.data").read_text().splitlines()[0].split()[0] == "0"
+    back = read_topsearch(tmp_path)
+    for kind in ("minima", "transition_states"):
+        ours, theirs = getattr(cluster, kind), getattr(back, kind)
+        for name in ("energy", "x", "ends"):
+            assert np.array_equal(getattr(ours, name), getattr(theirs, name))
+    pairs = {tuple(pair) for pair in cluster.transition_states.ends.tolist()}
+    assert len((tmp_path / "pairlist").read_text().splitlines()) == len(pairs)
+    with pytest.raises(UsageError, match="6 columns"):
+        read_pathsample_of(tmp_path)
+    (tmp_path / "ts.coords").write_text("1.0 2.0\n")
+    with pytest.raises(UsageError, match=r"ts.coords"):
+        read_topsearch(tmp_path)
+    (tmp_path / "min.data").write_text("0 1.0 2.0\n")
+    with pytest.raises(UsageError, match="2 columns"):
+        read_topsearch(tmp_path)
+    (tmp_path / "min.data").unlink()
+    with pytest.raises(UsageError, match=r"no file min.data"):
+        read_topsearch(tmp_path)
+
+
+def read_pathsample_of(folder):
+    """Read files of the same names as PATHSAMPLE's."""
+    for name in ("points.min", "points.ts"):
+        (folder / name).write_bytes(b"")
+    return read_pathsample(folder)
+
+
+def test_saddles_of_any_index_are_counted_written_and_sorted(tmp_path):
+    found = explorer(relaxation=0).run(5, 0, descents=30).sorted()
+    assert found.descents == 30 and (np.diff(found.saddles.energy) >= 0).all()
+    assert found.saddles.seen.sum() + found.quasi <= 30 and len(found.saddles) >= 3
+    index = {int((row < 0).sum()) for row in found.saddles.spectrum}
+    assert index >= {0, 1}  # of every index
+    found.write(tmp_path / "saddles.nc")
+    assert equal(found, Database.read(tmp_path / "saddles.nc"))
+    half = explorer(relaxation=0).run(5, 0, descents=10)
+    assert equal(explorer(relaxation=0).run(5, 0, half, descents=30).sorted(), found)
