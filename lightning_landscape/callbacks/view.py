@@ -19,13 +19,13 @@ from lightning_landscape.callbacks.batches import (
 )
 from lightning_landscape.callbacks.isolation import isolated
 from lightning_landscape.callbacks.measuring import measuring
+from lightning_landscape.callbacks.optimizers import step_size_of_sgd, thermal_of
 from lightning_landscape.callbacks.training_step import NotMeasured, energy_method, loss_of_step
 from lightning_landscape.curvature.operators.base import CurvatureOperator
 from lightning_landscape.curvature.operators.composed import MeanOverRanks
 from lightning_landscape.curvature.operators.kept_graph import HessianOperator
 from lightning_landscape.curvature.operators.of_energy import hessian_of, product_cost
 from lightning_landscape.data.batches import Batches
-from lightning_landscape.dynamics.samplers.thermal import Thermal
 from lightning_landscape.energies.energy import Energy, HasData, HasGaps, HasHessian
 from lightning_landscape.errors import UsageError, require
 from lightning_landscape.observables.surfaces import with_parameters
@@ -119,23 +119,16 @@ class View:
     @property
     def temperature(self) -> float | Tensor:
         """The temperature of the dynamics at this time: a number, or one per replica, (R,)."""
-        thermal = self._foreign_thermal
+        thermal = None if self.landscape is not None else thermal_of(self._module)
         return self._told("temperature", 0.0) if thermal is None else thermal.current_temperature
 
     @property
     def temperature_is_constant(self) -> bool:
         """Whether the dynamics keeps one temperature for the whole run."""
-        thermal = self._foreign_thermal
+        thermal = None if self.landscape is not None else thermal_of(self._module)
         if thermal is not None:
             return thermal.temperature_is_constant
         return self._told("temperature_is_constant", True)
-
-    @property
-    def _foreign_thermal(self) -> Thermal | None:
-        """The first optimizer of a foreign module that is a dynamics at a temperature of ours."""
-        trainer = None if self.landscape is not None else vars(self._module).get("_trainer")
-        optimizers = [] if trainer is None else trainer.optimizers
-        return next((one for one in optimizers if isinstance(one, Thermal)), None)
 
     @property
     def rates(self) -> dict[str, Tensor]:
@@ -151,14 +144,7 @@ class View:
     @property
     def step_size_of_sgd(self) -> float | None:
         """The learning rate of a foreign project that has one optimizer, plain SGD; else None."""
-        trainer = None if self.landscape is not None else vars(self._module).get("_trainer")
-        optimizers = [] if trainer is None else trainer.optimizers
-        if len(optimizers) != 1 or type(optimizers[0]) is not torch.optim.SGD:
-            return None
-        groups = optimizers[0].param_groups
-        plain = all(not group["momentum"] for group in groups)
-        rates = {float(group["lr"]) for group in groups}
-        return rates.pop() if plain and len(rates) == 1 else None
+        return None if self.landscape is not None else step_size_of_sgd(self._module)
 
     @property
     def energies_of_block(self) -> Tensor | None:
