@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from lightning_landscape.errors import UsageError
 
@@ -42,7 +42,12 @@ class Result:
     Error bars are over the replica axis of the record. Variables named ``<name>_exact`` hold what
     theory predicts for ``<name>``; `exact` adds them once, when a run ends, and the other methods
     read them from the record.
+
+    Attributes:
+        of_finite_size: whether finite N and a finite step add to the exact values of its rows.
     """
+
+    of_finite_size: ClassVar[bool] = True
 
     def rows(self, dataset: Dataset) -> Iterable[Row]:
         """Return the rows of the table that closes a run; see `results.table`."""

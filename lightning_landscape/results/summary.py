@@ -44,12 +44,13 @@ def summarize(run: Path) -> str:
         run: the folder of the run, with its records in ``probes/``.
     """
     table: list[Row] = []
-    exact = False
+    exact = finite = False
     for path in sorted((run / "probes").glob("*.nc"), reverse=True):
         dataset = records.read(path)
         with guarded(dataset, "rows"):
             table += rows(dataset)
-        exact |= "theory_reference" in dataset.attrs
+        if "theory_reference" in dataset.attrs:
+            exact, finite = True, finite or look_up(kind_of(dataset)).of_finite_size
         with guarded(dataset, "figure"):
             save_image(path, dataset)
     events = next(run.glob("events.out.tfevents.*"), None) is not None
@@ -59,16 +60,16 @@ def summarize(run: Path) -> str:
         *([f"TensorBoard  tensorboard --logdir {run.parent}"] if events else []),
         f"compare      python -m lightning_landscape report {run}",
     ]
-    notes = _notes(table, exact)
+    notes = _notes(table, exact, finite)
     return "\n".join([*([markdown(table), "", *notes] if table else []), *where])
 
 
-def _notes(table: list[Row], exact: bool) -> list[str]:
+def _notes(table: list[Row], exact: bool, finite: bool) -> list[str]:
     """Return what has to be known to read the deviations of a table, and an empty line."""
-    notes = []
-    if exact:
+    notes = [_EXACT] if exact else []
+    if finite:
         shifted = any(row.shift is not None for row in table)
-        notes += [_EXACT, _SHIFTED if shifted else _UNSHIFTED]
+        notes.append(_SHIFTED if shifted else _UNSHIFTED)
     if sum(not math.isnan(row.deviation) for row in table) > 1:
         notes.append(_CORRELATED)
     return [*notes, ""] if notes else []

@@ -85,3 +85,13 @@ def test_a_record_that_its_kind_cannot_read_costs_its_own_rows_only(tmp_path, ca
 @pytest.mark.parametrize("kind", ["", "NoSuchProbe"])
 def test_a_record_of_an_unknown_kind_has_no_rows(kind):
     assert list(rows(network().assign_attrs(probe=kind))) == []
+
+
+def test_the_limits_of_a_study_contain_neither_size_nor_step(tmp_path):
+    values = {"E_limit": ("t", [-0.7]), "E_error": ("t", [0.01]), "E_exact": ("t", [-0.71])}
+    values |= {"N": ("run", [8, 8]), "time_step": ("run", [0.1, 0.1])}
+    values["E"] = (("run", "t"), [[-0.6], [-0.7]])
+    attributes = GLASS | {"probe": "FiniteSize", "N": "8"}
+    text = run(tmp_path, xarray.Dataset(values, {"t": [1.0], "tw": []}, attributes))
+    assert "E(t = 1), N → ∞" in text and "exact: theory" in text
+    assert "tabulated" not in text and "σ is counted" not in text

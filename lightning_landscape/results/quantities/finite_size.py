@@ -22,6 +22,8 @@ __all__ = ["FiniteSize"]
 class FiniteSize(Result):
     """Limits for N to infinity of runs at several N; see `studies.finite_size`."""
 
+    of_finite_size = False
+
     def rows(self, dataset: Dataset) -> Iterator[Row]:
         """Yield the limits at a few times, and the effective temperatures."""
         if "E_limit" not in dataset:

@@ -175,11 +175,21 @@ def _json(values: Array) -> Any:
     return None if np.isnan(values) else float(f"{float(values):.6g}")
 
 
+def _made_by(samples: Dataset) -> str:
+    """Return the commands that make the table, with the number of samples of each size."""
+    sizes, counts = np.unique(samples["N"], return_counts=True)
+    of_sizes = ", ".join(f"{n} samples at N = {N}" for N, n in zip(sizes, counts, strict=True))
+    return (
+        f"{of_sizes}: python -m lightning_landscape study --config configs/pspin/finite_size.yaml, "
+        "then python -m lightning_landscape.studies.finite_size.table RECORD"
+    )
+
+
 def main(record: str, table: str = str(TABLE)) -> None:
     """Write the table of a record."""
     samples = records.read(record)
-    command = samples.attrs.get("command", "python -m lightning_landscape study")
-    text = json.dumps(shift_table(samples, command), indent=None, separators=(", ", ": "))
+    made = shift_table(samples, _made_by(samples))
+    text = json.dumps(made, indent=None, separators=(", ", ": "))
     Path(table).write_text(text + "\n")
 
 
