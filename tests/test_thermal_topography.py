@@ -6,6 +6,7 @@ labels, mean log-loss.
 
 import logging
 import math
+from functools import cache
 
 import numpy as np
 import pytest
@@ -20,17 +21,29 @@ from lightning_landscape.modules import LandscapeModule
 from lightning_landscape.testing.probe import bare_trainer
 
 
-def thermal(folder, ladder, chains, equilibration, steps, **settings):
-    """Run ``chains`` at each {temperature: lr}, from networks that fit; times in steps."""
-    R = chains * len(ladder)
-    net = FullyConnected([10, 16, 16, 16, 1], replicas=R, activation="tanh")
-    energy = NetworkEnergy(net, RandomData(samples=40, dimension=10))
+def network(replicas):
+    net = FullyConnected([10, 16, 16, 16, 1], replicas=replicas, activation="tanh")
+    return NetworkEnergy(net, RandomData(samples=40, dimension=10))
+
+
+@cache
+def fitted(replicas):
+    """The configurations of networks that fit, shape (R, N)."""
+    energy = network(replicas)
     assert energy.N == 737
     descent = torch.optim.SGD(energy.parameters(), lr=0.2)
     for _ in range(3000):
         descent.zero_grad()
         energy().sum().backward()
         descent.step()
+    return energy.configuration()
+
+
+def thermal(folder, ladder, chains, equilibration, steps, **settings):
+    """Run ``chains`` at each {temperature: lr}, from networks that fit; times in steps."""
+    R = chains * len(ladder)
+    energy = network(R)
+    energy.load_configuration(fitted(max(R, 12))[:R])
     temperature = [T for T in ladder for _ in range(chains)]
     rates = [lr for lr in ladder.values() for _ in range(chains)]
     lr = rates if len(ladder) > 1 else rates[0]
@@ -47,14 +60,14 @@ def thermal(folder, ladder, chains, equilibration, steps, **settings):
 
 def test_the_ito_ratio_of_a_good_and_of_a_bad_step(tmp_path, caplog):
     """1 within 4 standard errors at lr = 0.005; above 1.3 with a warning at 0.1; T = 1e-3."""
-    looks = {"k": 1, "random_vectors": 4, "measurements": 25}
+    looks = {"k": 1, "random_vectors": 2, "measurements": 15}
     with caplog.at_level(logging.WARNING):
         good = thermal(tmp_path / "good", {1e-3: 0.005}, 12, 1000, 2500, **looks)
         assert "lower lr" not in caplog.text
-        bad = thermal(tmp_path / "bad", {1e-3: 0.1}, 6, 500, 1500, **looks)
+        bad = thermal(tmp_path / "bad", {1e-3: 0.1}, 6, 300, 800, **looks)
         assert "lower lr" in caplog.text
     assert abs(good["temperature_ratio"] - 1) < 4 * good["temperature_ratio_error"]
-    assert good["temperature_ratio_error"] < 0.08
+    assert good["temperature_ratio_error"] < 0.1
     assert bad["temperature_ratio"] > 1.3
 
 
@@ -67,6 +80,7 @@ def looks_quadratic_in_few_directions(record):
         assert abs(N_var - N_mean) < max(0.3 * N_mean, 4 * error)
 
 
+@pytest.mark.slow
 def test_fluctuations_look_quadratic_and_curvature_does_not(tmp_path):
     """tr H grows 3 to 12 times over a decade of T, where a quadratic valley has a constant."""
     record = thermal(
