@@ -122,8 +122,7 @@ def _claimed(experiment: Path, config: str, choice: Choice) -> RunFolder:
     if choice == "new":
         return _new(experiment, config)
     folder = _unfinished(experiment, config, choice) or _new(experiment, config)
-    if not folder.made:
-        remove_unfinished(folder.path)
+    remove_unfinished(folder.path)
     return folder
 
 
@@ -137,6 +136,9 @@ def _unfinished(experiment: Path, config: str, choice: Choice) -> RunFolder | No
     found = []
     for path in reversed(_versions(experiment)):
         saved = _saved(path)
+        if _is_bare(path) and (lock := _lock(path)) is not None:
+            write_atomically(path / CONFIG, lambda p: p.write_text(config))
+            return RunFolder(path, lock, made=[path])
         if (path / RESULTS).exists() or saved is None:
             continue
         if saved == config:
@@ -185,6 +187,12 @@ def _saved(path: Path) -> str | None:
         return None
 
 
+def _is_bare(path: Path) -> bool:
+    """Whether a process was killed after it had made the folder, before it wrote anything."""
+    made = (path / ".lock").exists() and not (path / CONFIG).exists()
+    return made and not _has_results(path)
+
+
 def _has_results(path: Path) -> bool:
     checkpoints = (path / CHECKPOINT).parent.glob("*.ckpt")
     return any(checkpoints) or any((path / "probes").glob("*.nc"))
@@ -206,7 +214,9 @@ def _new(experiment: Path, config: str) -> RunFolder:
         except FileExistsError:  # another process was faster
             k += 1
             continue
-        lock = _lock(path)
+        if (lock := _lock(path)) is None:  # as before
+            k += 1
+            continue
         write_atomically(path / CONFIG, lambda p: p.write_text(config))
         return RunFolder(path, lock, made=[path, *made])
 
