@@ -9,13 +9,14 @@ from lightning_landscape.results.quantities import spectrum, gradient_noise, noi
 from lightning_landscape.results.quantities import stationarity, fluctuations
 from lightning_landscape.results.quantities import equilibration, learning_coefficient
 from lightning_landscape.results.quantities import finite_size, jamming
-from lightning_landscape.results.quantities import exploration, hessian_free
-from lightning_landscape.results.quantities import ensembles, surfaces
+from lightning_landscape.results.quantities import exploration
+from lightning_landscape.results.quantities import edge, ensembles, surfaces
 from lightning_landscape.results.quantities import wide_networks, sweep
 
 __all__ = [
     "aging",
     "damage",
+    "edge",
     "energy",
     "ensembles",
     "equilibration",
@@ -23,7 +24,6 @@ __all__ = [
     "finite_size",
     "fluctuations",
     "gradient_noise",
-    "hessian_free",
     "jamming",
     "learning_coefficient",
     "noise_spectrum",

@@ -1,0 +1,66 @@
+"""Minima and transition states of a landscape: how many, how surely, and their tree."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from lightning_landscape.results.quantities.exploration import coverage, kinetics, saddles, tree
+from lightning_landscape.results.quantities.exploration import thermodynamics as heat
+from lightning_landscape.results.registry import Panel, Result, register
+from lightning_landscape.results.table import Row
+from lightning_landscape.theory.landscapes import mean_by_index
+
+if TYPE_CHECKING:
+    from xarray import Dataset
+
+__all__ = ["Exploration"]
+
+_LARGEST = 64  # up to which N the exact mean numbers are computed
+
+
+@register("Exploration")
+class Exploration(Result):
+    """What an exploration has found; see `exploration.Database` for its record."""
+
+    def rows(self, dataset: Dataset) -> Iterator[Row]:
+        """Yield the numbers of points, the coverage and the cost."""
+        attributes, seen = dataset.attrs, dataset["minimum_seen"].to_numpy()
+        nan = math.nan
+        for name, dim, exact in (
+            ("minima", "minimum", "mean_minima"),
+            ("transition states", "transition_state", "mean_transition_states"),
+        ):
+            mean = float(attributes.get(exact, nan))
+            source = "" if math.isnan(mean) else "mean over samples"
+            yield Row(name, dataset.sizes[dim], nan, mean, source)
+        yield from saddles.rows(dataset)
+        quenches = int(seen.sum())
+        if quenches:
+            once = int((seen == 1).sum())
+            yield Row("minima seen once", once, nan, note=f"in {quenches} quenches")
+            yield Row("Good-Turing coverage", 1 - once / quenches, nan)
+        if dataset.sizes["minimum"]:
+            yield Row("lowest energy", float(dataset["minimum_energy"].min()), nan)
+        yield from heat.rows(dataset)
+        yield from kinetics.rows(dataset)
+        for name in ("gradients", "hessians", "seconds"):
+            yield Row(name, float(attributes[name]), nan)
+
+    def panels(self, dataset: Dataset) -> list[Panel]:
+        """Return those of which the record has enough points: see the modules of this folder."""
+        parts = (tree, heat, kinetics, coverage, saddles)
+        return [panel for part in parts for panel in part.panels(dataset)]
+
+    def exact(self, dataset: Dataset) -> Dataset:
+        """Add the mean numbers over samples of the pure spherical p-spin glass."""
+        attributes = dataset.attrs
+        if attributes.get("theory") != "pspin" or attributes["N"] > _LARGEST:
+            return dataset
+        mixture = json.loads(attributes["mixture"])
+        if len(mixture) != 1 or not dataset.sizes["minimum"]:
+            return dataset
+        mean, _ = mean_by_index(int(next(iter(mixture))), int(attributes["N"]), samples=20_000)
+        return dataset.assign_attrs(mean_minima=mean[0], mean_transition_states=mean[1])
