@@ -224,9 +224,14 @@ class HessianSpectrum(Probe):
         return described | ({"classes": outputs} if outputs > 1 else {})
 
     def measure(self, view: View, due: list[int]) -> dict[str, float]:
-        """Append the spectrum at this time; of a run that has diverged there is none."""
+        """Append the spectrum at this time; of a run that has diverged there is none.
+
+        The record of a run that diverged before the first measurement has no rows, and says so.
+        """
         if not view.configuration().isfinite().all():
             logger.warning("%s: step %d: a parameter is not finite", self.name, view.step)
+            self.results.setdefault("step", torch.empty(0, dtype=torch.int64))
+            self.attributes["diverged"] = f"a parameter is not finite at step {view.step}"
             return {}
         with view.measuring(self.mode):
             # dropout masks are functions of the step

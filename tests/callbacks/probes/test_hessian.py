@@ -481,4 +481,7 @@ def test_a_run_that_has_diverged_goes_on_as_without_the_probe(tmp_path, caplog):
         module.net[0].weight[0, 0] = torch.nan
     train(module, tmp_path, [HessianSpectrum(last=8, max_share=math.inf)])
     assert "step 1: a parameter is not finite" in caplog.text
+    record = records.read(next(tmp_path.rglob("hessian_spectrum.nc")))
+    assert record.sizes["t"] == 0
+    assert record.attrs["diverged"] == "a parameter is not finite at step 8"
     assert not list(tmp_path.rglob("*.nc"))  # there is nothing to write

@@ -52,6 +52,8 @@ def look(view: View, k: int, random_vectors: int, boundary: float) -> dict[str, 
         seed = Stream(0, "look").key(view.step) % 2**31
         torch.manual_seed(seed)
         operator = view.hessian()
+        if not view.is_whole:
+            operator.verify()
         pairs = lanczos(operator, k, "highest", tolerance=0.01, max_products=PRODUCTS * k)
         trace = _trace(operator, pairs, random_vectors, seed)
         torch.manual_seed(seed)
