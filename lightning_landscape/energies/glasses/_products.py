@@ -58,8 +58,8 @@ class Products(nn.Module):
         matrices, pairs = packed.new_zeros(len(packed), total), pair_numbers(N).to(packed.device)
         self.register_buffer("matrices", matrices, persistent=False)
         self.register_buffer("outer", outer[:, order].to(packed.device), persistent=False)
-        for (_, group), sizes, first in zip(self._groups(), self._sizes, starts, strict=False):
-            by_tuple = group.unflatten(2, (len(sizes), -1)).unbind(2)
+        for (_, block), sizes, first in zip(self._groups(), self._sizes, starts, strict=False):
+            by_tuple = block.unflatten(2, (len(sizes), -1)).unbind(2)
             for S, K, start in zip(by_tuple, sizes, first.tolist(), strict=True):
                 S[:, :K, :K] = packed[:, start : start + count(K, 2)][:, pairs[:K, :K]]
                 S.diagonal(dim1=1, dim2=2).mul_(2)
