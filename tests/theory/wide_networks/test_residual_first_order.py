@@ -10,6 +10,7 @@ from lightning_landscape.theory.wide_networks import (
     first_order,
     kernels,
     residual_first_order,
+    sample_residual,
 )
 from lightning_landscape.theory.wide_networks.sampling._passes import backward, forward
 
@@ -69,6 +70,21 @@ def test_against_samples(name, skip):
         value = getattr(exact, key)[-1]
         assert found == pytest.approx(value, abs=4 * error)
         assert error < 0.1 * value
+
+
+def test_the_means_against_samples():
+    """G1 and T1, which without the odd orders would be 0; ReLU."""
+    layer, depth, R = Layer.critical("relu", 0.5**0.5), 4, 100_000
+    exact, found = residual_first_order(layer, 1.5, depth), []
+    for n in (12, 24):
+        samples = sample_residual(layer, 1.5, n, depth, R, seed=n)
+        pairs = (samples.square[-1] - exact.K[-1], samples.T - exact.T[-1])
+        found.append([(n * x.mean(), n * x.std() / R**0.5) for x in pairs])
+    for k, value in enumerate((exact.G1[-1], exact.T1[-1])):
+        (narrow, e1), (wide, e2) = found[0][k], found[1][k]
+        error = np.hypot(2 * e2, e1)
+        assert 2 * wide - narrow == pytest.approx(value, abs=4 * error)
+        assert error < value / 4
 
 
 def test_linear_layers():
