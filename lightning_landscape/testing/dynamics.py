@@ -126,18 +126,18 @@ class DynamicsContract:
 
     def test_it_converges_to_a_minimum_at_zero_temperature(self) -> None:
         """At T = 0 the energy falls below 1e-4 of its initial value, whatever the seed."""
-        ends = []
-        for seed in (0, 1):
-            params = _start()
-            before = _energy(params)
-            ends.append(_run(self.make(params, 0.02, 0.0, seed), params, 5000))
-            assert (_energy(params) < 1e-4 * before).all()
-        assert _same(*ends)
+        params, other = _start(), _start()
+        before = _energy(params)
+        dynamics = self.make(params, 0.02, 0.0, 0)
+        end = _run(dynamics, params, 50)
+        assert _same(end, _run(self.make(other, 0.02, 0.0, 1), other, 50))
+        _run(dynamics, params, 2000)
+        assert (_energy(params) < 1e-4 * before).all()
 
     @pytest.mark.parametrize("curvature", [0.5, 4.0])
     def test_it_samples_a_harmonic_well(self, curvature: float) -> None:
-        """<x^2> of 20 000 walkers at 10 distant times, within 4 standard errors (about 1.3 %)."""
-        lr, temperature, walkers, times = 0.05, 0.3, 20_000, 10
+        """<x^2> of 5000 walkers at 10 distant times, within 4 standard errors (about 2.6 %)."""
+        lr, temperature, walkers, times = 0.05, 0.3, 5000, 10
         x = nn.Parameter(torch.zeros(walkers, 1))
         dynamics = self.make([x], lr, temperature)
         variances = []
