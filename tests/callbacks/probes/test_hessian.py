@@ -484,4 +484,3 @@ def test_a_run_that_has_diverged_goes_on_as_without_the_probe(tmp_path, caplog):
     record = records.read(next(tmp_path.rglob("hessian_spectrum.nc")))
     assert record.sizes["t"] == 0
     assert record.attrs["diverged"] == "a parameter is not finite at step 8"
-    assert not list(tmp_path.rglob("*.nc"))  # there is nothing to write
