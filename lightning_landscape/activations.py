@@ -210,8 +210,8 @@ def _out_of_place(
     def pull_(g: Tensor, z: Tensor) -> Tensor:
         return g.mul_(slope(z))
 
-    rules = kinks, value, pull_, critical, decay
-    return Activation(name, value, slope, curvature, *variances, *rules)
+    C_W, C_b = variances
+    return Activation(name, value, slope, curvature, C_W, C_b, kinks, value, pull_, critical, decay)
 
 
 def _swish_slope(z: Tensor) -> Tensor:

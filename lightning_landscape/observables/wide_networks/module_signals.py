@@ -133,13 +133,14 @@ def _watched(
             passage.enter(inputs)
 
     def after(part: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
-        if part in names and part not in seen and _first(output) is not None:
+        z = _first(output)
+        if part in names and part not in seen and z is not None:
             seen.add(part)
             if passage is not None:
                 if tangents.infos:
                     tangents.infos[-1] = passage.info(tangents.infos[-1])
                 tangents.infos.append(described(names[part], part))
-            output = replaced(output, tangents.pass_on(_first(output)))
+            output = replaced(output, tangents.pass_on(z))
             if passage is not None:
                 passage.leave(None, _first(output))
             return output

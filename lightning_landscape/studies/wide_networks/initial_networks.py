@@ -89,7 +89,7 @@ class InitialNetworks(Study):
     Of every layer of each network the metric G, the variance of its preactivations given the layer
     below, and both susceptibilities, see `initial_signals`, for one input.
     Recorded are, of each seed, the mean of G over its networks, V / n relative to its square, which
-    without skip connections is the variance of G, the variance of ln G, and the mean
+    without skip connections is the variance of G, the variance of ln (G - C_b), and the mean
     susceptibilities. Beside them stand the exact law at this width without skip connections, and
     the leading order with them.
 
@@ -205,7 +205,7 @@ class _Draws:
         found = {
             "mean": G.mean(0),
             "relative_variance": whole.vertex().numpy() / G.mean(0) ** 2,
-            "log_variance": np.log(G).var(0, ddof=1),
+            "log_variance": np.log(G - layer.bias_variance).var(0, ddof=1),
             "parallel": parallel.mean(0),
             "perpendicular": perpendicular.mean(0),
         }
@@ -238,7 +238,7 @@ def _theory(family: Family, depth: int, K1: float) -> dict[str, Array]:
 def _mean_perpendicular(layer: Layer, law: MetricLaw, flow: Array) -> Array:
     """Return the mean of chi_perp over the exact law of the metric, for each layer."""
     later = range(2, len(flow) + 1)
-    low = min(law.quantile(_TAIL, l) for l in later)
+    low = min(law.quantile(max(_TAIL, 2 * law.atom[l - 1]), l) for l in later)
     high = max(law.quantile(1 - _TAIL, l) for l in later)
     G = np.geomspace(low, high, _NODES)
     chi, found = np.array([layer.perpendicular(K) for K in G]), flow.copy()

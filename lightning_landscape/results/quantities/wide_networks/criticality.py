@@ -28,6 +28,7 @@ _SYMBOLS = {"K": "K", "parallel": "χ∥", "perpendicular": "χ⊥"}
 _LABELS = {"parallel": r"$\chi_\parallel$", "perpendicular": r"$\chi_\perp$"}
 _REFERENCE = "Roberts, Yaida, Hanin 2021, arXiv:2106.10165"
 _LEAST_WIDTH = 8
+_VARIANCES = ("weight_variance", "bias_variance")
 
 
 class Predicted(NamedTuple):
@@ -65,18 +66,14 @@ class Criticality(Result):
     def exact(self, dataset: Dataset) -> Dataset:
         """Add the theory at the variances of weights and biases that the layers have."""
         infos = infos_of(dataset)
-        C = {name: dataset[name].mean("replica") for name in ("weight_variance", "bias_variance")}
         K1 = dataset["K"].isel(layer=0).mean("replica")
         skip = float(dataset.attrs.get("skip", 0.0))
-        of_times = [
-            predicted(infos, *(C[name][k].to_numpy() for name in C), float(K1[k]), skip)
-            for k in range(dataset.sizes["t"])
-        ]
+        C_W, C_b = (dataset[name].mean("replica").to_numpy() for name in _VARIANCES)
+        of_times = [predicted(infos, C_W[k], C_b[k], float(K1[k]), skip) for k in range(len(C_W))]
         for name in Predicted._fields:
             values = np.stack([getattr(found, name) for found in of_times])
             dataset[f"{name}_exact"] = (("t", "layer"), values)
-        of_start = {name: C[name][0].to_numpy() for name in C}
-        dataset["chance"] = ("layer", chance(infos, *of_start.values(), float(K1[0]), skip))
+        dataset["chance"] = ("layer", chance(infos, C_W[0], C_b[0], float(K1[0]), skip))
         dataset["chance"].attrs["long_name"] = "standard deviation of ln K over networks"
         return dataset.assign_attrs(theory_reference=_REFERENCE)
 
@@ -148,7 +145,9 @@ def chance(infos: Infos, C_W: Array, C_b: Array, K1: float, skip: float = 0.0) -
         flow = metric_vertex(layer, K1, L)
         variance = flow.V / flow.K**2 / widths[0]
     else:
-        variance = metric_law(layer, K1, tuple(widths[:-1]), L).log_variance
+        law = metric_law(layer, K1, tuple(widths[:-1]), L)
+        has_biases = layer.bias_variance > 0  # the law knows ln (G - C_b)
+        variance = np.log1p(law.variance / law.mean**2) if has_biases else law.log_variance
     return np.sqrt(variance + 2 / np.array(widths))
 
 
@@ -184,7 +183,7 @@ def _of_initialization(first: Dataset) -> Iterator[Row]:
 
 def _kernel(dataset: Dataset, axes: Axes) -> None:
     """K against the layer at the first and the last time, with theory and what chance gives."""
-    l = np.arange(1, dataset.sizes["layer"] + 1)
+    l = np.arange(1.0, dataset.sizes["layer"] + 1)
     if "K_exact" in dataset:
         exact = dataset["K_exact"].isel(t=0)
         axes.plot(l, exact, color="black", linewidth=1, label=r"theory, $n=\infty$")
@@ -198,7 +197,7 @@ def _kernel(dataset: Dataset, axes: Axes) -> None:
 
 def _susceptibilities(dataset: Dataset, axes: Axes) -> None:
     """Both susceptibilities at the first time, and what theory gives."""
-    l = np.arange(1, dataset.sizes["layer"] + 1)
+    l = np.arange(1.0, dataset.sizes["layer"] + 1)
     axes.axhline(1, color="gray", linewidth=0.5)
     for name, color in (("parallel", "tab:green"), ("perpendicular", "tab:red")):
         if f"{name}_exact" in dataset:

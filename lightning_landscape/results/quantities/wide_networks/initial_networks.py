@@ -77,7 +77,7 @@ def _of_family(family: _Family) -> Iterator[Row]:
     at_leading_order = "order 1/n" if family.skip else ""
     symbols = {"relative_variance": "V / n K²"}
     if not family.skip:
-        symbols = {"log_variance": "Var ln G", "relative_variance": "Var G / K²"}
+        symbols = {"log_variance": "Var ln (G - C_b)", "relative_variance": "Var G / K²"}
     for name, symbol in symbols.items():
         yield _row(family, name, f"{symbol} ({family.name}, l = {L})", -1, at_leading_order)
     l = L - 1  # the last one from which chi leads to another layer
