@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from lightning_landscape.callbacks.probe import Probe
 from lightning_landscape.callbacks.times import Times, axis
@@ -24,7 +25,7 @@ from lightning_landscape.observables.correlation import (
 if TYPE_CHECKING:
     from xarray import Dataset
 
-__all__ = ["AgingCorrelation"]
+__all__ = ["AgingCorrelation", "empty"]
 
 _MOST_MEASUREMENTS = 20_000
 _BYTES_PER_TIME = 400  # that are kept of what is due at it
@@ -100,20 +101,20 @@ class AgingCorrelation(Probe):
                 "temperature: it changes during this run, so C(tw + t, tw) would mix aging with "
                 "heating or cooling; keep it constant, or set temperature_changes: true"
             )
-        R = view.shape[0]
-        table = (len(self.tw_steps), len(self.lag_steps), R)
-        shapes = {"C": table, "MSD": table, "overlap": (len(self.tw_steps), pairs(R))}
+        shapes = self._shapes(view.shape[0], "C", "MSD")
         tables = 8 * sum(map(math.prod, shapes.values()))
         needed = self._require_affordable(view, tables)
         self.memory = needed - tables
-        self.results = {
-            name: torch.full(shape, torch.nan, dtype=torch.float64)
-            for name, shape in shapes.items()
-        }
+        self.results = empty(shapes)
         return (
             f"{len(self.tw_steps)} snapshots, at most {needed / 1e6:.3g} MB; "
             f"{len(self._pairs)} measurements"
         )
+
+    def _shapes(self, R: int, *names: str) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of two-time tables of these names, and of the overlaps."""
+        table = (len(self.tw_steps), len(self.lag_steps), R)
+        return dict.fromkeys(names, table) | {"overlap": (len(self.tw_steps), pairs(R))}
 
     def _require_affordable(self, view: View, tables: int) -> float:
         """Return the bytes that are needed: tables, snapshots, copies in float64, what is due."""
@@ -168,3 +169,10 @@ class AgingCorrelation(Probe):
         few = pairs(R) == R * (R - 1) // 2
         of = "all a < b" if few else f"(a, a + d modulo {R}), d = 1 … {pairs(R) // R}"
         return Dataset(variables, coords=coords, attrs={"reference": self.reference, "pairs": of})
+
+
+def empty(shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """Return a float64 table of nan for each shape."""
+    return {
+        name: torch.full(shape, torch.nan, dtype=torch.float64) for name, shape in shapes.items()
+    }

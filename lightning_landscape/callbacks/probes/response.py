@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from lightning_landscape.callbacks.probes.aging import AgingCorrelation
+from lightning_landscape.callbacks.probes.aging import AgingCorrelation, empty
 from lightning_landscape.callbacks.times import Times
 from lightning_landscape.callbacks.view import View
 from lightning_landscape.dynamics.samplers.langevin import Langevin
@@ -15,7 +15,6 @@ from lightning_landscape.errors import UsageError, require
 from lightning_landscape.observables.correlation import (
     displacement,
     overlap,
-    pairs,
     replica_overlaps,
 )
 from lightning_landscape.observables.response import field_response, noise_response
@@ -151,12 +150,7 @@ class FieldResponse(AgingCorrelation):
         require(2 * times == energy.copies, "waiting_times", energy.waiting_times, apart)
         super().prepare(view)
         R = energy.replicas // energy.copies
-        table = (times, len(self.lag_steps), R)
-        shapes = {"chi": table, "C": table, "MSD": table, "overlap": (times, pairs(R))}
-        self.results = {
-            name: torch.full(shape, torch.nan, dtype=torch.float64)
-            for name, shape in shapes.items()
-        }
+        self.results = empty(self._shapes(R, "chi", "C", "MSD"))
         snapshots = times * R * energy.N * view.configuration().element_size()
         return f"{times} snapshots, {snapshots / 1e6:.3g} MB; {len(self._pairs)} measurements"
 
