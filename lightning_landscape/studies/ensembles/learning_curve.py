@@ -53,6 +53,7 @@ class LearningCurve(Study):
 
     Args:
         networks: by name, what makes a network, given its ``seed``; trained by the cross-entropy.
+            Of several replicas the mean is recorded.
         optimizer: makes the dynamics.
         loads: the P / P*, by name of a network or ``tangent kernel``, the regression with the
             tangent kernel of infinite width.
@@ -169,7 +170,7 @@ class _Learners:
         energy = NetworkEnergy(net, data)
         batches = Batches(min(self.batches.batch_size, P), seed=self.seed + seed)
         steps = train(energy, self.optimizer, self.steps, batches, self.until)
-        error = 1 - energy.evaluate("test")["accuracy"].item()
+        error = 1 - energy.evaluate("test")["accuracy"].mean().item()
         return place | {"error": error, "steps": steps, "sensitivity": _sensitivity(net, data)}
 
 
@@ -183,7 +184,7 @@ def _sensitivity(net: Architecture, data: RandomHierarchy) -> list[float]:
         return [net(x.unsqueeze(0)).transpose(1, 2)]
 
     found = synonym_sensitivity(outputs, data.grammar, data.test_derivations)
-    values: list[float] = found[0, :, 0].tolist()
+    values: list[float] = found[0].mean(-1).tolist()
     return values
 
 
