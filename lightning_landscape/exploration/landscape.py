@@ -114,6 +114,8 @@ class Landscape:
 
     def value_and_gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the energies (B,) and the gradients (B, N), tangent on the sphere."""
+        if not len(x):
+            return x.new_empty(0), x.clone()
         self.gradients += len(x)
         E, g = self.sized(len(x)).value_and_gradient(x)
         return E, g if self.sphere is None else self.sphere.project_(g, x)

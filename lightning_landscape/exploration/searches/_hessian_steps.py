@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
-from lightning_landscape.errors import require
 from lightning_landscape.exploration.landscape import Landscape, Points, retract
+from lightning_landscape.exploration.searches._ends import Ends
 
 __all__ = ["hessian_steps"]
 
@@ -24,22 +23,15 @@ def hessian_steps(
     Raises:
         UsageError: an argument out of range.
     """
-    require(max_step > 0, "max_step", max_step, "must be > 0")
-    require(steps >= 1, "steps", steps, "must be at least 1")
-    x = landscape.retract(x).clone()
-    ends, energies = x.clone(), x.new_empty(len(x))
-    converged = torch.zeros(len(x), dtype=torch.bool)
-    rows = torch.arange(len(x))
+    ends = Ends(landscape, x, max_step, steps)
+    x = ends.x
     for step in range(steps + 1):
-        if not len(rows):
-            break
         E, g = landscape.value_and_gradient(x)
-        done = g.norm(dim=1) <= tolerance
-        leaving = done | ~E.isfinite() | (step == steps)
-        ends[rows], energies[rows], converged[rows] = x, E, done
-        x, g, rows = x[~leaving], g[~leaving], rows[~leaving]
-        if len(rows):
-            H, Q = landscape.reduced_hessian(x)
-            h = Q @ next_step(H, (Q.mT @ g.unsqueeze(2)).squeeze(2)).unsqueeze(2)
-            x = retract(landscape, x, h.squeeze(2), max_step)
-    return Points(ends, energies, converged)
+        staying = ends.gather(step, x, E, g.norm(dim=1) <= tolerance)
+        if not len(staying):
+            break
+        x, g = x[staying], g[staying]
+        H, Q = landscape.reduced_hessian(x)
+        h = Q @ next_step(H, (Q.mT @ g.unsqueeze(2)).squeeze(2)).unsqueeze(2)
+        x = retract(landscape, x, h.squeeze(2), max_step)
+    return ends.points

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from lightning_landscape.dynamics.minimizers.memory import Memory
-from lightning_landscape.errors import require
 from lightning_landscape.exploration.landscape import Landscape, Points, retract
+from lightning_landscape.exploration.searches._ends import Ends
 from lightning_landscape.exploration.searches.lowest_mode import refine
 
 __all__ = ["follow"]
@@ -46,12 +46,8 @@ def follow(
     Source: E, Zhou 2011, Nonlinearity 24, 1831 (the reflected field); with L-BFGS, Kästner,
     Sherwood 2008, J. Chem. Phys. 128, 014106.
     """
-    require(max_step > 0, "max_step", max_step, "must be > 0")
-    require(steps >= 1, "steps", steps, "must be at least 1")
-    x, v = landscape.retract(x).clone(), directions
-    ends, energies = x.clone(), x.new_empty(len(x))
-    converged = torch.zeros(len(x), dtype=torch.bool)
-    rows, memory = torch.arange(len(x)), Memory(x, _MEMORY)
+    ends = Ends(landscape, x, max_step, steps)
+    x, v, memory = ends.x, directions, Memory(x, _MEMORY)
     before = step = torch.empty(0)
     for k in range(steps + 1):
         E, g = landscape.value_and_gradient(x)
@@ -64,14 +60,12 @@ def follow(
                 landscape.sphere.project_(step, x)
                 memory.transport(landscape.sphere, x)
             memory.add(step, field - before, torch.ones(len(x), dtype=torch.bool))
-        done = (g.norm(dim=1) <= tolerance) & (mode.value < 0)
-        ends[rows], energies[rows], converged[rows] = x, E, done
-        stay = (~done & E.isfinite()).nonzero().squeeze(1)
-        if k == steps or not len(stay):
+        stay = ends.gather(k, x, E, (g.norm(dim=1) <= tolerance) & (mode.value < 0))
+        if not len(stay):
             break
         if len(stay) < len(x):
-            x, v, field, rows = x[stay], v[stay], field[stay], rows[stay]
+            x, v, field = x[stay], v[stay], field[stay]
             memory = memory.only(stay)
         new = retract(landscape, x, memory.direction(field), max_step)
         before, step, x = field, new - x, new
-    return Points(ends, energies, converged)
+    return ends.points

@@ -8,6 +8,7 @@ from torch import Tensor
 from lightning_landscape.dynamics.minimizers.memory import Memory
 from lightning_landscape.errors import require
 from lightning_landscape.exploration.landscape import Landscape, Points, retract
+from lightning_landscape.exploration.searches._ends import Ends
 from lightning_landscape.exploration.searches.lowest_mode import refine
 
 __all__ = ["hybrid_eigenvector_following"]
@@ -51,28 +52,20 @@ def hybrid_eigenvector_following(
     Source: Munro, Wales 1999, Phys. Rev. B 59, 3969; Henkelman, Jónsson 1999, J. Chem. Phys. 111,
     7010.
     """
-    require(max_step > 0, "max_step", max_step, "must be > 0")
-    require(steps >= 1, "steps", steps, "must be at least 1")
     require(inner >= 1, "inner", inner, "must be at least 1")
-    x, v = landscape.retract(x).clone(), directions
-    ends, energies = x.clone(), x.new_empty(len(x))
-    converged = torch.zeros(len(x), dtype=torch.bool)
-    rows, products = torch.arange(len(x)), 10
+    ends = Ends(landscape, x, max_step, steps)
+    x, v, products = ends.x, directions, 10
     for step in range(steps + 1):
-        if not len(rows):
-            break
         E, g = landscape.value_and_gradient(x)
         mode = refine(landscape, x, g, v, products)
         products = 2
-        done = (g.norm(dim=1) <= tolerance) & (mode.value < 0)
-        leaving = done | ~E.isfinite() | (step == steps)
-        ends[rows], energies[rows], converged[rows] = x, E, done
-        stay = ~leaving
-        x, g, v, value, rows = x[stay], g[stay], mode.vector[stay], mode.value[stay], rows[stay]
-        if len(rows):
-            x = _uphill(landscape, x, g, v, value, max_step)
-            x = _descend(landscape, x, v, max_step, tolerance, inner)
-    return Points(ends, energies, converged)
+        stay = ends.gather(step, x, E, (g.norm(dim=1) <= tolerance) & (mode.value < 0))
+        if not len(stay):
+            break
+        x, g, v, value = x[stay], g[stay], mode.vector[stay], mode.value[stay]
+        x = _uphill(landscape, x, g, v, value, max_step)
+        x = _descend(landscape, x, v, max_step, tolerance, inner)
+    return ends.points
 
 
 def _uphill(
