@@ -183,7 +183,7 @@ class Grammar:
         """Return symbols (P, d) one-hot and standardized, float32 of shape (P, d, v).
 
         x = (v e - 1) / sqrt(v - 1), which for uniform symbols has mean 0 and variance 1 in every
-        component, so that |x|^2 = d v. Memory: 4 d v bytes a sample.
+        component, so that |x|^2 = d v. Memory: 4 d v bytes a sample, and 8 d v for a moment.
         """
         one_hot = torch.nn.functional.one_hot(symbols, self.v).float()
         return (self.v * one_hot - 1) / math.sqrt(self.v - 1)
