@@ -129,7 +129,8 @@ def _fluctuations(dataset: Dataset, axes: Axes) -> None:
         axes.plot(r, exact, color=colour, linewidth=1, linestyle="--" if family.skip else "-")
         axes.errorbar(r, *measured, fmt="o", markersize=3, color=colour, label=family.name)
     axes.set(xscale="log", yscale="log", xlabel=r"$(l-1)/n$", ylabel=r"$\mathrm{Var}\,G/K^2$")
-    axes.legend(title="lines: exact, dashed: order 1/n", fontsize="x-small")
+    title = "lines: exact, dashed: order 1/n"
+    axes.legend(title=title, fontsize="x-small", title_fontsize="x-small", loc="lower right")
 
 
 def _kernel(dataset: Dataset, axes: Axes) -> None:
