@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable
 from numbers import Integral
 
-__all__ = ["UsageError", "nearest", "require", "require_whole"]
+__all__ = ["UsageError", "nearest", "require", "require_kind", "require_whole"]
 
 
 class UsageError(ValueError):
@@ -43,6 +43,19 @@ def require_whole(argument: str, value: object, least: int = 1) -> None:
     whole = isinstance(value, Integral) and not isinstance(value, bool)
     holds = isinstance(value, Integral) and whole and int(value) >= least
     require(holds, argument, repr(value), f"must be at least {least}, a whole number")
+
+
+def require_kind(argument: str, value: object, kind: type) -> None:
+    """Raise a `UsageError` unless ``value`` is an instance of ``kind``.
+
+    >>> require_kind("energy", 5, Exception)
+    Traceback (most recent call last):
+    ...
+    lightning_landscape.errors.UsageError: energy = int: must be an Exception
+    """
+    article = "an" if kind.__name__[0] in "AEIOU" else "a"
+    holds = isinstance(value, kind)
+    require(holds, argument, type(value).__name__, f"must be {article} {kind.__name__}")
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

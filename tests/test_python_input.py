@@ -10,6 +10,7 @@ from pytorch_lightning import Trainer
 from torch import nn
 
 from lightning_landscape.callbacks import AgingCorrelation, EnergyRelaxation, GradientNoise
+from lightning_landscape.callbacks.times import Times
 from lightning_landscape.clock import log_times
 from lightning_landscape.data import Batches, LabelledData, RandomData, Subset
 from lightning_landscape.dynamics import (
@@ -22,6 +23,7 @@ from lightning_landscape.dynamics import (
 )
 from lightning_landscape.energies import (
     Copies,
+    DilutedPSpin,
     FullyConnected,
     NetworkEnergy,
     Quadratic,
@@ -30,8 +32,17 @@ from lightning_landscape.energies import (
     WithField,
 )
 from lightning_landscape.errors import UsageError
+from lightning_landscape.exploration import Landscape
 from lightning_landscape.modules import LandscapeModule
-from lightning_landscape.observables import displacement, overlap, replica_overlaps
+from lightning_landscape.observables import (
+    displacement,
+    fit_power_law,
+    fit_size_law,
+    gelman_rubin,
+    overlap,
+    replica_overlaps,
+    two_starts,
+)
 from lightning_landscape.rng import Stream
 
 NAN, SGD = math.nan, partial(torch.optim.SGD, lr=0.1)
@@ -39,6 +50,10 @@ NAN, SGD = math.nan, partial(torch.optim.SGD, lr=0.1)
 
 def well(**options):
     return Quadratic([1.0, 3.0], replicas=2, **options)
+
+
+def well_of(replicas):
+    return Quadratic([1.0, 3.0], replicas=replicas)
 
 
 def glass():
@@ -103,6 +118,15 @@ BAD = {
         "margin",
         lambda: NetworkEnergy(FullyConnected([3, 1]), labelled(), "quadratic_hinge", margin=NAN),
     ),
+    "architecture": ("architecture", lambda: NetworkEnergy(nn.Linear(3, 1), labelled())),
+    "data": ("data", lambda: NetworkEnergy(FullyConnected([3, 2]), torch.ones(4, 3))),
+    "energy to copy": ("energy", lambda: Copies(5)),
+    "energy in a field": ("energy", lambda: WithField(5, 0.1, waiting_times=[1])),
+    "p": ("p", lambda: DilutedPSpin(N=8, p=2.5)),
+    "N": ("N", lambda: DilutedPSpin(N=8.5)),
+    "replicas do not fit": ("replicas", lambda: well_of(10**11)),
+    "samples do not fit": ("samples", lambda: RandomData(samples=10**11, dimension=4)),
+    "widths do not fit": ("widths", lambda: FullyConnected([3, 10**7, 10**7, 1])),
     # dynamics
     "no parameters": ("params", lambda: Langevin([], lr=0.1)),
     "no parameters for FIRE": ("params", lambda: FIRE([], lr=0.1)),
@@ -128,12 +152,21 @@ BAD = {
         "state_dict",
         lambda: FIRE([parameter(2, 3)], lr=0.1).load_state_dict(state_of(LANGEVIN)),
     ),
+    "state of SGD for Adam": (
+        "state_dict",
+        lambda: DecayingAdam([parameter(2, 3)]).load_state_dict(state_of(SGD)),
+    ),
+    "every": ("every", lambda: DecayingAdam([parameter(2, 3)], every=2.5)),
     "no state": ("state_dict", lambda: Langevin([parameter(2, 3)], lr=0.1).load_state_dict({})),
     # minimizers
     "steps": ("steps", lambda: minimize(well(), SGD, steps=2.5)),
     "below is nan": ("below", lambda: minimize(well(), SGD, steps=2, below=NAN)),
     "steps of L-BFGS": ("steps", lambda: minimize_lbfgs(well(), steps=2.5)),
     "memory": ("memory", lambda: minimize_lbfgs(well(), memory=2.5)),
+    "energy to minimize": ("energy", lambda: minimize(5, SGD, steps=2)),
+    "energy for L-BFGS": ("energy", lambda: minimize_lbfgs(nn.Linear(2, 1))),
+    "optimizer to minimize with": ("optimizer", lambda: minimize(well(), 0.1, steps=2)),
+    "energy to explore": ("energy", lambda: Landscape(5)),
     # modules
     "energy of a module": ("energy", lambda: LandscapeModule(nn.Linear(2, 1), SGD)),
     "optimizer is no factory": ("optimizer", lambda: LandscapeModule(well(), 0.1)),
@@ -148,6 +181,9 @@ BAD = {
         lambda: AgingCorrelation(waiting_times=[math.inf]),
     ),
     "first is nan": ("first", lambda: log_times(NAN, 1)),
+    "per_decade is huge": ("per_decade", lambda: log_times(1, 1e9, 10**8)),
+    "interval is 0": ("interval", lambda: Times.every(0, 1.0)),
+    "interval is tiny": ("interval", lambda: Times.every(1e-9, 1.0)),
     "last is infinite": ("last", lambda: log_times(1, math.inf)),
     # observables
     "shapes of an overlap": ("y.shape", lambda: overlap(torch.ones(2, 3), torch.ones(2, 4))),
@@ -155,6 +191,12 @@ BAD = {
         "y.shape",
         lambda: displacement(torch.ones(2, 3), torch.ones(1, 3)),
     ),
+    "samples of a power law are nan": ("samples", lambda: fit_power_law([NAN, 1, 2], 0.5, 3)),
+    "sizes are nan": ("sizes", lambda: fit_size_law([NAN, 1, 2], 1, 3)),
+    "chains are nan": ("x", lambda: gelman_rubin([[NAN, 1, 2, 3], [0, 1, 2, 3]])),
+    "chains are short": ("x", lambda: gelman_rubin([[0, 1, 2], [0, 1, 2]])),
+    "a group of chains is nan": ("above", lambda: two_starts([[NAN], [1]], [[0], [1]])),
+    "a group of one chain": ("below", lambda: two_starts([[0], [1]], [[0]])),
     "overlaps without replicas": ("x.shape", lambda: replica_overlaps(torch.ones(3))),
 }
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from lightning_landscape.energies.energy import Energy, HasData
-from lightning_landscape.errors import require, require_whole
+from lightning_landscape.errors import require, require_kind, require_whole
 from lightning_landscape.memory import require_memory_of_replicas
 
 __all__ = ["Copies"]
@@ -44,6 +44,7 @@ class Copies(Energy):
 
     def __init__(self, energy: Energy, copies: int = 2) -> None:
         super().__init__()
+        require_kind("energy", energy, Energy)
         require_whole("copies", copies, least=2)
         N = sum(p.numel() for p in energy.parameters())
         require_memory_of_replicas(copies, N, "copies")

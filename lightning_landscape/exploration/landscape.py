@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lightning_landscape.curvature.operators.kept_graph import HessianOperator
 from lightning_landscape.energies.energy import Energy, HasHessian
-from lightning_landscape.errors import require
+from lightning_landscape.errors import require, require_kind
 from lightning_landscape.rng import Stream
 
 __all__ = ["Landscape", "Points", "retract"]
@@ -59,6 +59,7 @@ class Landscape:
     """
 
     def __init__(self, energy: Energy, replica: int = 0) -> None:
+        require_kind("energy", energy, Energy)
         number = next(energy.parameters()).dtype
         required = "must be float64: searches take differences of gradients"
         require(number == torch.float64, "dtype of the energy", number, required)

@@ -22,13 +22,14 @@ def two_starts(above: ArrayLike, below: ArrayLike) -> tuple[float, float]:
         below: shape (chains, samples), at least two chains.
 
     Raises:
-        UsageError: fewer than two chains in a group.
+        UsageError: fewer than two chains in a group, or a sample that is not finite.
 
     >>> two_starts([[1.0, 3.0], [2.0, 4.0]], [[2.0, 2.0], [3.0, 3.0]])
     (0.0, 0.70710...)
     """
     means = [np.atleast_2d(np.asarray(x, dtype=np.float64)).mean(1) for x in (above, below)]
     for name, m in zip(("above", "below"), means, strict=True):
+        require(bool(np.isfinite(m).all()), name, "inf or nan", "must be finite")
         require(len(m) >= 2, name, f"{len(m)} chains", "needs at least 2 for an error bar")
     variance = sum(m.var(ddof=1) / len(m) for m in means)
     return float(means[0].mean() - means[1].mean()), float(variance**0.5)
@@ -48,7 +49,7 @@ def gelman_rubin(x: ArrayLike) -> float:
         x: shape (chains, samples), at least four samples.
 
     Raises:
-        UsageError: fewer than four samples.
+        UsageError: fewer than four samples, or one that is not finite.
 
     Source: Gelman, Carlin, Stern, Dunson, Vehtari, Rubin, Bayesian Data Analysis, 3rd ed.,
     section 11.4.
@@ -58,6 +59,7 @@ def gelman_rubin(x: ArrayLike) -> float:
     """
     values = np.atleast_2d(np.asarray(x, dtype=np.float64))
     n = values.shape[1] // 2
+    require(bool(np.isfinite(values).all()), "x", "inf or nan", "must be finite")
     require(n >= 2, "x", f"{values.shape[1]} samples", "needs at least 4 of each chain")
     halves: NDArray[np.float64] = np.concatenate([values[:, :n], values[:, -n:]])
     within = halves.var(axis=1, ddof=1).mean()

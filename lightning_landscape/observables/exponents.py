@@ -70,7 +70,7 @@ def fit_power_law(samples: ArrayLike, low: float, high: float, seed: int = 0) ->
     Cost: the p-value draws 200 times at most 1000 samples, some 30 ms.
 
     Raises:
-        UsageError: the window is empty or reaches 0.
+        UsageError: the window is empty or reaches 0, or a sample is nan.
 
     Source: Aban, Meerschaert, Panorska 2006, JASA 101, 270 (the truncated law); Clauset, Shalizi,
     Newman 2009, arXiv:0706.1062 (the p-value).
@@ -82,7 +82,9 @@ def fit_power_law(samples: ArrayLike, low: float, high: float, seed: int = 0) ->
     (0.3, 0.043)
     """
     require(0 < low < high < math.inf, "low, high", (low, high), "must be 0 < low < high")
-    return _fit(_Interval(low, high), np.asarray(samples, dtype=float), seed)
+    x = np.asarray(samples, dtype=float)
+    require(not np.isnan(x).any(), "samples", "nan", "must be numbers")
+    return _fit(_Interval(low, high), x, seed)
 
 
 def fit_size_law(sizes: ArrayLike, low: int, high: int, seed: int = 0) -> PowerLaw:
@@ -100,14 +102,16 @@ def fit_size_law(sizes: ArrayLike, low: int, high: int, seed: int = 0) -> PowerL
     Cost: that of `fit_power_law`, and high - low operations some hundred times.
 
     Raises:
-        UsageError: the window holds fewer than two sizes, or begins below 1.
+        UsageError: the window is empty or begins below 1, or a size is nan.
 
     >>> sizes = np.repeat([1, 2, 3, 4], [144, 36, 16, 9])  # 144 / size^2
     >>> round(fit_size_law(sizes, 1, 4).exponent, 6)
     -2.0
     """
     require(1 <= low < high, "low, high", (low, high), "must be 1 <= low < high")
-    return _fit(_Integers(low, high), np.asarray(sizes, dtype=float), seed)
+    x = np.asarray(sizes, dtype=float)
+    require(not np.isnan(x).any(), "sizes", "nan", "must be numbers")
+    return _fit(_Integers(low, high), x, seed)
 
 
 class _Law(Protocol):

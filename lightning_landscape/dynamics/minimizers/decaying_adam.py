@@ -8,8 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_landscape.dynamics.dynamics import Dynamics, checked_parameters
-from lightning_landscape.errors import require
+from lightning_landscape.dynamics.dynamics import (
+    Dynamics,
+    checked_parameters,
+    require_own_state,
+)
+from lightning_landscape.errors import require, require_whole
 
 __all__ = ["DecayingAdam"]
 
@@ -51,7 +55,7 @@ class DecayingAdam(Dynamics, torch.optim.Adam):
         floor: float = 1e-7,
     ) -> None:
         require(0 < lr < float("inf"), "lr", lr, "must be > 0, and finite")
-        require(every >= 1, "every", every, "must be at least 1")
+        require_whole("every", every)
         require(0 < floor <= lr, "floor", floor, f"must lie in (0, lr = {lr}]")
         super().__init__(checked_parameters(params), lr=lr)
         self._first, self._every, self._floor = lr, every, floor
@@ -60,6 +64,15 @@ class DecayingAdam(Dynamics, torch.optim.Adam):
     def time_step(self) -> float:
         """1: its time counts steps, because its step size is no physical time."""
         return 1.0
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a state that this class, or `torch.optim.Adam`, has returned.
+
+        Raises:
+            UsageError: it is that of another optimizer.
+        """
+        require_own_state(self, state_dict)
+        super().load_state_dict(state_dict)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Do one step with the step size that is due; return what ``closure`` returns, if given."""

@@ -9,7 +9,7 @@ from lightning_landscape.dynamics.minimizers.active_replicas import ActiveReplic
 from lightning_landscape.dynamics.minimizers.descent import Descent
 from lightning_landscape.dynamics.minimizers.minimize import Minimum
 from lightning_landscape.energies.energy import Energy
-from lightning_landscape.errors import require, require_whole
+from lightning_landscape.errors import require, require_kind, require_whole
 
 __all__ = ["minimize_lbfgs"]
 
@@ -62,6 +62,7 @@ def minimize_lbfgs(
     >>> bool((minimum.energies < 1e-20).all()), minimum.done
     (True, tensor([True, True]))
     """
+    require_kind("energy", energy, Energy)
     require_whole("steps", steps)
     require(tolerance >= 0, "tolerance", tolerance, "must be at least 0")
     require_whole("memory", memory)

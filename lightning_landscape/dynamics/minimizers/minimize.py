@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from lightning_landscape.dynamics.minimizers.active_replicas import ActiveReplicas, rows_of
 from lightning_landscape.dynamics.sphere import constrain
 from lightning_landscape.energies.energy import Energy
-from lightning_landscape.errors import UsageError, require, require_whole
+from lightning_landscape.errors import UsageError, require, require_kind, require_whole
 
 __all__ = ["Checkpoint", "Factory", "Minimum", "minimize"]
 
@@ -87,6 +87,10 @@ def minimize(
     >>> minimize(well, partial(FIRE, lr=0.1), steps=1000).done
     tensor([True, True, True])
     """
+    require_kind("energy", energy, Energy)
+    remedy = "give a factory, such as partial(FIRE, lr=0.1)"
+    made = "must make a torch optimizer from the parameters"
+    require(callable(optimizer), "optimizer", optimizer, made, remedy)
     require_whole("steps", steps)
     require(below == below, "below", below, "must be a number, or -inf")
     descent = _Descent(energy, optimizer, batch, steps)

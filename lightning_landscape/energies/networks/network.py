@@ -22,7 +22,7 @@ from lightning_landscape.energies.networks.losses import (
 )
 from lightning_landscape.energies.networks.slices import even_slices
 from lightning_landscape.energies.networks.symmetry import log_copies, symmetry_order
-from lightning_landscape.errors import require
+from lightning_landscape.errors import require, require_kind
 from lightning_landscape.replicas import per_replica
 
 __all__ = ["NetworkEnergy"]
@@ -96,6 +96,8 @@ class NetworkEnergy(Energy):
         margin: float = 1.0,
     ) -> None:
         super().__init__()
+        require_kind("architecture", architecture, Architecture)
+        require_kind("data", data, LabelledData)
         self._loss, self.margin = loss_named(loss, margin), margin
         shape = data.inputs.shape[1:]
         k = architecture.output_size(shape)
