@@ -5,7 +5,7 @@ import pytest
 import xarray
 from matplotlib.figure import Figure
 
-from lightning_landscape.results.axes import lighten_minor_ticks, logarithmic_time, points, shades
+from lightning_landscape.results.axes import logarithmic_time, points, shades
 
 
 @pytest.fixture
@@ -45,13 +45,3 @@ def test_shades_are_distinct_and_get_lighter_but_not_too_light(colormap):
     light = colors[:, :3] @ [0.2126, 0.7152, 0.0722]
     assert (np.diff(light) > 0).all() and light[-1] < 0.9
     assert shades(1, colormap).shape == (1, 4) and shades(0).shape == (0, 4)
-
-
-def test_minor_ticks_with_labels_and_linear_axes_are_left_alone(axes):
-    axes.set(xscale="log", xlim=(1, 5), ylim=(0, 1))
-    lighten_minor_ticks(axes)
-    assert not axes.collections
-    axes.set(xlim=(1, 1000))
-    lighten_minor_ticks(axes)
-    (ticks,) = axes.collections
-    assert len(ticks.get_segments()) == 3 * 8  # 2 … 9 of three decades
