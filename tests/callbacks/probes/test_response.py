@@ -138,7 +138,7 @@ def test_the_planted_glass_obeys_the_fluctuation_dissipation_theorem(tmp_path):
 
     The scheme adds a relative lr mu / 2 < 2 % to 1 - C, N = 64 less than a per cent to chi.
     """
-    R, T = 96, 0.8
+    R, T = 48, 0.8
     glass = SphericalPSpin(
         N=64, replicas=R, disorder="independent", start_temperature=T, dtype="float64"
     )
@@ -156,10 +156,10 @@ def test_the_planted_glass_obeys_the_fluctuation_dissipation_theorem(tmp_path):
         mean, error = mean_and_error(record["chi"])
         exact = field["chi_exact"].isel(tw=0)
         assert (abs(mean - exact) < 4 * error + 0.02 * exact).all()
-        assert error.max() < 0.05
+        assert error.max() < 0.07
         T_eff, error = effective_temperature(decay, record["chi"], (0, 1))
         assert abs(T_eff - T) < 4 * error + 0.02 * T
-        assert error < 0.06
+        assert error < 0.085
     both = field["chi"].to_numpy() - noise["chi"].to_numpy()
     error = both.std(-1, ddof=1) / R**0.5
     assert (abs(both.mean(-1)) < 4 * error).all()

@@ -153,11 +153,11 @@ def configurational_temperature_ratio(scheme, lr, burn, steps, T=0.01):
 
 @pytest.mark.parametrize(("scheme", "lr"), [(Langevin, 0.02), (LeimkuhlerMatthews, 0.05)])
 def test_a_network_obeys_the_ito_identity_at_a_small_step(scheme, lr):
-    ratio, error = configurational_temperature_ratio(scheme, lr, burn=500, steps=int(50 / lr))
-    assert error < 0.0125
-    assert ratio == pytest.approx(1.0, abs=0.05)
+    ratio, error = configurational_temperature_ratio(scheme, lr, burn=500, steps=int(15 / lr))
+    assert error < 0.025
+    assert ratio == pytest.approx(1.0, abs=0.1)
 
 
 def test_a_network_betrays_a_step_that_is_too_large():
-    ratio, error = configurational_temperature_ratio(Langevin, lr=0.3, burn=300, steps=800)
-    assert ratio - 4 * error > 1.3
+    ratio, error = configurational_temperature_ratio(Langevin, lr=0.3, burn=300, steps=400)
+    assert ratio - 4 * error > 1.2
