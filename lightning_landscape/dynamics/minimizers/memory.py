@@ -42,8 +42,9 @@ class Memory:
         if _compiled(self.s):
             from lightning_landscape.dynamics.minimizers._two_loop import remember
 
-            new, old = (s.contiguous(), y.contiguous(), which), (self.s, self.y)
-            remember(*(t.numpy() for t in (*old, *new)), torch.finfo(s.dtype).eps)
+            old, new = (self.s.numpy(), self.y.numpy()), (s.contiguous(), y.contiguous())
+            least = torch.finfo(s.dtype).eps
+            remember(old[0], old[1], new[0].numpy(), new[1].numpy(), which.numpy(), least)
             return
         sy = torch.linalg.vecdot(s, y)
         lengths = torch.linalg.vector_norm(s, dim=1) * torch.linalg.vector_norm(y, dim=1)
@@ -58,7 +59,8 @@ class Memory:
 
     def forget(self, which: Tensor) -> None:
         """Drop the pairs of some replicas, shape (R,), bool."""
-        self.s[which], self.y[which] = 0, 0
+        if which.any():
+            self.s[which], self.y[which] = 0, 0
 
     def direction(self, g: Tensor) -> Tensor:
         """Return -H g, shape (R, N), by the two-loop recursion (Nocedal, Wright, algorithm 7.4).
@@ -70,8 +72,8 @@ class Memory:
             from lightning_landscape.dynamics.minimizers._two_loop import two_loops
 
             out = torch.empty_like(g, memory_format=torch.contiguous_format)
-            arrays = (t.numpy() for t in (self.s, self.y, g.detach().contiguous()))
-            two_loops(*arrays, _FIRST, out.numpy())
+            gradient = g.detach().contiguous().numpy()
+            two_loops(self.s.numpy(), self.y.numpy(), gradient, _FIRST, out.numpy())
             return out
         sy = torch.linalg.vecdot(self.s, self.y)
         # transport can spoil an old pair

@@ -72,7 +72,8 @@ class SaddleDescent(WithClosure):
         quasi: float = 1e-3,
         constraint: Sphere | None = None,
     ) -> None:
-        settings = {"memory": memory, "max_step": max_step, "tolerance": tolerance, "quasi": quasi}
+        settings: dict[str, Any] = {"memory": memory, "max_step": max_step}
+        settings |= {"tolerance": tolerance, "quasi": quasi}
         super().__init__(params, {"lr": 1.0, **settings}, constraint)
         self._settings = settings
         self._blank()  # which refuses settings out of range
