@@ -37,7 +37,7 @@ class Estimate(Callback):
     time is that of the gradients alone, and so a lower bound.
     """
 
-    def on_train_start(self, trainer: Any, pl_module: LandscapeModule) -> None:
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Say it, or refuse the run.
 
         Raises:

@@ -93,6 +93,8 @@ def _not_a_mapping(message: str, key: str, options: Iterable[str]) -> str:
 
 
 def _no_arguments(message: str, key: str, options: Iterable[str]) -> str:
+    if "unhashable type" in message:
+        return f"{key}: class_path must be text"
     kind = _first(r"'(\w+)' object has no attribute '(?:keys|items)'", message)
     return kind and f"{key}: init_args must be a mapping of arguments to values, and is a {kind}"
 
