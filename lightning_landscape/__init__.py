@@ -12,8 +12,11 @@ __version__ = "0.1.0"
 _HOMES = {
     "AgingCorrelation": "callbacks",
     "Copies": "energies",
+    "Criticality": "callbacks",
     "DamageSpreading": "callbacks",
+    "Diagnosis": "callbacks",
     "DilutedPSpin": "energies",
+    "EdgeOfStability": "callbacks",
     "Energy": "energies",
     "EnergyRelaxation": "callbacks",
     "Equilibration": "callbacks",
@@ -28,6 +31,7 @@ _HOMES = {
     "LearningCoefficient": "callbacks",
     "LeimkuhlerMatthews": "dynamics",
     "LinearResponse": "callbacks",
+    "LossSurface": "callbacks",
     "MatchedNoise": "callbacks",
     "NetworkEnergy": "energies",
     "NoiseSpectrum": "callbacks",
@@ -39,6 +43,8 @@ _HOMES = {
     "SphericalPerceptron": "energies",
     "Stationarity": "callbacks",
     "StopWhenSatisfied": "callbacks",
+    "SynonymInvariance": "callbacks",
+    "TangentKernel": "callbacks",
     "TemperatureFluctuations": "callbacks",
     "WithField": "energies",
 }

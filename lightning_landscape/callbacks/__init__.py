@@ -1,5 +1,6 @@
 """Lightning callbacks: probes measure and never change the trajectory, steering ones do."""
 
+from lightning_landscape.callbacks.diagnosis import Diagnosis, EdgeOfStability
 from lightning_landscape.callbacks.probe import Probe
 from lightning_landscape.callbacks.probes.aging import AgingCorrelation
 from lightning_landscape.callbacks.probes.damage import DamageSpreading
@@ -25,6 +26,8 @@ __all__ = [
     "AgingCorrelation",
     "Criticality",
     "DamageSpreading",
+    "Diagnosis",
+    "EdgeOfStability",
     "EnergyRelaxation",
     "Equilibration",
     "FieldResponse",

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightning_landscape.clock import log_times, to_steps
 from lightning_landscape.errors import require
 
-__all__ = ["UNITS", "Times", "axis"]
+if TYPE_CHECKING:
+    from lightning_landscape.callbacks.probe import Probe
+
+__all__ = ["UNITS", "Times", "affordable", "axis", "thinned"]
 
 UNITS = "step size x steps"
 
@@ -82,3 +85,33 @@ class Times:
 def axis(name: str, steps: Any, time_step: float) -> dict[str, tuple[str, Any, dict[str, str]]]:
     """Return the coordinate ``name`` of a record: the physical times of ``steps``, with units."""
     return {name: (name, steps * time_step, {"units": UNITS})}
+
+
+def affordable(probe: Probe, times: int, max_share: float, run: float, each: float) -> int:
+    """Return how many measurements are within a share of a run; warn where there is none.
+
+    Args:
+        probe: who measures.
+        times: how many there would be.
+        max_share: cost of all of them over that of the run.
+        run: how many steps the run has until the last of them.
+        each: what one costs, in steps.
+    """
+    most = min(times, max_share * run / each)
+    if most < 1 and times:
+        probe.warn(
+            f"nothing is measured: one measurement costs {each:.3g} steps, more than max_share = "
+            f"{max_share:g} of the {run:.0f} steps of the run; raise max_share, or lower what it "
+            "may cost"
+        )
+    return int(most)
+
+
+def thinned(steps: Sequence[int], most: int) -> list[int]:
+    """Return ``most`` of the steps, spread evenly, the last one included.
+
+    >>> thinned([0, 1, 10, 100, 1000], 3)
+    [1, 10, 1000]
+    """
+    size = len(steps)
+    return [steps[k] for k in sorted({size - 1 - round(k * size / most) for k in range(most)})]

@@ -18,12 +18,10 @@ from lightning_landscape.callbacks.all_data import (
 from lightning_landscape.callbacks.mean_over_data import hessian_of_data
 from lightning_landscape.callbacks.probe import Probe
 from lightning_landscape.callbacks.probes._spectrum_cost import (
-    affordable,
     gradients,
     require_room_for_vectors,
-    thinned,
 )
-from lightning_landscape.callbacks.times import Times
+from lightning_landscape.callbacks.times import Times, affordable, thinned
 from lightning_landscape.callbacks.view import EnergyFn, View
 from lightning_landscape.curvature.lanczos import lanczos
 from lightning_landscape.curvature.operators.base import CurvatureOperator

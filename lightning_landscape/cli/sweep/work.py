@@ -112,7 +112,7 @@ def collect(folder: Path) -> Outcome:
 
 
 def _fit(task: Task) -> int:
-    from lightning_landscape.__main__ import main  # a worker imports it once, for all its points
+    from lightning_landscape.cli.fit import main  # a worker imports it once, for all its points
 
     task.folder.mkdir(parents=True, exist_ok=True)
     command = ["fit", *task.arguments]
@@ -123,6 +123,9 @@ def _fit(task: Task) -> int:
             ).returncode
         try:
             return main(command)
+        except UsageError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
         except Exception:  # a fault of ours, or of a class from outside: of this point only
             import traceback
 

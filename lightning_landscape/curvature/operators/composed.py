@@ -13,7 +13,13 @@ from lightning_landscape.curvature.operators.base import (
 )
 from lightning_landscape.errors import require
 
-__all__ = ["MeanOverRanks", "ProjectedOperator", "ShiftedOperator", "SubsetOperator"]
+__all__ = [
+    "MeanOverRanks",
+    "ProjectedOperator",
+    "RescaledOperator",
+    "ShiftedOperator",
+    "SubsetOperator",
+]
 
 
 class ShiftedOperator(ComposedOperator):
@@ -35,6 +41,34 @@ class ShiftedOperator(ComposedOperator):
     def multiply(self, V: Tensor) -> Tensor:
         """Return A V + mu V."""
         return torch.addcmul(self.A.matmat(V), self.shift, V)
+
+
+class RescaledOperator(ComposedOperator):
+    """D A D with a diagonal D: the curvature in other units of the coordinates.
+
+    Args:
+        A: an operator.
+        scale: the diagonal, shape (R, N) or (1, N).
+
+    Raises:
+        UsageError: the shape of ``scale`` is another.
+
+    >>> from lightning_landscape.curvature import DenseOperator
+    >>> RescaledOperator(DenseOperator(torch.eye(2)), torch.tensor([[1.0, 3.0]])).dense()
+    tensor([[[1., 0.],
+             [0., 9.]]])
+    """
+
+    def __init__(self, A: CurvatureOperator, scale: Tensor) -> None:
+        right = scale.dim() == 2 and scale.shape[0] in (1, A.replicas) and scale.shape[1] == A.N
+        required = f"must be (R, N) = ({A.replicas}, {A.N})"
+        require(right, "scale.shape", tuple(scale.shape), required)
+        super().__init__(A)
+        self._scale = scale.detach().to(A.dtype).unsqueeze(1)
+
+    def multiply(self, V: Tensor) -> Tensor:
+        """Return D A D V."""
+        return self._scale * self.A.matmat(self._scale * V)
 
 
 class ProjectedOperator(ComposedOperator):

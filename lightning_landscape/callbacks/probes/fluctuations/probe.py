@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from lightning_landscape.callbacks.probe import Probe
-from lightning_landscape.callbacks.probes._spectrum_cost import affordable
 from lightning_landscape.callbacks.probes.fluctuations.look import (
     PRODUCTS,
     batch_temperature,
@@ -24,6 +23,7 @@ from lightning_landscape.callbacks.probes.fluctuations.record import (
     invalid_rungs,
 )
 from lightning_landscape.callbacks.probes.fluctuations.step_energies import StepEnergies
+from lightning_landscape.callbacks.times import affordable
 from lightning_landscape.callbacks.view import EnergyFn, View
 from lightning_landscape.clock import log_times
 from lightning_landscape.errors import UsageError, require

@@ -1,0 +1,70 @@
+"""Diagnosis in a project of others, and its verdicts from records."""
+
+import numpy as np
+import pytest
+import torch
+from xarray import Dataset
+
+from lightning_landscape.callbacks import Diagnosis
+from lightning_landscape.results.diagnosis import table, verdicts
+from lightning_landscape.testing.foreign import Tiny
+from lightning_landscape.testing.probe import train
+
+
+def record(**variables):
+    t = np.arange(1.0, 1 + len(next(iter(variables.values()))))
+    data = {name: (("t", "replica"), np.asarray(v, float)) for name, v in variables.items()}
+    return Dataset(data, {"t": t}, {"bound": "2/lr"})
+
+
+@pytest.mark.parametrize(
+    ("edge", "stands"),
+    [
+        ([[0.3, 0.31, 0.29]] * 3, "stable"),
+        ([[1.0, 1.02, 0.99]] * 3, "at the edge"),
+        ([[2.0, 2.1, 1.9]] * 3, "beyond the edge"),
+        ([[0.2, 1.4, 0.9]] * 3, "cannot tell"),
+    ],
+)
+def test_a_verdict_never_contradicts_its_error_bar(edge, stands):
+    (verdict,) = verdicts({"EdgeOfStability": record(edge=edge)})
+    assert verdict.stands.startswith(stands)
+    assert verdict.value == pytest.approx(np.mean(edge))
+
+
+@pytest.mark.parametrize(
+    ("scale", "stands"),
+    [
+        ([[1000, 1010]], "noise dominates"),
+        ([[4.0, 4.1]], "the gradient dominates"),
+        ([[40, 41]], "near the best"),
+        ([[10, 400]], "cannot tell"),
+        ([[40.0]], "cannot tell"),
+    ],
+)
+def test_the_batch_against_the_noise_scale(scale, stands):
+    dataset = record(noise_scale=scale).assign_attrs(batch_size=32)
+    (verdict,) = verdicts({"GradientNoise": dataset})
+    assert verdict.stands.startswith(stands)
+
+
+def test_other_records_have_no_verdict():
+    assert verdicts({"AgingCorrelation": record(edge=[[1.0]])}) == []
+
+
+def test_one_callback_changes_nothing_and_ends_with_a_table(tmp_path, caplog):
+    plain, diagnosed = Tiny(), Tiny()
+    train(plain, tmp_path / "plain", [], max_epochs=4)
+    callback = Diagnosis(max_share=20.0)
+    train(diagnosed, tmp_path / "diagnosed", [callback], max_epochs=4)
+    for name, value in plain.state_dict().items():
+        assert torch.equal(value, diagnosed.state_dict()[name])
+    questions = [v.question for v in callback.verdicts]
+    assert questions[0] == "Is the learning rate near the edge?"
+    assert len(questions) >= 2
+    assert table(callback.verdicts).count("\n") == len(questions) + 1
+
+
+def test_a_run_too_short_for_its_share_is_told(tmp_path, caplog):
+    train(Tiny(), tmp_path, [Diagnosis()], max_epochs=1)
+    assert "nothing is measured" in caplog.text
