@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import namedtuple
+from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 import torchmetrics
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
 __all__ = ["FORMS", "MEMORIES"]
 
@@ -120,6 +123,59 @@ class WritesIntoBatch(Tiny):
         return self.loss([batch[0], targets])
 
 
+class Augmentation:
+    """Shifts its inputs by more at each call."""
+
+    def __init__(self) -> None:
+        self.calls, self.shift = 0, torch.zeros(8)
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Count, and shift."""
+        self.calls += 1
+        return x + 0.01 * self.calls * self.shift.add_(0.1)
+
+
+class Carried(Tiny):
+    """State that functions, classes, iterators and the optimizer carry, and not the module."""
+
+    bank = torch.zeros(8)
+
+    def __init__(self) -> None:
+        super().__init__()
+        type(self).bank = torch.zeros(8)
+        factor = 1.0
+
+        def anneal(loss: Tensor) -> Tensor:
+            nonlocal factor
+            factor *= 0.99
+            return factor * loss
+
+        self.augment, self.anneal = Augmentation().apply, anneal
+        self.weights = cycle([1.0, 1.5, 0.5])
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        """Advance all of it."""
+        self.bank.add_(0.01)
+        optimizer: Any = self.optimizers()
+        optimizer.param_groups[0]["lr"] *= 0.95
+        x = self.augment(batch[0]) + self.bank
+        return self.anneal(self.loss([x, batch[1]])) * next(self.weights)
+
+
+class HoldsAnIterator(Tiny):
+    """A second loader is read by the step itself: it gives each batch once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        noise = torch.randn(64, 8, generator=torch.Generator().manual_seed(0))
+        self.unlabelled = iter(DataLoader(TensorDataset(noise), batch_size=4))
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        """Ask for the next batch of it."""
+        (x,) = next(self.unlabelled)
+        return self.loss(batch) + 0.1 * self.net(x).square().mean()
+
+
 class NoIndex(Tiny):
     """``training_step`` takes the batch only."""
 
@@ -183,6 +239,47 @@ class OfNamedTuples(Tiny):
         return nn.functional.cross_entropy(self.net(batch.x), batch.y)
 
 
+@dataclass
+class Sample:
+    """A batch as a record, with something that is no tensor."""
+
+    x: Tensor
+    y: Tensor
+    weights: Tensor | None
+    seen: list[int]
+
+
+class OfRecords(Tiny):
+    """The batch is a data class that the step writes into."""
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Make a record."""
+        return Sample(*batch, weights=None, seen=[])
+
+    def loss(self, batch: Any) -> Tensor:
+        """Return the cross-entropy."""
+        batch.seen.append(1)
+        batch.x = batch.x * len(batch.seen)
+        return nn.functional.cross_entropy(self.net(batch.x), batch.y)
+
+
+class Thaws(Tiny):
+    """A hook makes what the step needs, and moves a layer from the fourth batch on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(8, 8).requires_grad_(False)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Set the factor, and thaw."""
+        self.factor = 1.0 + 0.1 * batch_idx
+        self.first.requires_grad_(batch_idx >= 4)
+
+    def loss(self, batch: Any) -> Tensor:
+        """Return the cross-entropy."""
+        return self.factor * super().loss([self.first(batch[0]), batch[1]])
+
+
 class OwnNames(Tiny):
     """The module has attributes of names that ours have, with another meaning."""
 
@@ -209,6 +306,8 @@ MEMORIES: dict[str, type[Tiny]] = {
     "a queue": Queue,
     "a metric": Measured,
     "the batch is written into": WritesIntoBatch,
+    "functions, classes and the optimizer": Carried,
+    "an iterator of its own": HoldsAnIterator,
 }
 """Projects whose training step has side effects."""
 
@@ -219,6 +318,8 @@ FORMS: dict[str, type[Tiny]] = {
     "lazy parameters": Lazy,
     "sparse gradients": Sparse,
     "named tuples": OfNamedTuples,
+    "data classes": OfRecords,
+    "a layer that thaws": Thaws,
     "names of its own": OwnNames,
 }
 """Projects of other forms, in which a probe may have to say what it cannot measure."""

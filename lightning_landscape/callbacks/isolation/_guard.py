@@ -227,9 +227,9 @@ class Guard:
     def _bound(self, x: Any, path: str) -> Any:
         """Visit what a method or a partial function is bound to."""
         if isinstance(x, partial):
-            inside = [self.visit(value, path) for value in (x.func, *x.args)]
+            function, *inside = [self.visit(value, path) for value in (x.func, *x.args)]
             held = {name: self.visit(value, path) for name, value in x.keywords.items()}
-            return partial(*inside, **held)
+            return partial(function, *inside, **held)
         bound = self.visit(x.__self__, path)
         return x if bound is x.__self__ else getattr(bound, x.__name__)
 

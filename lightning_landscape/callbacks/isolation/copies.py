@@ -23,10 +23,14 @@ _PACKAGES = {"torch", "pytorch_lightning", "lightning", "lightning_fabric", "lig
              "lightning_landscape", "logging", "threading", "_thread", "weakref", "functools",
              "concurrent", "asyncio", "re", "pathlib", "matplotlib"}  # fmt: skip
 
+# where the projects of others are found in miniature
+_MINIATURES = "lightning_landscape.testing"
+
 
 def is_foreign(kind: Any) -> bool:
     """Whether a class or function is of a package whose objects carry no state of a step."""
-    return (getattr(kind, "__module__", None) or "").partition(".")[0] in _PACKAGES
+    module = getattr(kind, "__module__", None) or ""
+    return module.partition(".")[0] in _PACKAGES and not module.startswith(_MINIATURES)
 
 
 def has_state(x: Any) -> bool:

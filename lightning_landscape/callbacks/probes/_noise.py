@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from lightning_landscape.callbacks.all_data import AllData, Data, Mode, all_data, require_mode
 from lightning_landscape.callbacks.mean_over_data import energy_of_batch, hessian_of_data
 from lightning_landscape.callbacks.probe import Probe
 from lightning_landscape.callbacks.probes._windows import Window, Windows
 from lightning_landscape.callbacks.times import Times
+from lightning_landscape.callbacks.training_step import NotMeasured
 from lightning_landscape.callbacks.view import LossFn, SplitFn, View
 from lightning_landscape.curvature.operators.base import CurvatureOperator
 from lightning_landscape.data.batches import Batches
@@ -113,8 +119,13 @@ class NoiseProbe(Probe):
         self._require_same_parameters(view)
         with view.measuring(self.mode), view.moved_to(window.parameters):
             energies = [view.on_batch(*one).energy for one in window.batches]
-            source = GroupGradients(energies, view.parameters(), 1)
-            self.log_scalars(trainer, self.measure_noise(view, source, window))
+            try:
+                source = GroupGradients(energies, view.parameters(), 1)
+                scalars = self.measure_noise(view, source, window)
+            except NotMeasured:  # of a batch that the training step skips
+                source = GroupGradients(_with_loss(energies), view.parameters(), 1)
+                scalars = self.measure_noise(view, source, window)
+            self.log_scalars(trainer, scalars)
 
     def finish(self, trainer: Any, pl_module: Any) -> None:
         """Measure with the batches that there were, and write the final record."""
@@ -215,3 +226,19 @@ class NoiseProbe(Probe):
         draws = self._draws(view)
         batch_factor(**draws)  # refuses a batch larger than the data
         return described | {**draws, "replacement": int(draws["replacement"])}
+
+
+def _with_loss(energies: Sequence[Callable[[], Tensor]]) -> list[Callable[[], Tensor]]:
+    """Return those energies that there are.
+
+    Raises:
+        NotMeasured: there are fewer than two.
+    """
+    found = []
+    for energy in energies:
+        with suppress(NotMeasured), torch.no_grad():
+            energy()
+            found.append(energy)
+    if len(found) < 2:
+        raise NotMeasured("training_step returned a loss for fewer than two of the batches")
+    return found

@@ -225,6 +225,18 @@ def test_consecutive_batches_are_evaluated_where_the_first_began(accumulate, tmp
     assert abs(record["D"].sel(t=4).item() - G.var(0).mean().item()) > 1e-3 * G.var(0).mean()
 
 
+def test_batches_that_the_step_skips_are_left_out(tmp_path):
+    class Skips(Watched):
+        def training_step(self, batch, batch_idx):
+            return super().training_step(batch, batch_idx) if batch_idx != 1 else None
+
+    module, probe = Skips(), GradientNoise(first=1, last=1, groups=3)
+    train(module, tmp_path, [probe], max_epochs=1)
+    record = probe.dataset().isel(replica=0)
+    G = module.gradients([module.batches[0], module.batches[2]], module.before[0])
+    assert record["D"].sel(t=0).item() == pytest.approx(G.var(0).mean().item(), rel=1e-5)
+
+
 def test_the_temperature_of_plain_sgd_only(tmp_path):
     """T = lr D / 2 with the present lr of a scheduler; with momentum there is no such law."""
 
