@@ -44,7 +44,7 @@ def test_planted_start_is_in_equilibrium_at_once(tmp_path):
         N=64, replicas=200, disorder="independent", start_temperature=0.8, seed=0
     )
     aging = AgingCorrelation(waiting_times=[0, 2], first=0.2, last=1, per_decade=2)
-    energy, correlation = records_of(glass, 0.8, 1000, aging, tmp_path)
+    energy, correlation = records_of(glass, 0.8, 301, aging, tmp_path)
     assert abs(energy["energy"] + 0.625).max() < 0.025
     assert abs(energy["energy_exact"] + 0.625).max() < 1e-4
     for tw in (0, 2):  # it does not age
