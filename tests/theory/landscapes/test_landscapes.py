@@ -13,6 +13,7 @@ from lightning_landscape.theory.landscapes import (
     equilibrium,
     first_passage_times,
     graph_transformation,
+    index_fraction,
     mean_by_index,
     merge_tree,
     rate_matrix,
@@ -200,3 +201,15 @@ def test_the_spectrum_after_embedding_is_that_of_the_matrix():
     expected = np.sort(np.concatenate([[1.0, 5.0], np.linalg.eigvalsh(H)]))
     found = embedding_spectrum([1.0, 5.0], C, penalty, slope)
     assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_index_law_is_the_mass_of_the_semicircle_below_zero():
+    """By quadrature of the semicircle of radius sqrt(2 p (p-1)) around mu = -p e."""
+    for p, e in ((3, -0.9186), (3, -0.5), (2, -0.3), (4, 0.2)):
+        radius, mu = math.sqrt(2 * p * (p - 1)), -p * e
+        l = np.linspace(-radius, min(radius, -mu), 200_001)
+        density = 2 / (math.pi * radius**2) * np.sqrt(np.clip(radius**2 - l**2, 0, None))
+        assert index_fraction(p, e) == pytest.approx(np.trapezoid(density, l), abs=1e-6)
+    assert index_fraction(3, [-2.0, 0.0, 2.0]).tolist() == [0.0, 0.5, 1.0]
+    with pytest.raises(UsageError, match="p = 1"):
+        index_fraction(1, 0.0)
