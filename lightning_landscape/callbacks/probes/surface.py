@@ -213,7 +213,7 @@ class LossSurface(Probe):
         with view.measuring(self.mode):
             data = None
             if not view.is_whole and self.data != "batch":
-                data = all_data(self.data, view, self.mode)  # type: ignore[arg-type]
+                data = all_data(self.data, view, self.mode)
             if self.directions == "trajectory":
                 self._remember(view)
             cut, known = self._cut(view, data)

@@ -109,7 +109,8 @@ def _draw_times(dataset: Dataset, axes: Axes) -> None:
     ]  # fmt: skip
     sources = dict.fromkeys((connected[0], connected[-1]))
     network = _network(dataset)
-    T = np.geomspace(*temperatures(dataset)[[0, -1]] * [2.0, 1 / 3], _TEMPERATURES)
+    T = temperatures(dataset)
+    T = np.geomspace(2 * T[0], T[-1] / 3, _TEMPERATURES)
     for source in sources:
         times = [_time(network, float(t), source, lowest) for t in T]
         label = (
@@ -134,9 +135,9 @@ def _network(dataset: Dataset) -> Network:
         spectrum = dataset[f"{kind}_spectrum"].to_numpy()
         return np.log(np.where(spectrum > 0, spectrum, 1.0)).sum(1)
 
-    def values(kind: str) -> tuple[NDArray[np.float64], ...]:
+    def values(kind: str) -> list[NDArray[np.float64]]:
         order = dataset[f"{kind}_order"].to_numpy()
-        return dataset[f"{kind}_energy"].to_numpy(), log_product(kind), order
+        return [dataset[f"{kind}_energy"].to_numpy(), log_product(kind), order]
 
-    kinds = values("minimum"), values("transition_state")
-    return Network(*kinds[0], *kinds[1], dataset["transition_state_ends"].to_numpy())
+    ends = dataset["transition_state_ends"].to_numpy()
+    return Network(*values("minimum"), *values("transition_state"), ends)  # type: ignore[call-arg]

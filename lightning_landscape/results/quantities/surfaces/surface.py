@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,9 +72,9 @@ def _curvature(dataset: Dataset, direction: int) -> float:
     """Return the second difference at the weights, per length squared of the direction."""
     middle = _middle(dataset)
     along = dataset[_NAMES[direction]].to_numpy()
-    row = np.moveaxis(_last(dataset), direction, 0)[
-        (slice(None), *(m for k, m in enumerate(middle) if k != direction))
-    ]
+    at: list[int | slice] = list(middle)
+    at[direction] = slice(None)
+    row = _last(dataset)[tuple(at)]
     m, h = middle[direction], along[1] - along[0]
     h = h * float(dataset["length"][-1, direction])
     return float((row[m + 1] - 2 * row[m] + row[m - 1]) / h**2)
@@ -142,9 +142,9 @@ def _view(dataset: Dataset, axes: Axes) -> None:
     from matplotlib.colors import LogNorm, Normalize
 
     loss, (levels, logarithmic) = _last(dataset), _levels(_last(dataset))
-    place, figure = axes.get_position(), axes.figure
+    place, figure = axes.get_position().bounds, axes.figure
     axes.set_axis_off()
-    view = figure.add_axes(place, projection="3d")
+    view: Any = figure.add_axes(place, projection="3d")
     alpha, beta = np.meshgrid(dataset["alpha"], dataset["beta"], indexing="ij")
     height = np.log10(loss) if logarithmic else loss
     norm = (LogNorm if logarithmic else Normalize)(levels[0], levels[-1])
