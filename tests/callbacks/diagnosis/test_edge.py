@@ -105,16 +105,3 @@ def test_a_bound_that_is_not_known_is_left_out(tmp_path):
     dataset = run(module, 3, tmp_path, probe)
     assert dataset["edge"].isnull().all()
     assert probe.attributes["bound"] == "none is known"
-
-
-def digits(loss):
-    return NetworkEnergy(FullyConnected([64, 20, 10], replicas=2, seed=1), Digits(), loss)
-
-
-@pytest.mark.slow
-def test_the_step_of_gradient_descent_sets_the_sharpness(tmp_path):
-    """Full batches and a squared loss: short steps find 7, and with lr = 0.5 the bound is 4."""
-    module = LandscapeModule(digits("squared"), partial(torch.optim.SGD, lr=0.5))
-    probe = EdgeOfStability(first=5, last=1500, per_decade=6, max_share=ALL)
-    edge = run(module, 3000, tmp_path, probe)["edge"].mean("replica").to_numpy()
-    assert 0.95 < edge[-3:].mean() < 1.2
