@@ -8,6 +8,7 @@ import torch
 import torch.distributed as dist
 from scipy.sparse.linalg import LinearOperator, eigsh
 
+from lightning_landscape import parallel
 from lightning_landscape.curvature import (
     CurvatureOperator,
     DenseOperator,
@@ -248,3 +249,21 @@ def test_the_mean_over_two_processes(tmp_path):
     expected = (3 * matrices(0) + matrices(1)) / 4
     for rank in (0, 1):
         torch.testing.assert_close(torch.as_tensor(found[rank]), expected)
+
+
+class Fails(DenseOperator):
+    def multiply(self, V):
+        raise ZeroDivisionError
+
+
+def test_a_process_whose_product_fails_lets_no_other_wait(monkeypatch):
+    """It sends nan into the sum, from which the others know."""
+    failing, fine = MeanOverRanks(Fails(torch.eye(2))), MeanOverRanks(DenseOperator(torch.eye(2)))
+    sent = []
+    monkeypatch.setattr(parallel, "sum", lambda x: sent.append(x) or x)
+    with pytest.raises(ZeroDivisionError):
+        failing @ torch.ones(1, 2)
+    assert len(sent) == 1 and sent[0].isnan().all()
+    monkeypatch.setattr(parallel, "sum", lambda x: x + sent[0])
+    with pytest.raises(UsageError, match="is not finite in one of the processes"):
+        fine @ torch.ones(1, 2)
