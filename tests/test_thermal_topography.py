@@ -1,7 +1,8 @@
 """The low-loss region of a network at temperature T, end to end: Jules et al. 2023.
 
 The network of the reference numbers: 10 inputs, three tanh layers of 16, 737 parameters, 40 random
-labels, mean log-loss.
+labels, mean log-loss. All of it is slow; by default the same identities are tested on smaller
+networks by the samplers (`test_gibbs`) and on valleys by the probe (`test_fluctuations`).
 """
 
 import logging
@@ -58,6 +59,7 @@ def thermal(folder, ladder, chains, equilibration, steps, **settings):
     return records.read(folder / "probes/temperature_fluctuations.nc")
 
 
+@pytest.mark.slow
 def test_the_ito_ratio_of_a_good_and_of_a_bad_step(tmp_path, caplog):
     """1 within 4 standard errors at lr = 0.005; above 1.3 with a warning at 0.1; T = 1e-3."""
     looks = {"k": 1, "random_vectors": 2, "measurements": 15}
