@@ -26,12 +26,12 @@ from lightning_landscape.cli.checkpoints import (
     to_resume_from,
 )
 from lightning_landscape.cli.configurations import check_files
+from lightning_landscape.cli.distributed.launch import is_rank_zero, on_nodes
+from lightning_landscape.cli.distributed.ranks import as_end_of_run, pass_on, watch
 from lightning_landscape.cli.estimate import Estimate
 from lightning_landscape.cli.identity import describe, differences
 from lightning_landscape.cli.interrupts import Interrupted
-from lightning_landscape.cli.launch import is_rank_zero, on_nodes
 from lightning_landscape.cli.messages import one_sentence
-from lightning_landscape.cli.ranks import as_end_of_run, pass_on, watch
 from lightning_landscape.cli.refusals import as_usage_error
 from lightning_landscape.cli.runs import CHECKPOINT, CONFIG, Choice, RunFolder, claim, inside
 from lightning_landscape.cli.trainer_options import check_length, check_trainer
@@ -118,7 +118,7 @@ class LandscapeCLI(LightningCLI):
             raise as_usage_error(error, self._raw, "trainer") from error
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
-        """Return the verb to run alone: the parsers of all take longer to build than a short run."""
+        """Return the verb to run alone: to build the parsers of all takes as long as a short run."""
         verbs = super().subcommands()
         return {self._verb: verbs[self._verb]} if self._verb in verbs else verbs
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 import yaml
 
-from lightning_landscape.cli import launch
+from lightning_landscape.cli.distributed import launch
 from lightning_landscape.cli.identity import Difference, describe, differences
 from lightning_landscape.errors import UsageError, require
 from lightning_landscape.records import remove_unfinished, write_atomically

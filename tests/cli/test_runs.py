@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lightning_landscape.cli import launch, runs
+from lightning_landscape.cli import runs
+from lightning_landscape.cli.distributed import launch
 from lightning_landscape.errors import UsageError
 
 

@@ -17,7 +17,7 @@ from pytorch_lightning.strategies.launchers import (
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
 from lightning_landscape import parallel
-from lightning_landscape.cli import launch
+from lightning_landscape.cli.distributed import launch
 from lightning_landscape.cli.interrupts import Interrupted
 from lightning_landscape.cli.refusals import RankLost
 from lightning_landscape.errors import UsageError
