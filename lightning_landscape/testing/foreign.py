@@ -254,7 +254,8 @@ class OfRecords(Tiny):
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Make a record."""
-        return Sample(*batch, weights=None, seen=[])
+        x, y = batch
+        return Sample(x, y, weights=None, seen=[])
 
     def loss(self, batch: Any) -> Tensor:
         """Return the cross-entropy."""
