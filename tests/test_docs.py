@@ -12,7 +12,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 
 @pytest.mark.filterwarnings("ignore")  # what Lightning says of small loaders
-@pytest.mark.parametrize("page", ["in_your_project", "exploration"])
+@pytest.mark.parametrize("page", ["in_your_project", "exploration", "saddles"])
 def test_python_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for option in ("PROGRESS_BAR", "MODEL_SUMMARY", "CHECKPOINTING"):

@@ -84,8 +84,10 @@ class Database:
             modes: how many eigenvalues a spectrum has, N without the zero modes.
             identity: which points are the same.
         """
-        points = (StationaryPoints.none(N, modes, connects) for connects in _POINTS.values())
-        return cls(*points, identity=identity or Identity())
+        minima, states, saddles = (
+            StationaryPoints.none(N, modes, connects) for connects in _POINTS.values()
+        )
+        return cls(minima, states, saddles, identity=identity or Identity())
 
     def add_minimum(
         self, energy: float, x: Array, spectrum: Array, order: int = 1, seen: int = 1
@@ -199,7 +201,8 @@ class Database:
             points.append(StationaryPoints(**get, mode=mode, ends=ends))
         attributes = {k: v for k, v in dataset.attrs.items() if k not in ("probe", "seconds")}
         counts = {name: int(attributes.pop(name)) for name in _COUNTS}
-        database = cls(*points, attributes=attributes)
+        minima, states, saddles = points
+        database = cls(minima, states, saddles, attributes=attributes)
         return replace(database, seconds=float(dataset.attrs["seconds"]), **counts)  # type: ignore[arg-type]
 
     def write(self, path: str | os.PathLike[str]) -> None:

@@ -95,7 +95,8 @@ def _canonical(network: FullyConnected, layers: list[Tensor]) -> list[Tensor]:
         elif network.sigma.name in _ODD:
             signs = torch.stack([_sign(torch.cat([u, out[:, 1 + k]])) for k, u in enumerate(into)])
             into, out[:, 1:] = into * signs.unsqueeze(1), out[:, 1:] * signs
-        order = sorted(range(len(into)), key=lambda k, into=into: into[k].tolist())
+        rows = into.tolist()
+        order = sorted(range(len(rows)), key=rows.__getitem__)
         out[:, 1:] = out[:, 1:][:, order]
         layers[l], layers[l + 1] = into[order], out
     return layers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,8 +96,8 @@ def _cost(dataset: Dataset, axes: Axes) -> None:
                 continue
             work = float((searches["gradients"] + int(sizes[system]) * searches["hessians"]).sum())
             seconds = float(searches["seconds"].sum())
-            style = {"color": f"C{system}", "marker": markers[method], "linestyle": "none"}
-            axes.plot(work / found, seconds / found, label=f"{name}, {method}", **style)
+            style: dict[str, Any] = {"color": f"C{system}", "marker": markers[method]}
+            axes.plot(work / found, seconds / found, label=f"{name}, {method}", ls="none", **style)
     axes.set(xscale="log", yscale="log", xlabel="gradients a stationary point, a Hessian as N")
     axes.set_ylabel("seconds a stationary point")
     axes.margins(0.15, 0.1)
