@@ -113,9 +113,9 @@ def random_case(case, networks, goe, with_spectrum):
     return H, eigenvalues, x
 
 
-def test_brackets_cover_the_truth_in_95_of_100_cases(trained, untrained, goe, with_spectrum):
+def test_brackets_cover_the_truth_in_19_of_20_cases(trained, untrained, goe, with_spectrum):
     covered, widths = 0, []
-    for case in range(100):
+    for case in range(40):
         H, eigenvalues, x = random_case(case, (trained, untrained), goe, with_spectrum)
         quadrature = stochastic_lanczos(DenseOperator(H), random_vectors=5, steps=30, seed=case)
         bracket = quadrature.fraction_below(x)
@@ -123,8 +123,8 @@ def test_brackets_cover_the_truth_in_95_of_100_cases(trained, untrained, goe, wi
         truths = [fraction_below(eigenvalues, x + shift) for shift in (-1e-10, 1e-10)]
         covered += any(bracket.lower[0] <= t <= bracket.upper[0] for t in truths)
         widths.append((bracket.upper - bracket.lower).item())
-    assert covered >= 95
-    assert sorted(widths)[50] < 0.35  # and they are not trivially wide
+    assert covered >= 38
+    assert sorted(widths)[20] < 0.35  # and they are not trivially wide
 
 
 def test_brackets_of_the_statistics_alone_are_as_wide_as_they_must_be(with_spectrum):

@@ -132,7 +132,7 @@ def second_backward(
 
     def product(*v: Tensor) -> tuple[Tensor, ...]:
         found = torch.autograd.grad(outputs, inputs, v, retain_graph=True, materialize_grads=True)
-        return tuple(d.to_dense() for d in found)
+        return tuple(d.to_dense() if d.is_sparse else d for d in found)
 
     if len(V[0]) == 1:
         return [d[None] for d in product(*(v[0] for v in vectors))]
