@@ -118,7 +118,7 @@ class LandscapeCLI(LightningCLI):
             raise as_usage_error(error, self._raw, "trainer") from error
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
-        """Return the verb to run alone; to build the parsers of all takes as long as a short run."""
+        """Return the verb to run alone: the parsers of all take as long as a short run."""
         verbs = super().subcommands()
         return {self._verb: verbs[self._verb]} if self._verb in verbs else verbs
 
