@@ -287,6 +287,16 @@ def test_what_a_function_carries_is_restored(make):
     assert torch.equal(module.augmentation(x), inside)
 
 
+def test_what_the_evaluation_adds_to_a_module_is_taken_away():
+    module = nn.Sequential(nn.Linear(2, 1))
+    with isolated(module, None):
+        module.prototype = nn.Parameter(torch.ones(2), requires_grad=False)
+        module.register_buffer("bank", torch.ones(2))
+        module[0].head = nn.Linear(1, 1)
+    assert not hasattr(module, "prototype") and not hasattr(module, "bank")
+    assert [name for name, _ in module.named_parameters()] == ["0.weight", "0.bias"]
+
+
 class Shared(nn.Module):
     bank, augmentation = torch.zeros(2), Augmentation()
 

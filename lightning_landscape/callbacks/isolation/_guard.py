@@ -143,6 +143,8 @@ class Guard:
         for name in _TENSORS:
             if held[name]:
                 self._dict(held[name], path, "{}.{}")
+            else:  # what the step adds is taken away again
+                self._undo.append(held[name].clear)
         return module
 
     def _class(self, kind: type) -> None:
