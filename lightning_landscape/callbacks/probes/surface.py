@@ -157,7 +157,10 @@ class LossSurface(Probe):
 
     def finish(self, trainer: Any, pl_module: Any) -> None:
         """Measure the surface at the end of the run; write the record."""
-        if self.at_end:
+        known = len(self.results.get("weights", ()))
+        if self.directions == "trajectory" and known < self.dimensions:
+            self.warn(f"the run ended after {known} of its times: too few for a surface; add times")
+        elif self.at_end:
             self._append_surface(self.view(trainer, pl_module))
         super().finish(trainer, pl_module)
 

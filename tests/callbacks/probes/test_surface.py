@@ -192,3 +192,9 @@ def test_there_is_no_batch_after_a_run(tmp_path):
     x, y = samples()
     with pytest.raises(UsageError, match=r"^data = batch.*give times"):
         fit(Net(), tmp_path, DataLoader(TensorDataset(x, y), 4), data="batch")
+
+
+def test_a_run_too_short_for_a_trajectory_ends_without_a_surface(tmp_path, caplog):
+    module = LandscapeModule(Quadratic([0.5, 2.0], dtype="float64"), sgd)
+    record = fit(module, tmp_path, steps=1, directions="trajectory")
+    assert "loss" not in record and "too few for a surface" in caplog.text
