@@ -65,8 +65,10 @@ class CouplingStrategy(_NoGradientsStrategy):
         Raises:
             UsageError: the energy has none that can be shared out.
         """
-        glasses = [m for m in self.lightning_module.modules() if isinstance(m, _HasCouplings)]
-        energy = type(getattr(self.lightning_module, "energy", self.lightning_module)).__name__
+        module = self.lightning_module
+        assert module is not None
+        glasses = [m for m in module.modules() if isinstance(m, _HasCouplings)]
+        energy = type(getattr(module, "energy", module)).__name__
         remedy = "use trainer.strategy replicas"
         dense = len(glasses) > 0
         require(dense, "trainer.strategy", "couplings", f"{energy} has no dense couplings", remedy)

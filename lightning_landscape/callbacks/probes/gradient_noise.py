@@ -80,7 +80,7 @@ class GradientNoise(NoiseProbe):
 
     dims: ClassVar[dict[str, tuple[str, ...]]] = {
         **dict.fromkeys(
-            ("D", "gradient_square", "noise_scale", "matched_temperature"), ("t", "replica")
+            ("D", "gradient_square", "noise_scale", "temperature_of_sgd"), ("t", "replica")
         ),
         "D_part": ("t", "replica", "part"),
         "kurtosis": ("t", "replica", "direction"),
@@ -128,7 +128,7 @@ class GradientNoise(NoiseProbe):
             row["kurtosis"] = self._shape(source, view)
         row["noise_scale"] *= source.size
         if (lr := view.step_size_of_sgd) is not None:
-            row["matched_temperature"] = temperature_of_sgd(lr, row["D"])
+            row["temperature_of_sgd"] = temperature_of_sgd(lr, row["D"])
         self.append(view, row)
         return {
             "D": row["D"].mean().item(),

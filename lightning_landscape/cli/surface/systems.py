@@ -16,7 +16,7 @@ from lightning_landscape.callbacks.view import View
 from lightning_landscape.cli.refusals import as_usage_error
 from lightning_landscape.cli.runs import CONFIG
 from lightning_landscape.cli.spectrum import locate, rebuild
-from lightning_landscape.cli.trusted import check_names, import_named
+from lightning_landscape.cli.trusted import check_names, confirm, import_named
 from lightning_landscape.errors import UsageError, require
 
 __all__ = ["System", "system_of", "weights"]
@@ -47,7 +47,7 @@ def system_of(options: argparse.Namespace, checkpoint: Path) -> System:
     """Return the system at a checkpoint.
 
     Args:
-        options: module, init, data, allow and save.
+        options: module, init, data, allow, yes and save.
         checkpoint: a run folder of ours, or a checkpoint in one; with ``module``, a file.
 
     Raises:
@@ -63,6 +63,7 @@ def _ours(options: argparse.Namespace, checkpoint: Path) -> System:
     config = read(run / CONFIG)
     require(isinstance(config, dict), "checkpoint", run, f"its {CONFIG} is no mapping")
     check_names({"model": config.get("model")}, options.allow, foreign=str(run / CONFIG))
+    confirm(run, {"model": config.get("model")}, options.yes)
     module = rebuild(run)
     step = _load(module, file).get("global_step", 0)
     folder = options.save or run / "surface"

@@ -94,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--images", type=int, default=11, help="of the band between two checkpoints; 0 is none")
     add("--steps", type=int, default=200, help="of the band, at most")
     add("--save", type=Path, help="a folder for the record and the figure")
+    add("--yes", action="store_true", help="use the configuration of a folder from elsewhere")
     add_allow(parser)
     return parser
 

@@ -251,10 +251,10 @@ def test_the_temperature_of_plain_sgd_only(tmp_path):
     record = probe.dataset().isel(replica=0)
     lr = np.array([0.05, 0.05, 0.025])
     assert record["t"].values.tolist() == [0, 1, 10]
-    assert record["matched_temperature"].values == pytest.approx(lr * record["D"].values / 2)
+    assert record["temperature_of_sgd"].values == pytest.approx(lr * record["D"].values / 2)
     probe = GradientNoise(first=1, last=1, groups=2)
     train(Watched(), tmp_path, [probe], max_epochs=1)
-    assert "matched_temperature" not in probe.dataset()
+    assert "temperature_of_sgd" not in probe.dataset()
 
 
 def test_the_last_window_may_be_shorter_and_one_batch_is_none(tmp_path, caplog):
