@@ -3,8 +3,9 @@
 import math
 
 import pytest
+import torch
 
-from lightning_landscape.dynamics import Anneal, Constant, Cycle, Quench
+from lightning_landscape.dynamics import Anneal, Constant, Cycle, Langevin, Quench
 from lightning_landscape.errors import UsageError
 
 
@@ -74,3 +75,33 @@ def test_a_cycle_returns():
 def test_schedules_refuse_what_is_no_temperature(make, named):
     with pytest.raises(UsageError, match=f"^{named} ="):
         make()
+
+
+@pytest.mark.parametrize(
+    ("make", "factor"),
+    [
+        (lambda o: torch.optim.lr_scheduler.StepLR(o, 2, 0.5), 0.25),
+        (lambda o: torch.optim.lr_scheduler.LambdaLR(o, lambda k: 0.9**k), 0.9**4),
+        (lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 8), 0.5),
+    ],
+    ids=["step", "lambda", "cosine"],
+)
+def test_torch_schedules_step_sizes_of_replicas(make, factor, tmp_path):
+    """Each replica's own one; in a checkpoint they are plain numbers, and resume as they were."""
+    x = torch.nn.Parameter(torch.ones(4, 3))
+    dynamics = Langevin([x], lr=[0.1, 0.2])
+    schedule = make(dynamics)
+    for _ in range(4):
+        x.grad = torch.zeros_like(x)
+        dynamics.step()
+        schedule.step()
+    expected = factor * torch.tensor([0.1, 0.1, 0.2, 0.2], dtype=torch.float64)
+    torch.testing.assert_close(dynamics.param_groups[0]["lr"] + 0, expected)
+    torch.save(dynamics.state_dict(), tmp_path / "state.pt")
+    resumed = Langevin([x], lr=[0.1, 0.2])
+    resumed.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    make(resumed)  # a scheduler made afterwards may set them too
+    before = x.detach().clone()
+    x.grad = torch.ones_like(x)
+    resumed.step()
+    assert (before - x).mean(1).tolist()[0] > 0
