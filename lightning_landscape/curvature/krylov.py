@@ -38,9 +38,9 @@ class Ritz(NamedTuple):
 
 
 class KrylovBasis:
-    r"""The relation :math:`H Q = Q C + 0`, where every entry of C is measured.
+    r"""The relation `H Q = Q C + 0`, where every entry of C is measured.
 
-    Each new product :math:`H q_j` is orthogonalised against the whole basis by two classical
+    Each new product `H q_j` is orthogonalised against the whole basis by two classical
     Gram-Schmidt passes, and all its coefficients are kept, not only the three that would be
     non-zero in exact arithmetic. Three things follow without another product: eigenpairs from the
     symmetric part of C; residuals that contain rounding and any asymmetry of the operator, because

@@ -34,7 +34,7 @@ def lanczos(
 
     Lanczos with the whole basis kept and two classical Gram-Schmidt passes a step, so that no
     spurious copies of converged eigenvalues appear as in the plain recursion, all replicas in
-    lockstep, until every wanted pair has :math:`|Hy - \theta y| \le` tolerance :math:`|\theta|`
+    lockstep, until every wanted pair has `|Hy - \theta y| \le` tolerance `|\theta|`
     and the best pair left out, with its own residual, cannot outrank them; or until the rounding
     noise of the products dominates the residuals, or the budget is spent: what has not converged
     is returned and flagged. When the basis would exceed ``memory`` it is compressed to its best

@@ -33,7 +33,7 @@ def highest_of_parts(
 ) -> dict[str, Tensor]:
     r"""Return the ``k`` highest eigenvalues of the diagonal block of each part.
 
-    :math:`H_{ab}` with a and b in one part: the curvature where all else is frozen. By Cauchy's
+    `H_{ab}` with a and b in one part: the curvature where all else is frozen. By Cauchy's
     interlacing theorem none is above that of the whole matrix.
 
     Cost: none where the matrices are known; otherwise, for each part, at most its size or

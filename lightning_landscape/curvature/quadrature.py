@@ -110,7 +110,7 @@ class SpectralQuadrature:
         greatest mass below x are the Gauss-Radau quadratures with a node at x, which counts as
         above or below (Chebyshev, Markov, Stieltjes). The gap, the weight of that node, is the
         resolution; it closes where no eigenvalue is near. The mean over n vectors of random signs
-        still scatters, with a standard error of at most :math:`\sigma = \sqrt{2 F (1 - F)/(n N)}`
+        still scatters, with a standard error of at most `\sigma = \sqrt{2 F (1 - F)/(n N)}`
         however small n is: the interval ends at the F that are ``sigmas`` times their sigma away
         from the bounds of the quadrature (Wilson's score interval).
 

@@ -20,8 +20,8 @@ __all__ = ["Deflation", "chunks", "signs", "unit_vectors"]
 class Deflation:
     r"""Converged eigenpairs, treated exactly; random vectors see their orthogonal complement only.
 
-    :math:`\mathrm{tr} f(H) = \sum_i f(\theta_i) + \mathrm{tr} P f(H)`, with the projection
-    :math:`P = 1 - \sum_i y_i y_i^T`. A pair that has not converged is left to the random vectors.
+    `\mathrm{tr} f(H) = \sum_i f(\theta_i) + \mathrm{tr} P f(H)`, with the projection
+    `P = 1 - \sum_i y_i y_i^T`. A pair that has not converged is left to the random vectors.
 
     Args:
         operator: R matrices of size N.

@@ -35,20 +35,20 @@ class Estimate:
 class Eigenpairs:
     r"""Eigenpairs of R symmetric matrices, certified by their residuals.
 
-    For unit vectors y an eigenvalue of H lies within :math:`|Hy - \theta y|` of
-    :math:`\theta`, and within residual^2 / gap where the pair is isolated. Residuals say that
+    For unit vectors y an eigenvalue of H lies within `|Hy - \theta y|` of
+    `\theta`, and within residual^2 / gap where the pair is isolated. Residuals say that
     what was found is right; they cannot say that nothing was missed (see `lanczos`, ``block``).
 
     Attributes:
         eigenvalues: shape (R, k), float64, the most wanted first; for both ends, descending.
         eigenvectors: unit vectors, shape (R, k, N), in the dtype of the operator.
-        residuals: :math:`|Hy - \theta y|`, shape (R, k), float64.
+        residuals: `|Hy - \theta y|`, shape (R, k), float64.
         converged: residual <= tolerance |eigenvalue| + 10 eps max|eigenvalue|, shape (R, k).
         separated: whether the best pair that was left out, at each end, has an interval
-            :math:`\theta \pm` residual that does not reach those taken, or has converged itself,
+            `\theta \pm` residual that does not reach those taken, or has converged itself,
             shape (R,). False after the budget ran out: one that belongs here may be missing.
-        orthogonality: largest entry of :math:`|Y Y^T - 1|`, shape (R,); near 1 means ghosts.
-        asymmetry: largest :math:`|q_i^T H q_j - q_j^T H q_i|` met, relative to the largest
+        orthogonality: largest entry of `|Y Y^T - 1|`, shape (R,); near 1 means ghosts.
+        asymmetry: largest `|q_i^T H q_j - q_j^T H q_i|` met, relative to the largest
             eigenvalue, shape (R,). Above 1e-4 the products are not those of one symmetric matrix,
             for example because dropout draws a new mask at each.
         products: matrix-vector products spent per replica.

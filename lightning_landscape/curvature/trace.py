@@ -30,9 +30,9 @@ def hutchinson(
 ) -> Traces:
     r"""Return tr H, tr H^2, the diagonal and traces of diagonal blocks from the same vectors.
 
-    :math:`\mathrm{tr} H = E[v \cdot Hv]`, :math:`\mathrm{tr} H^2 = E|Hv|^2`,
-    :math:`H_{ii} = E[v_i (Hv)_i]` for random signs v. One sample of the trace has the variance
-    :math:`2 \sum_{i \ne j} H_{ij}^2`: small compared with (tr H)^2 for a trained network, not where
+    `\mathrm{tr} H = E[v \cdot Hv]`, `\mathrm{tr} H^2 = E|Hv|^2`,
+    `H_{ii} = E[v_i (Hv)_i]` for random signs v. One sample of the trace has the variance
+    `2 \sum_{i \ne j} H_{ij}^2`: small compared with (tr H)^2 for a trained network, not where
     positive and negative eigenvalues cancel. The number of vectors is fixed beforehand, because a
     rule that watches the running mean stops on coincidences.
 

@@ -21,9 +21,9 @@ __all__ = ["xtrace"]
 def xtrace(operator: CurvatureOperator, products: int = 100, *, seed: int = 0) -> Estimate:
     r"""Return tr H, with less variance than plain random vectors where few eigenvalues dominate.
 
-    Half of the products build :math:`Q = \mathrm{orth}(H\Omega)`, the other half is HQ. With the
-    basis :math:`Q_{(i)}` that would have been built without vector i, and the
-    part :math:`\mu_i` of that vector orthogonal to it,
+    Half of the products build `Q = \mathrm{orth}(H\Omega)`, the other half is HQ. With the
+    basis `Q_{(i)}` that would have been built without vector i, and the
+    part `\mu_i` of that vector orthogonal to it,
 
     .. math:: t_i = \mathrm{tr}\, Q_{(i)}^T H Q_{(i)}
               + \frac{N - m + 1}{|\mu_i|^2} \mu_i^T H \mu_i,

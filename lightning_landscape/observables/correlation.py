@@ -13,7 +13,7 @@ _MOST_PAIRS = 100_000
 
 
 def overlap(x: Tensor, y: Tensor) -> Tensor:
-    r"""Return the overlap :math:`C = x \cdot y / |x||y|` of each replica, shape (R,), float64.
+    r"""Return the overlap `C = x \cdot y / |x||y|` of each replica, shape (R,), float64.
 
     On the sphere |x|^2 = N this is the autocorrelation x.y/N of the p-spin literature; for the
     weights of a network, whose norm changes, it is the cosine of the angle between the two. Of
@@ -35,9 +35,9 @@ def overlap(x: Tensor, y: Tensor) -> Tensor:
 
 
 def displacement(x: Tensor, y: Tensor) -> Tensor:
-    r"""Return the mean squared displacement :math:`\Delta = |x - y|^2 / N`, (R,), float64.
+    r"""Return the mean squared displacement `\Delta = |x - y|^2 / N`, (R,), float64.
 
-    On the sphere :math:`\Delta = 2 (1 - C)` (Baity-Jesi et al. 2018, arXiv:1803.06969). The
+    On the sphere `\Delta = 2 (1 - C)` (Baity-Jesi et al. 2018, arXiv:1803.06969). The
     difference is taken first, so that small displacements keep their relative precision.
 
     Args:

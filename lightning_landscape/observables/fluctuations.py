@@ -124,7 +124,7 @@ def near_boundary(gaps: Tensor, margin: float) -> Tensor:
 def active_data(gaps: Tensor) -> Tensor:
     r"""Return how many data carry the energy, the participation ratio of their log-losses, (R,).
 
-    :math:`(\sum_\mu l_\mu)^2 / \sum_\mu l_\mu^2` with :math:`l = \ln(1 + e^\Delta)`: P where all
+    `(\sum_\mu l_\mu)^2 / \sum_\mu l_\mu^2` with `l = \ln(1 + e^\Delta)`: P where all
     lie equally far from the boundary, 1 where one is much nearer than the others. It needs no
     margin, which would have to change with T.
 

@@ -32,7 +32,7 @@ _BYTES_PER_TIME = 400  # that are kept of what is due at it
 
 
 class AgingCorrelation(Probe):
-    r"""Measure :math:`C(t_w + t, t_w)` and :math:`\Delta(t_w, t_w + t)` on a log grid of t.
+    r"""Measure `C(t_w + t, t_w)` and `\Delta(t_w, t_w + t)` on a log grid of t.
 
     C = x(tw+t).x(tw) / |x(tw+t)||x(tw)| and Delta = |x(tw+t) - x(tw)|^2 / N for each replica
     (Baity-Jesi et al. 2018, arXiv:1803.06969; on the sphere Delta = 2 (1 - C)); and, at each tw,

@@ -36,7 +36,7 @@ _COUNTED = ("positive", "positive_rescaled", "negative")
 
 
 class GapDistribution(Probe):
-    r"""Measure the gaps :math:`\Delta_\mu` of the patterns at time 0 and on a log grid.
+    r"""Measure the gaps `\Delta_\mu` of the patterns at time 0 and on a log grid.
 
     For each replica: the number N_Delta of unsatisfied patterns, Delta > 0; the loss
     L = (1/P) sum max(0, Delta)^2 / 2, below 1e-10 of which all patterns count as satisfied; the

@@ -19,8 +19,8 @@ __all__ = ["GaussNewtonOperator", "empirical_fisher", "split_hessian"]
 class GaussNewtonOperator(CurvatureOperator):
     r"""The generalized Gauss-Newton matrix of an energy that is a loss of outputs.
 
-    :math:`G = J^T \, \nabla_f^2 \ell \, J`, with :math:`E(x) = \ell(f(x))` and
-    :math:`J = \partial f / \partial x`; positive semi-definite where the loss is convex.
+    `G = J^T \, \nabla_f^2 \ell \, J`, with `E(x) = \ell(f(x))` and
+    `J = \partial f / \partial x`; positive semi-definite where the loss is convex.
 
     For the cross-entropy of logits, the squared loss, or any negative log-likelihood whose outputs
     are natural parameters, G is the Fisher information of the model's own predictions. For the
@@ -107,7 +107,7 @@ def split_hessian(
 ) -> tuple[GaussNewtonOperator, HessianOperator]:
     r"""Return the two parts H0 and Hp of the Hessian H = H0 + Hp, from one evaluation.
 
-    :math:`H_0 = J^T \nabla_f^2 \ell J`, and :math:`H_p = \sum_a (\partial \ell / \partial f_a)
+    `H_0 = J^T \nabla_f^2 \ell J`, and `H_p = \sum_a (\partial \ell / \partial f_a)
     \nabla_x^2 f_a`. For the quadratic hinge, with gaps Delta as outputs and the loss
     (1/P) sum_m max(0, Delta_m)^2 / 2, the sums run over the violated gaps only:
 

@@ -23,7 +23,7 @@ __all__ = ["HessianOperator", "second_backward"]
 class HessianOperator(CurvatureOperator):
     r"""The Hessian of an energy at the present parameters, one for each replica.
 
-    :math:`H_r v = \nabla_{x_r} (v \cdot \nabla_{x_r} E_r)`
+    `H_r v = \nabla_{x_r} (v \cdot \nabla_{x_r} E_r)`
 
     The energy is evaluated and differentiated once, here; each product is one backward pass
     through the graph of the gradient, which lives as long as the operator. Since E_r depends on

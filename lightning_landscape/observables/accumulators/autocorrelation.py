@@ -1,9 +1,9 @@
 r"""The autocorrelation time of a series that is never stored, and the error of its mean.
 
 The integrated autocorrelation time of a stationary series is
-:math:`\tau = 1 + 2 \sum_{k \ge 1} \rho_k`, in samples: n of them are worth n / tau independent
-ones, and the error of their mean is :math:`\sqrt{\tau\,\mathrm{Var}/n}`. For an exponential decay
-:math:`\rho_k = e^{-k/t}` it is 1/tanh(1/2t), about 2t.
+`\tau = 1 + 2 \sum_{k \ge 1} \rho_k`, in samples: n of them are worth n / tau independent
+ones, and the error of their mean is `\sqrt{\tau\,\mathrm{Var}/n}`. For an exponential decay
+`\rho_k = e^{-k/t}` it is 1/tanh(1/2t), about 2t.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ class Blocking(Accumulator, Levels):
 
         tau_B = B Var(means of B) / Var = tau - (2/B) sum_k k rho_k + …
 
-    The length B that is used is the first with :math:`B^3 \ge 2 n \tau_B^2` and at least six
+    The length B that is used is the first with `B^3 \ge 2 n \tau_B^2` and at least six
     blocks, where the bias of short blocks and the noise of few are about the same. It is found
     for each replica separately. A series of less than about 50 tau may have no such length: then
     tau comes from the longest blocks, and `is_lower_bound` says so.

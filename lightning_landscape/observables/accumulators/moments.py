@@ -44,7 +44,7 @@ def moments_of(values: Tensor) -> Tensor:
 def merge(parts: Tensor) -> Tensor:
     r"""Return the moments of the union of samples, (5, …), from those of its parts, (5, B, …).
 
-    Every part is shifted to the common mean, :math:`M_4 = \sum M_{4,i} + 4 \delta_i M_{3,i} + 6
+    Every part is shifted to the common mean, `M_4 = \sum M_{4,i} + 4 \delta_i M_{3,i} + 6
     \delta_i^2 M_{2,i} + n_i \delta_i^4`, and likewise below: exact, and without the cancellation
     of sums of powers. Parts without samples do not count.
 

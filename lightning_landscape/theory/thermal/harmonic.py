@@ -46,7 +46,7 @@ def variance(curvature: ArrayLike, temperature: float, lr: float) -> Array:
 
 
 def energy_cumulant(order: int, curvature: ArrayLike, temperature: float, lr: float) -> float:
-    r"""Return the cumulant of U, :math:`\frac{(k-1)!}{2} \sum_i (\lambda_i Var x_i)^k`.
+    r"""Return the cumulant of U, `\frac{(k-1)!}{2} \sum_i (\lambda_i Var x_i)^k`.
 
     For lr -> 0 it is that of a Gamma distribution, (n/2) (k - 1)! T^k. Arguments as for `variance`.
 
@@ -62,7 +62,7 @@ def energy_spectrum(
 ) -> Array:
     r"""Return the one-sided power spectral density of U at ``frequencies`` (cycles per time unit).
 
-    The covariance of U is :math:`\frac12 \sum_i (\lambda_i Var x_i)^2 (1-lr\lambda_i)^{2n}` after
+    The covariance of U is `\frac12 \sum_i (\lambda_i Var x_i)^2 (1-lr\lambda_i)^{2n}` after
     n steps: a sum of the spectra of autoregressions, Lorentzians of width 2 lambda_i for lr -> 0.
     Its integral from 0 to 1/(2 lr) is Var U. Arguments as for `variance`.
 

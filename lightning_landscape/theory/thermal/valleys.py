@@ -121,7 +121,7 @@ class SumOfLaws(ThermalLaw):
 class QuadraticValley(ThermalLaw):
     r"""U = sum_i lambda_i x_i^2/2 over n stiff directions: U/T is Gamma distributed with shape n/2.
 
-    :math:`\kappa_k = (n/2)(k-1)!\,T^k`: <U> = nT/2, Var U = nT^2/2. Flat directions do not
+    `\kappa_k = (n/2)(k-1)!\,T^k`: <U> = nT/2, Var U = nT^2/2. Flat directions do not
     contribute, and the curvature sum_i lambda_i does not depend on T.
 
     Args:
@@ -161,7 +161,7 @@ class ExponentialWalls(ThermalLaw):
     r"""M constraints, each an exponential wall U = eps e^(-kappa x) on x in (-infinity, L].
 
     With the lowest energy u = eps e^(-kappa L) of a wall, z = u/T and
-    :math:`a(z) = e^{-z}/E_1(z)`, each wall has
+    `a(z) = e^{-z}/E_1(z)`, each wall has
 
         <U>/T = a,   Var U/T^2 = a (1 + z) - a^2,   <U''> = kappa^2 <U>,
         p(U) = e^(-U/T) / (U E_1(z)) for U >= u,
@@ -245,7 +245,7 @@ def unconfined_wall(
 ) -> tuple[Array, Array]:
     r"""Return the exact <U> and Var U at ``times`` of one exponential wall on an unbounded line.
 
-    With r = U/T and :math:`\tau = \kappa^2 T t` the overdamped motion in U = eps e^(-kappa x) is
+    With r = U/T and `\tau = \kappa^2 T t` the overdamped motion in U = eps e^(-kappa x) is
     dr = (r - r^2) dtau + sqrt(2) r dW for every eps; from a high start, U_0 >> T,
 
         <r> = 1/tau + 4 int_0^inf y e^(-y^2 tau) / (e^(2 pi y) - 1) dy,   <r^2> = <r> - d<r>/dtau.
