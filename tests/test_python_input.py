@@ -36,8 +36,6 @@ from lightning_landscape.exploration import Landscape
 from lightning_landscape.modules import LandscapeModule
 from lightning_landscape.observables import (
     displacement,
-    fit_power_law,
-    fit_size_law,
     gelman_rubin,
     overlap,
     replica_overlaps,
@@ -191,8 +189,6 @@ BAD = {
         "y.shape",
         lambda: displacement(torch.ones(2, 3), torch.ones(1, 3)),
     ),
-    "samples of a power law are nan": ("samples", lambda: fit_power_law([NAN, 1, 2], 0.5, 3)),
-    "sizes are nan": ("sizes", lambda: fit_size_law([NAN, 1, 2], 1, 3)),
     "chains are nan": ("x", lambda: gelman_rubin([[NAN, 1, 2, 3], [0, 1, 2, 3]])),
     "chains are short": ("x", lambda: gelman_rubin([[0, 1, 2], [0, 1, 2]])),
     "a group of chains is nan": ("above", lambda: two_starts([[NAN], [1]], [[0], [1]])),

@@ -70,7 +70,7 @@ def fit_power_law(samples: ArrayLike, low: float, high: float, seed: int = 0) ->
     Cost: the p-value draws 200 times at most 1000 samples, some 30 ms.
 
     Raises:
-        UsageError: the window is empty or reaches 0, or a sample is nan.
+        UsageError: the window is empty or reaches 0.
 
     Source: Aban, Meerschaert, Panorska 2006, JASA 101, 270 (the truncated law); Clauset, Shalizi,
     Newman 2009, arXiv:0706.1062 (the p-value).
@@ -83,7 +83,6 @@ def fit_power_law(samples: ArrayLike, low: float, high: float, seed: int = 0) ->
     """
     require(0 < low < high < math.inf, "low, high", (low, high), "must be 0 < low < high")
     x = np.asarray(samples, dtype=float)
-    require(not np.isnan(x).any(), "samples", "nan", "must be numbers")
     return _fit(_Interval(low, high), x, seed)
 
 
@@ -102,7 +101,7 @@ def fit_size_law(sizes: ArrayLike, low: int, high: int, seed: int = 0) -> PowerL
     Cost: that of `fit_power_law`, and high - low operations some hundred times.
 
     Raises:
-        UsageError: the window is empty or begins below 1, or a size is nan.
+        UsageError: the window is empty or begins below 1.
 
     >>> sizes = np.repeat([1, 2, 3, 4], [144, 36, 16, 9])  # 144 / size^2
     >>> round(fit_size_law(sizes, 1, 4).exponent, 6)
@@ -110,7 +109,6 @@ def fit_size_law(sizes: ArrayLike, low: int, high: int, seed: int = 0) -> PowerL
     """
     require(1 <= low < high, "low, high", (low, high), "must be 1 <= low < high")
     x = np.asarray(sizes, dtype=float)
-    require(not np.isnan(x).any(), "sizes", "nan", "must be numbers")
     return _fit(_Integers(low, high), x, seed)
 
 

@@ -7,7 +7,7 @@ import torch
 
 from lightning_landscape.curvature import HessianOperator, hessian_of
 from lightning_landscape.curvature.operators.written_out import WrittenOutHessian
-from lightning_landscape.data import RandomData
+from lightning_landscape.data import LabelledData, RandomData
 from lightning_landscape.energies import FullyConnected, NetworkEnergy, SmallConvNet
 from lightning_landscape.energies.networks import network
 from lightning_landscape.errors import UsageError
@@ -83,15 +83,14 @@ def test_weights_that_have_changed_are_refused():
 
 
 def test_nothing_is_written_out_for_other_networks():
-    energy = NetworkEnergy(SmallConvNet([1, 2, 2], [2], 2), RandomImages())
+    energy = NetworkEnergy(SmallConvNet([1, 2, 2], [2], 2), random_images())
     assert energy.hessian_product() is None
     assert isinstance(hessian_of(energy), HessianOperator)
 
 
-class RandomImages:
-    inputs = test_inputs = torch.arange(12.0).view(3, 1, 2, 2)
-    targets = test_targets = torch.tensor([0, 1, 1])
-    classes = 2
+def random_images():
+    inputs, targets = torch.arange(12.0).view(3, 1, 2, 2), torch.tensor([0, 1, 1])
+    return LabelledData(inputs, targets, inputs, targets, classes=2)
 
 
 def test_no_gradient_is_computed_in_vain(monkeypatch):

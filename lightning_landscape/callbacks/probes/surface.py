@@ -157,12 +157,19 @@ class LossSurface(Probe):
 
     def finish(self, trainer: Any, pl_module: Any) -> None:
         """Measure the surface at the end of the run; write the record."""
-        known = len(self.results.get("weights", ()))
+        known = self._points_before(self.view(trainer, pl_module))
         if self.directions == "trajectory" and known < self.dimensions:
             self.warn(f"the run ended after {known} of its times: too few for a surface; add times")
         elif self.at_end:
             self._append_surface(self.view(trainer, pl_module))
         super().finish(trainer, pl_module)
+
+    def _points_before(self, view: View) -> int:
+        """Return how many recorded points of the trajectory are not its end."""
+        if "weights" not in self.results:
+            return 0
+        end = view.configuration()[self.replica].to(self.results["weights"])
+        return int((self.results["weights"] != end).any(1).sum())
 
     def record(self, view: View) -> Dataset:
         """Measure once, without a Trainer, and return the record."""

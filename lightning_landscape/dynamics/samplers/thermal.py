@@ -373,9 +373,10 @@ class _StepSizes(Tensor):
     holds it as a plain tensor.
     """
 
-    __torch_function__ = torch._C._disabled_torch_function_impl  # what follows from it is plain
+    # what is computed from it is a plain tensor
+    __torch_function__: Any = torch._C._disabled_torch_function_impl
 
-    def fill_(self, value: Any) -> _StepSizes:  # type: ignore[override]
+    def fill_(self, value: Any) -> _StepSizes:
         self.copy_(torch.as_tensor(value, dtype=self.dtype))
         return self
 
