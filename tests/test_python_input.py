@@ -12,7 +12,15 @@ from torch import nn
 from lightning_landscape.callbacks import AgingCorrelation, EnergyRelaxation, GradientNoise
 from lightning_landscape.callbacks.times import Times
 from lightning_landscape.clock import log_times
-from lightning_landscape.data import Batches, LabelledData, RandomData, Subset
+from lightning_landscape.curvature import lanczos
+from lightning_landscape.data import (
+    Batches,
+    LabelledData,
+    Parity,
+    RandomData,
+    RandomLabels,
+    Subset,
+)
 from lightning_landscape.dynamics import (
     FIRE,
     DecayingAdam,
@@ -22,24 +30,30 @@ from lightning_landscape.dynamics import (
     minimize_lbfgs,
 )
 from lightning_landscape.energies import (
+    Closure,
     Copies,
     DilutedPSpin,
     FullyConnected,
     NetworkEnergy,
     Quadratic,
+    Replicated,
     SphericalPerceptron,
     SphericalPSpin,
     WithField,
 )
 from lightning_landscape.errors import UsageError
-from lightning_landscape.exploration import Landscape
+from lightning_landscape.exploration import Landscape, quench
 from lightning_landscape.modules import LandscapeModule
 from lightning_landscape.observables import (
+    configurational_temperature_ratio,
     displacement,
+    field_response,
     gelman_rubin,
     overlap,
     replica_overlaps,
     two_starts,
+    yaida_fdr1,
+    yaida_fdr2,
 )
 from lightning_landscape.rng import Stream
 
@@ -194,6 +208,27 @@ BAD = {
     "a group of chains is nan": ("above", lambda: two_starts([[NAN], [1]], [[0], [1]])),
     "a group of one chain": ("below", lambda: two_starts([[0], [1]], [[0]])),
     "overlaps without replicas": ("x.shape", lambda: replica_overlaps(torch.ones(3))),
+    "steps of different shapes": (
+        "x.shape",
+        lambda: yaida_fdr1(torch.ones(2, 3), torch.ones(2, 4), 0.1),
+    ),
+    "a step that is a number": ("step", lambda: yaida_fdr2(1.0, torch.ones(1, 2), 1.0, 0.1)),
+    "twins of different shapes": (
+        "minus.shape",
+        lambda: field_response(torch.ones(1, 2), torch.ones(1, 3), torch.ones(1, 2), 0.1),
+    ),
+    "no field": ("field", lambda: field_response(*3 * [torch.ones(1, 2)], 0.0)),
+    "squares without traces": (
+        "squares, traces",
+        lambda: configurational_temperature_ratio([1.0, 2.0], [1.0], 0.1),
+    ),
+    # other places
+    "an energy of a number": ("function", lambda: Closure(5, torch.ones(1, 2))),
+    "replicas of a number": ("module", lambda: Replicated(5)),
+    "parity of a number": ("data", lambda: Parity(5)),
+    "random labels of a number": ("data", lambda: RandomLabels(5)),
+    "eigenpairs of a tensor": ("operator", lambda: lanczos(torch.eye(3))),
+    "a quench of an energy": ("landscape", lambda: quench(well(), torch.ones(2, 2))),
 }
 
 

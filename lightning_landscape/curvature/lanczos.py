@@ -75,6 +75,10 @@ def lanczos(
     >>> bool(pairs.converged.all())
     True
     """
+    is_operator = hasattr(operator, "matmat")
+    remedy = "wrap a matrix as DenseOperator(matrix)"
+    admissible = "must be a CurvatureOperator"
+    require(is_operator, "operator", type(operator).__name__, admissible, remedy)
     ends = 2 if which == "both" else 1
     wanted = ends * k
     known = ("highest", "lowest", "both", "magnitude")

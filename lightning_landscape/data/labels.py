@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lightning_landscape.data.labelled_data import LabelledData
-from lightning_landscape.errors import require
+from lightning_landscape.errors import require, require_kind
 from lightning_landscape.rng import Stream
 
 __all__ = ["GroupedClasses", "Parity", "RandomLabels"]
@@ -30,6 +30,7 @@ class GroupedClasses(LabelledData):
     """
 
     def __init__(self, data: LabelledData, groups: list[list[int]]) -> None:
+        require_kind("data", data, LabelledData)
         named = [c for group in groups for c in group]
         require(
             len(groups) >= 2 and all(groups), "groups", groups, "must be two or more nonempty lists"
@@ -63,6 +64,7 @@ class Parity(GroupedClasses):
     """
 
     def __init__(self, data: LabelledData) -> None:
+        require_kind("data", data, LabelledData)
         classes = range(data.classes)
         super().__init__(data, [list(classes[::2]), list(classes[1::2])])
 
@@ -90,6 +92,7 @@ class RandomLabels(LabelledData):
     """
 
     def __init__(self, data: LabelledData, fraction: float = 1.0, seed: int = 0) -> None:
+        require_kind("data", data, LabelledData)
         require(0 <= fraction <= 1, "fraction", fraction, "must lie in [0, 1]")
         P = len(data.targets)
         changed = Stream(seed, "samples with random labels").permutation(P, 0)[

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from lightning_landscape.errors import require
 from lightning_landscape.observables.statistics import Array, jackknife
 
 __all__ = [
@@ -63,6 +64,9 @@ def configurational_temperature_ratio(
     >>> configurational_temperature_ratio([1.0, 3.0], [20.0, 20.0], temperature=0.1)
     (1.0, 0.5)
     """
+    n, m = np.size(squares), np.size(traces)
+    require(n == m and n >= 2, "squares, traces", f"{n} and {m} values", "must be the same, >= 2")
+    require(temperature > 0, "temperature", temperature, "must be > 0")
     both = np.stack([np.ravel(np.asarray(squares)), np.ravel(np.asarray(traces))])
 
     def ratio(some: Array) -> Array:

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from lightning_landscape.errors import require
+from lightning_landscape.errors import require, require_kind
 from lightning_landscape.observables.statistics import jackknife
 
 __all__ = [
@@ -78,6 +78,11 @@ def field_response(plus: Tensor, minus: Tensor, signs: Tensor, field: float) -> 
     >>> field_response(0.1 * x, -0.1 * x, x, 0.1).item()
     1.0
     """
+    for name, x in (("plus", plus), ("minus", minus), ("signs", signs)):
+        require_kind(name, x, Tensor)
+        shapes = (tuple(x.shape), tuple(plus.shape))
+        require(x.dim() == 2 and x.shape == plus.shape, f"{name}.shape", shapes, "must be (R, N)")
+    require(field > 0, "field", field, "must be > 0")
     return torch.linalg.vecdot((plus - minus).double(), signs.double()) / (
         2 * field * len(signs[0])
     )

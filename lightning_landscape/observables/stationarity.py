@@ -10,11 +10,19 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lightning_landscape.errors import require
+from lightning_landscape.errors import require, require_kind
 
 __all__ = ["Balance", "balance", "yaida_fdr1", "yaida_fdr2"]
 
 _LEAST_BLOCKS = 16
+
+
+def _require_pair(argument: str, one: Tensor, other: Tensor) -> None:
+    for tensor in (one, other):
+        require_kind(argument, tensor, Tensor)
+    same = one.shape == other.shape and one.dim() == 2
+    shapes = f"{tuple(one.shape)} and {tuple(other.shape)}"
+    require(same, f"{argument}.shape", shapes, "must be (R, N), the same for both")
 
 
 def yaida_fdr1(x: Tensor, y: Tensor, lr: float) -> tuple[Tensor, Tensor]:
@@ -50,6 +58,7 @@ def yaida_fdr1(x: Tensor, y: Tensor, lr: float) -> tuple[Tensor, Tensor]:
     >>> [side.item() for side in yaida_fdr1(x, x + torch.tensor([[0.0, -0.5]]), lr=0.5)]
     [2.0, 0.25]
     """
+    _require_pair("x", x, y)
     step = y.double() - x.double()
     return -(x.double() * step).sum(-1) / lr, step.square().sum(-1) / (2 * lr)
 
@@ -74,6 +83,8 @@ def yaida_fdr2(step: Tensor, before: Tensor, after: Tensor, lr: float) -> tuple[
         after: the same at x + Delta.
         lr: as for `yaida_fdr1`, and so what is returned.
     """
+    _require_pair("step", step, before)
+    _require_pair("before", before, after)
     step, before, after = step.double(), before.double(), after.double()
     curvature = (step * (after - before)).sum(-1)
     return -(step * before).sum(-1) / lr, curvature / (2 * lr)

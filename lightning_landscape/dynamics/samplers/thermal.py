@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from lightning_landscape.dynamics.dynamics import Dynamics, checked_parameters, require_own_state
 from lightning_landscape.dynamics.samplers.ladder import Ladder
 from lightning_landscape.dynamics.samplers.noise import Noise, check_replicas
+from lightning_landscape.dynamics.samplers.step_sizes import schedulable
 from lightning_landscape.dynamics.samplers.tempering import ParallelTempering
 from lightning_landscape.dynamics.schedules import Schedule
 from lightning_landscape.errors import require
@@ -71,7 +72,7 @@ class Thermal(Dynamics, Optimizer):
         require_own_state(self, state_dict)
         super().load_state_dict(state_dict)
         for group in self.param_groups:
-            group["lr"] = _schedulable(group["lr"])
+            group["lr"] = schedulable(group["lr"])
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters with, if wanted, an ``lr`` and a ``weight_decay`` of their own.
@@ -93,7 +94,7 @@ class Thermal(Dynamics, Optimizer):
         for p in group["params"]:
             real = self._constraint is None or not p.is_complex()
             require(real, "constraint", self._constraint, "needs real parameters, not complex ones")
-            group["lr"] = _schedulable(of_replicas("lr", group["lr"], p))
+            group["lr"] = schedulable(of_replicas("lr", group["lr"], p))
             self._temperature = of_replicas("temperature", self._temperature, p)
             for arrangement in (self.temperature, self.exchange):
                 if isinstance(arrangement, Schedule | ParallelTempering):
@@ -364,32 +365,6 @@ class Thermal(Dynamics, Optimizer):
         own = ("_temperature", "seed", "exchange", "_constraint", "_twins", "_replicas")
         kept = {k: self.__dict__[k] for k in own}
         return {**super().__getstate__(), "_noise": None, **kept}
-
-
-class _StepSizes(Tensor):
-    """Step sizes of the replicas, (R,), that a scheduler of `torch.optim.lr_scheduler` may set.
-
-    It sets a tensor by ``fill_``, which for plain tensors takes one number for all. A checkpoint
-    holds it as a plain tensor.
-    """
-
-    # what is computed from it is a plain tensor
-    __torch_function__: Any = torch._C._disabled_torch_function_impl
-
-    def fill_(self, value: Any) -> _StepSizes:
-        self.copy_(torch.as_tensor(value, dtype=self.dtype))
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> _StepSizes:
-        return self.detach().clone().as_subclass(_StepSizes)
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        return self.as_subclass(Tensor).__reduce_ex__(protocol)
-
-
-def _schedulable(lr: Any) -> Any:
-    several = isinstance(lr, Tensor) and lr.dim() > 0
-    return lr.as_subclass(_StepSizes) if several else lr
 
 
 def _of_some(temperature: Temperature, replicas: list[int]) -> Temperature:

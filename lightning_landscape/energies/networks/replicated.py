@@ -62,7 +62,7 @@ class Replicated(Architecture):
         require(replicas >= 1, "replicas", replicas, "must be at least 1")
         enough = samples_together is None or samples_together >= 2
         require(enough, "samples_together", samples_together, "must be at least 2")
-        made = isinstance(module, nn.Module)
+        made = isinstance(module, nn.Module) or not callable(module)
         required, remedy = (
             "must be what makes a module for each replica",
             "write lambda: … around it",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_landscape.energies.energy import Energy
-from lightning_landscape.errors import require
+from lightning_landscape.errors import require, require_kind
 
 __all__ = ["Closure"]
 
@@ -33,6 +33,8 @@ class Closure(Energy):
 
     def __init__(self, function: Callable[[Tensor], Tensor], x: Tensor) -> None:
         super().__init__()
+        require(callable(function), "function", function, "must be a function of x, (R, N)")
+        require_kind("x", x, Tensor)
         require(x.dim() == 2, "x.shape", tuple(x.shape), "must be (R, N)")
         with torch.no_grad():
             shape = tuple(function(x).shape)

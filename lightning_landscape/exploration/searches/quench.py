@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from lightning_landscape.dynamics.minimizers.lbfgs import minimize_lbfgs
+from lightning_landscape.errors import require_kind
 from lightning_landscape.exploration.landscape import Landscape, Points
 
 __all__ = ["quench"]
@@ -39,6 +40,8 @@ def quench(
     >>> quench(Landscape(SixHumpCamel(dtype="float64")), start).energy.round(decimals=6)
     tensor([-1.0316], dtype=torch.float64)
     """
+    require_kind("landscape", landscape, Landscape)
+    require_kind("x", x, Tensor)
     if not len(x):
         return Points(x, x.new_empty(0), x.new_empty(0).bool())
     energy = landscape.at(landscape.retract(x))
