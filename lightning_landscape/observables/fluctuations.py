@@ -64,10 +64,11 @@ def configurational_temperature_ratio(
     >>> configurational_temperature_ratio([1.0, 3.0], [20.0, 20.0], temperature=0.1)
     (1.0, 0.5)
     """
-    n, m = np.size(squares), np.size(traces)
-    require(n == m and n >= 2, "squares, traces", f"{n} and {m} values", "must be the same, >= 2")
-    require(temperature > 0, "temperature", temperature, "must be > 0")
-    both = np.stack([np.ravel(np.asarray(squares)), np.ravel(np.asarray(traces))])
+    gradients, curvatures = np.ravel(np.asarray(squares)), np.ravel(np.asarray(traces))
+    sizes = f"{len(gradients)} and {len(curvatures)} values"
+    same = len(gradients) == len(curvatures)
+    require(same, "squares, traces", sizes, "must be as many of one as of the other")
+    both = np.stack([gradients, curvatures])
 
     def ratio(some: Array) -> Array:
         gradient, trace = some.mean(-1)
