@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from lightning_landscape.modules.landscape import LandscapeModule
 
-__all__ = ["main", "measure"]
+__all__ = ["main", "measure", "report"]
 
 
 def main(args: list[str]) -> int:
@@ -68,7 +68,8 @@ def main(args: list[str]) -> int:
         dataset = measure(run, checkpoint, **options)
     except (KeyError, RuntimeError) as error:  # a state of other shapes than the configuration's
         raise as_usage_error(error, config, "checkpoint") from error
-    _report(dataset, run)
+    step = round(float(dataset["t"][0]) / dataset.attrs["time_step"])
+    report(dataset, run / "spectrum" / f"step_{step}")
     return 0
 
 
@@ -120,12 +121,12 @@ def rebuild(run: Path) -> LandscapeModule:
         return LandscapeCLI([*arguments, "--trainer.accelerator=cpu"], run=False).model
 
 
-def _report(dataset: Dataset, run: Path) -> None:
+def report(dataset: Dataset, name: Path) -> None:
+    """Write a record and its figure, ``name`` with the suffixes .nc and .png; print its table."""
     from lightning_landscape.results.figures import draw
     from lightning_landscape.results.summary import rows
     from lightning_landscape.results.table import markdown
 
-    name = run / "spectrum" / f"step_{round(float(dataset['t'][0]) / dataset.attrs['time_step'])}"
     record, picture = name.with_suffix(".nc"), name.with_suffix(".png")
     records.write(dataset, record)
     figure = draw(dataset)

@@ -146,10 +146,11 @@ def _edge(dataset: Dataset) -> Iterator[Verdict]:
 
 def _noise(dataset: Dataset) -> Iterator[Verdict]:
     scale, B = _late(dataset, "noise_scale"), dataset.attrs.get("batch_size")
+    unit = dataset.attrs.get("batch_unit", "samples")
     if scale is None:
         return
     if B is None or not scale[0] > 0:
-        stands, advice = "cannot tell", "the batch size is not known"
+        stands, advice = "cannot tell", "the gradient is lost in the noise, or B is not known"
     else:
         ratio, spread = float(B) / scale[0], scale[1] / scale[0]
         uncertain = not spread < 0.5
@@ -166,7 +167,7 @@ def _noise(dataset: Dataset) -> Iterator[Verdict]:
     yield Verdict(
         "Is the batch larger than useful?",
         *scale,
-        "tr Σ/|∇E|²" + (f", B = {B}" if B is not None else ""),
+        "tr Σ/|∇E|²" + (f", B = {B} {unit}" if B is not None else ""),
         stands,
         advice,
     )

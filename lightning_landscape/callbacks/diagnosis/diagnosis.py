@@ -109,8 +109,14 @@ class _AffordableNoise(GradientNoise):
         return reached[-most:] if most else []
 
     def describe(self, view: View) -> dict[str, Any]:
-        """Return what the record says of the run; it is one of gradient noise."""
-        return super().describe(view) | {"probe": GradientNoise.__name__}
+        """Return what the record says of the run; it is one of gradient noise.
+
+        In a foreign project a mini-batch is the unit of the noise scale, so it is that of B too.
+        """
+        described = super().describe(view) | {"probe": GradientNoise.__name__}
+        if view.landscape is not None:
+            return described
+        return described | {"batch_size": view.batches_per_step, "batch_unit": "mini-batches"}
 
 
 class _PairsOfSteps(Stationarity):

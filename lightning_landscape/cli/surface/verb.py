@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import yaml
 
-from lightning_landscape import records
 from lightning_landscape.errors import require, require_whole
-
-if TYPE_CHECKING:
-    from xarray import Dataset
 
 __all__ = ["main"]
 
@@ -32,6 +26,7 @@ def main(args: list[str]) -> int:
     """Measure, print the table, and write the record and the figure."""
     from lightning_landscape.callbacks.probes.surface import LossSurface
     from lightning_landscape.cli.fit import quiet
+    from lightning_landscape.cli.spectrum import report
 
     options = _parser().parse_args(args[1:])
     require_whole("points", options.points)
@@ -59,12 +54,12 @@ def main(args: list[str]) -> int:
 
         other = system_of(options, options.to)
         how = options.points, options.images, options.steps, options.replica, options.mode
-        _report(between(system, other, *how), system.folder / "path")
+        report(between(system, other, *how), system.folder / "path")
         return 0
     if system.loader is not None:
         probe.data = system.loader
     dataset = probe.record(system.view).assign_attrs(config=system.text)
-    _report(dataset, system.folder / f"{options.directions}_{system.view.step}")
+    report(dataset, system.folder / f"{options.directions}_{system.view.step}")
     return 0
 
 
@@ -97,16 +92,3 @@ def _parser() -> argparse.ArgumentParser:
     add("--yes", action="store_true", help="use the configuration of a folder from elsewhere")
     add_allow(parser)
     return parser
-
-
-def _report(dataset: Dataset, name: Path) -> None:
-    from lightning_landscape.results.figures import draw
-    from lightning_landscape.results.summary import rows
-    from lightning_landscape.results.table import markdown
-
-    record, picture = name.with_suffix(".nc"), name.with_suffix(".png")
-    records.write(dataset, record)
-    figure = draw(dataset)
-    assert figure is not None
-    records.write_atomically(picture, partial(figure.savefig, format="png", dpi=150))
-    print(f"\n{markdown(list(rows(dataset)))}\n\nrecord  {record}\nfigure  {picture}")

@@ -32,6 +32,14 @@ def test_a_verdict_never_contradicts_its_error_bar(edge, stands):
     assert verdict.value == pytest.approx(np.mean(edge))
 
 
+def test_a_gradient_lost_in_noise_has_no_scale():
+    """Where |∇E|^2 is not told from 0 the scale is nan, and nothing is claimed of it."""
+    dataset = record(noise_scale=[[np.nan, np.nan]]).assign_attrs(batch_size=32)
+    (verdict,) = verdicts({"GradientNoise": dataset})
+    assert verdict.stands == "cannot tell"
+    assert "lost in the noise" in verdict.advice
+
+
 @pytest.mark.parametrize(
     ("scale", "stands"),
     [
@@ -61,7 +69,8 @@ def test_one_callback_changes_nothing_and_ends_with_a_table(tmp_path, caplog):
         assert torch.equal(value, diagnosed.state_dict()[name])
     questions = [v.question for v in callback.verdicts]
     assert questions[0] == "Is the learning rate near the edge?"
-    assert len(questions) >= 2
+    (noise,) = (v for v in callback.verdicts if v.question == "Is the batch larger than useful?")
+    assert noise.bound.endswith("B = 1 mini-batches")
     assert table(callback.verdicts).count("\n") == len(questions) + 1
 
 
