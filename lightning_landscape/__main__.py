@@ -29,6 +29,10 @@ VERBS = {
     ),
     "jamming": ("lightning_landscape.cli.jamming", "find when networks no longer fit their data"),
     "report": ("lightning_landscape.cli.report", "compare runs in one HTML page"),
+    "configs": (
+        "lightning_landscape.cli.configurations.verb",
+        "list configurations by question and run time, or copy one",
+    ),
 }
 
 
@@ -38,7 +42,9 @@ def usage() -> str:
     return (
         f"lightning_landscape {__version__}: the physics of loss landscapes\n\n"
         f"usage: python -m lightning_landscape VERB …\n\n{rows}\n\n"
-        "python -m lightning_landscape VERB --help describes each verb."
+        "python -m lightning_landscape VERB --help describes each verb. To begin, a glass that "
+        "ages, against\nits exact solution, in two minutes:\n\n"
+        "  python -m lightning_landscape fit --config configs/pspin/aging.yaml"
     )
 
 
@@ -69,6 +75,9 @@ def main(args: list[str] | None = None) -> int:
             raise
         print(f"error: {sentence}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # what reads the output has closed it, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except RankLost as error:
         print(f"error: {error}", file=sys.stderr)
         return error.status

@@ -26,6 +26,7 @@ from lightning_landscape.cli.checkpoints import (
     to_resume_from,
 )
 from lightning_landscape.cli.configurations import check_files
+from lightning_landscape.cli.configurations.catalogue import folder
 from lightning_landscape.cli.distributed.launch import is_rank_zero, on_nodes
 from lightning_landscape.cli.distributed.ranks import as_end_of_run, pass_on, watch
 from lightning_landscape.cli.estimate import Estimate
@@ -41,8 +42,6 @@ from lightning_landscape.modules.landscape import LandscapeModule
 from lightning_landscape.results import summary as results
 
 __all__ = ["LandscapeCLI", "main"]
-
-PACKAGE = Path(__file__).parents[1]
 
 _TRAINER_DEFAULTS = {
     "logger": {"class_path": "TensorBoardLogger", "init_args": {"save_dir": "logs"}},
@@ -324,9 +323,9 @@ def quiet() -> None:
 
 
 def with_packaged_config(args: list[str]) -> list[str]:
-    """Make ``--config configs/…`` find the configurations of an installed package."""
+    """Make ``--config configs/…`` find the configurations of the package from any folder."""
     return [
-        str(PACKAGE / a) if a.startswith("configs" + os.sep) and not Path(a).exists() else a
+        str(folder().parent / a) if a.startswith("configs" + os.sep) and not Path(a).exists() else a
         for a in args
     ]
 

@@ -238,11 +238,12 @@ def test_every_configuration_states_its_question_and_runs(path, tmp_path, monkey
 
 def test_the_configurations_of_an_installed_package_are_found(tmp_path, monkeypatch):
     from lightning_landscape.cli import fit
+    from lightning_landscape.cli.configurations import catalogue
 
     package = tmp_path / "site-packages" / "lightning_landscape"
     (package / "configs/pspin").mkdir(parents=True)
     (package / "configs/pspin/aging.yaml").write_text("")
-    monkeypatch.setattr(fit, "PACKAGE", package)
+    monkeypatch.setattr(catalogue, "_PACKAGE", package)
     monkeypatch.chdir(tmp_path)
     found = fit.with_packaged_config(["fit", "--config", "configs/pspin/aging.yaml"])
     assert found == ["fit", "--config", str(package / "configs/pspin/aging.yaml")]
