@@ -15,14 +15,11 @@ from pathlib import Path
 __all__ = ["Configuration", "catalogue", "folder", "seconds_in"]
 
 _PACKAGE = Path(__file__).parents[2]
-_NUMBERS = {
-    word: float(k)
-    for k, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve".split()
-    )
-} | {"a": 1.0, "an": 1.0, "fifteen": 15.0, "twenty": 20.0, "thirty": 30.0, "forty": 40.0}
+_WORDS = {"a": 1, "an": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6,
+          "seven": 7, "eight": 8, "nine": 9, "ten": 10, "twelve": 12, "fifteen": 15, "twenty": 20,
+          "thirty": 30, "forty": 40}  # fmt: skip
 _UNITS = {"s": 1.0, "second": 1.0, "min": 60.0, "minute": 60.0, "h": 3600.0, "hour": 3600.0}
-_NUMBER = rf"(?P<number>\d+(?:\.\d+)?|{'|'.join(_NUMBERS)})"
+_NUMBER = rf"(?P<number>\d+(?:\.\d+)?|{'|'.join(_WORDS)})"
 _UNIT = r"(?P<unit>seconds?|minutes?|hours?|min|s|h)"
 _DURATION = re.compile(
     rf"\b(?:(?P<half>half an?)|(?P<quarters>three quarters of an)|{_NUMBER}(?P<more> and a half)?)"
@@ -109,8 +106,11 @@ def seconds_in(text: str) -> float:
         return unit / 2
     if found["quarters"]:
         return 3 * unit / 4
-    number = found["number"]
-    return (_NUMBERS.get(number) or float(number)) * unit + (unit / 2 if found["more"] else 0.0)
+    return _number(found["number"]) * unit + (unit / 2 if found["more"] else 0.0)
+
+
+def _number(text: str) -> float:
+    return float(_WORDS.get(text, text))
 
 
 def _head(text: str) -> dict[str, str]:
