@@ -26,11 +26,14 @@ def test_isolation_of_an_evaluation(compare):
     def gradient(loss):
         torch.autograd.grad(loss, list(module.parameters()))
 
+    def isolated_evaluation():
+        with isolated(module, batch) as copied:
+            loss = module.training_step(copied, 0)
+        gradient(loss)
+
     def inside():
         for _ in range(5):
-            with isolated(module, batch) as copied:
-                loss = module.training_step(copied, 0)
-            gradient(loss)
+            isolated_evaluation()
 
     def bare():
         for _ in range(5):

@@ -47,8 +47,6 @@ def isolated(module: nn.Module, batch: Any) -> Iterator[Any]:
     """
     guard = Guard()
     try:
-        for parameter in module.parameters():
-            guard.protect(parameter)
         guard.visit(module, type(module).__name__)
         protect_trainer(guard, module)
         yield guard.visit(batch, "batch")

@@ -62,12 +62,6 @@ class Guard:
 
     # before
 
-    def protect(self, parameter: Tensor) -> None:
-        """Keep the value of a trainable parameter, which the evaluation has to use itself."""
-        if parameter.requires_grad and not is_lazy(parameter):
-            self._seen[id(parameter)] = (parameter, parameter)
-            self._trainable.append((parameter, _version(parameter), snapshot(parameter)))
-
     def shallow(self, x: Any) -> None:
         """Let an object have the attributes that it has now."""
         held = vars(x)
@@ -75,18 +69,23 @@ class Guard:
 
     def visit(self, x: Any, path: str) -> Any:
         """Return what stands for ``x`` during the evaluation, and note how to restore it."""
-        if type(x) in _KINDS_OF_ATOMS or isinstance(x, ATOMS):
+        if type(x) in _KINDS_OF_ATOMS:
             return x
-        if id(x) not in self._seen:
-            self._seen[id(x)] = (x, x)  # until it is known, so that cycles end
-            self._seen[id(x)] = (x, self._stand_in(x, path))
-        return self._seen[id(x)][1]
+        seen = self._seen.get(id(x))
+        if seen is not None:
+            return seen[1]
+        self._seen[id(x)] = (x, x)  # until it is known, so that cycles end
+        inside = self._stand_in(x, path)
+        self._seen[id(x)] = (x, inside)
+        return inside
 
     def _stand_in(self, x: Any, path: str) -> Any:
         if isinstance(x, Tensor):
             return self._tensor(x, path)
         if isinstance(x, nn.Module):
             return self._module(x, path)
+        if isinstance(x, ATOMS):
+            return x
         if isinstance(x, dict):
             return self._dict(x, path)
         if isinstance(x, list | collections.deque):
@@ -110,13 +109,17 @@ class Guard:
     def _tensor(self, x: Tensor, path: str) -> Tensor:
         if is_lazy(x):
             return x
+        is_parameter = isinstance(x, nn.Parameter)
+        if is_parameter and x.requires_grad:  # the evaluation has to use it itself
+            self._trainable.append((x, _version(x), snapshot(x)))
+            return x
         self._originals.append((x, _version(x), path))
         if x.grad_fn is not None:  # part of a graph that a copy would leave
             return x
         copied = self._copy(x)
-        if isinstance(x, nn.Parameter):
-            return nn.Parameter(copied, requires_grad=x.requires_grad)
-        return copied.requires_grad_(x.requires_grad)
+        if is_parameter:
+            return nn.Parameter(copied, requires_grad=False)
+        return copied.requires_grad_() if x.requires_grad else copied
 
     def _copy(self, x: Tensor) -> Tensor:
         """Copy a tensor; tensors that share memory have copies that share theirs."""
