@@ -1,20 +1,20 @@
 """The engine on a toy: order, resume after a kill, workers that are killed, damaged files."""
 
 import os
-import subprocess
-import sys
+import select
+import time
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from multiprocessing import get_context
 
 import pytest
 import xarray
 
 from lightning_landscape import records
 from lightning_landscape.errors import UsageError
-from lightning_landscape.studies import Experiment, Processes, Study, checkpoint
+from lightning_landscape.studies import Experiment, Processes, Study, checkpoint, processes
 from lightning_landscape.studies.checkpoint import RoundCheckpoint
 from lightning_landscape.studies.table import columns, results
 
@@ -208,51 +208,46 @@ def test_a_mistake_in_a_round_is_not_tried_again(tmp_path):
     assert tries.count(0) == 1 and tries.count(3) <= 1
 
 
-PROGRAM = """
-import os, sys
-sys.path.insert(0, {folder!r})
-from pathlib import Path
-from test_engine import Processes, Toy, run
+@pytest.fixture
+def forked(monkeypatch):
+    """Two processes that start at once, with all modules of this one."""
+    monkeypatch.setattr(processes, "get_context", lambda method: get_context("fork"))
+    return Processes(2)
 
-def die_once(each, seed, step):
-    mark = Path({mark!r})
+
+def die_once(mark, each, seed, step):
     if (each.k, seed, step) == (1, 3, 2) and not mark.exists():
         mark.touch()
         os._exit(9)
 
-if __name__ == "__main__":
-    print(run(Toy(die_once), Path({record!r}), Processes(2)).sizes["run"])
-"""
 
-
-def test_a_process_that_is_killed_is_replaced(tmp_path, whole):
-    program = tmp_path / "program.py"
-    names = {"folder": str(Path(__file__).parent), "mark": str(tmp_path / "mark")}
-    program.write_text(PROGRAM.format(record=str(tmp_path / "toy.nc"), **names))
-    done = subprocess.run(
-        [sys.executable, program], capture_output=True, text=True, check=True, timeout=120
+def test_a_process_that_is_killed_is_replaced(tmp_path, whole, forked, caplog):
+    mark = tmp_path / "mark"
+    xarray.testing.assert_identical(
+        run(Toy(partial(die_once, mark)), tmp_path / "toy.nc", forked), whole
     )
-    assert done.stdout.strip() == str(whole.sizes["run"])
-    assert "a worker was killed" in done.stderr and "Traceback" not in done.stderr
-    xarray.testing.assert_identical(records.read(tmp_path / "toy.nc"), whole)
-    assert os.path.exists(tmp_path / "mark")
+    assert "a worker was killed" in caplog.text
+    assert mark.exists()
 
 
-def test_processes_end_with_a_parent_that_is_killed(tmp_path):
+def hold_a_pool(workers, output):
+    with workers.executor() as pool:
+        os.write(output, bytes(pool.map(abs, [-1, -2])))
+        time.sleep(60)
+
+
+def test_processes_end_with_a_parent_that_is_killed(forked):
     """They have its output open: it ends when all of them have."""
-    program = tmp_path / "program.py"
-    program.write_text(
-        "import time\n"
-        "from lightning_landscape.studies import Processes\n"
-        "if __name__ == '__main__':\n"
-        "    with Processes(2).executor() as pool:\n"
-        "        print(list(pool.map(abs, [-1, -2])), flush=True)\n"
-        "        time.sleep(60)\n"
-    )
-    with subprocess.Popen([sys.executable, program], stdout=subprocess.PIPE, text=True) as parent:
-        assert parent.stdout.readline() == "[1, 2]\n"
-        parent.kill()
-        parent.communicate(timeout=20)
+    output, end = os.pipe()
+    parent = get_context("fork").Process(target=hold_a_pool, args=(forked, end))
+    parent.start()
+    os.close(end)
+    assert os.read(output, 3) == b"\x01\x02"
+    parent.kill()
+    assert select.select([output], [], [], 20)[0], "a process has survived its parent"
+    assert os.read(output, 3) == b""
+    parent.join()
+    os.close(output)
 
 
 def test_a_number_of_processes_below_one_is_refused():
