@@ -1,6 +1,6 @@
 """Lightning callbacks: probes measure and never change the trajectory, steering ones do."""
 
-from lightning_landscape.callbacks.diagnosis import Diagnosis, EdgeOfStability
+from lightning_landscape.callbacks.diagnosis import ClassBalance, Diagnosis, EdgeOfStability
 from lightning_landscape.callbacks.probe import Probe
 from lightning_landscape.callbacks.probes.aging import AgingCorrelation
 from lightning_landscape.callbacks.probes.damage import DamageSpreading
@@ -24,6 +24,7 @@ from lightning_landscape.callbacks.steering.satisfied import StopWhenSatisfied
 
 __all__ = [
     "AgingCorrelation",
+    "ClassBalance",
     "Criticality",
     "DamageSpreading",
     "Diagnosis",

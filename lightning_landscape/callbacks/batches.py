@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,7 +17,7 @@ from lightning_landscape.errors import UsageError, require
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["cut", "length", "require_mean", "require_mean_of_parts"]
+__all__ = ["cut", "energies_of_parts", "length", "require_mean", "require_mean_of_parts"]
 
 _REMEDY = (
     "give the probe a split_fn, which makes a list of smaller batches of one size of a batch, or "
@@ -30,7 +31,7 @@ def length(batch: Any) -> int:
     Raises:
         UsageError: there is no tensor in it.
     """
-    sizes = [len(t) for t in _tensors(batch) if t.dim()]
+    sizes = [len(t) for t in tensors(batch) if t.dim()]
     if not sizes:
         raise UsageError(
             f"batch = {type(batch).__name__}: holds no tensor along which samples can be told "
@@ -39,7 +40,8 @@ def length(batch: Any) -> int:
     return sizes[0]
 
 
-def _tensors(batch: Any) -> list[Tensor]:
+def tensors(batch: Any) -> list[Tensor]:
+    """Return the tensors of a batch, at any depth, in their order."""
     if isinstance(batch, Tensor):
         return [batch]
     if isinstance(batch, Mapping):
@@ -48,7 +50,7 @@ def _tensors(batch: Any) -> list[Tensor]:
         inside = [getattr(batch, field.name) for field in fields(batch)]
     else:
         inside = list(batch) if isinstance(batch, list | tuple) else []
-    return [t for value in inside for t in _tensors(value)]
+    return [t for value in inside for t in tensors(value)]
 
 
 def _is_data(batch: Any) -> bool:
@@ -70,7 +72,7 @@ def cut(batch: Any, parts: int) -> list[Any]:
     [[0, 1], [2, 3]]
     """
     B = length(batch)
-    sizes = sorted({len(t) for t in _tensors(batch) if t.dim()})
+    sizes = sorted({len(t) for t in tensors(batch) if t.dim()})
     admissible = "holds tensors of different lengths, so it cannot be cut into samples"
     require(len(sizes) == 1, "batch", f"lengths {sizes}", admissible, _REMEDY)
     size = B // parts
@@ -156,3 +158,24 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
     finally:
         for m, training in modes:
             m.training = training
+
+
+def energies_of_parts(
+    energy_of: Callable[[Any], Tensor],
+    module: nn.Module,
+    batch: Any,
+    most: int,
+    split_fn: Callable[[Any], list[Any]] | str,
+) -> list[Callable[[], Tensor]]:
+    """Return the energies of parts of a batch, whose mean is its own; see `View.parts`."""
+    if split_fn == "samples":
+        count = min(most, length(batch))
+        require_mean_of_parts(energy_of, module, batch, count)
+        parts = cut(batch, count)
+    else:
+        assert callable(split_fn)
+        parts = list(split_fn(batch))
+        admissible = "must give at least 2 parts, for a variance"
+        require(len(parts) >= 2, "split_fn", f"{len(parts)} parts", admissible)
+        require_mean(energy_of, module, batch, parts)
+    return [partial(energy_of, part) for part in parts]

@@ -10,11 +10,12 @@ from lightning_landscape.results.quantities import stationarity, fluctuations
 from lightning_landscape.results.quantities import equilibration, learning_coefficient
 from lightning_landscape.results.quantities import finite_size, jamming
 from lightning_landscape.results.quantities import exploration
-from lightning_landscape.results.quantities import edge, ensembles, surfaces
+from lightning_landscape.results.quantities import class_balance, edge, ensembles, surfaces
 from lightning_landscape.results.quantities import wide_networks, sweep
 
 __all__ = [
     "aging",
+    "class_balance",
     "damage",
     "edge",
     "energy",

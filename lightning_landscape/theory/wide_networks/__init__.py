@@ -22,6 +22,7 @@ from lightning_landscape.theory.wide_networks.criticality import (
     learning_rates,
 )
 from lightning_landscape.theory.wide_networks.first_order import FirstOrder, first_order
+from lightning_landscape.theory.wide_networks.guessing_bias import repeated_guess, share_density
 from lightning_landscape.theory.wide_networks.kernels import Kernels, input_kernel, kernels
 from lightning_landscape.theory.wide_networks.layer import Flow, Layer
 from lightning_landscape.theory.wide_networks.metric_law import MetricLaw, metric_law
@@ -106,11 +107,13 @@ __all__ = [
     "pooled_metric_variance",
     "relu_metric_variance",
     "relu_tangent_variance",
+    "repeated_guess",
     "residual_first_order",
     "sample_chain",
     "sample_kernel_derivative",
     "sample_metrics",
     "sample_residual",
     "sample_tangent_statistics",
+    "share_density",
     "two_inputs",
 ]
