@@ -4,8 +4,9 @@
 
 The probe measures; the result says what its record means, and is registered under the name of the
 probe's class. From there on every run with the probe has the figure in TensorBoard and in
-``figures/``, the rows in its closing table, and its place in ``report``, side by side with other
-runs. A package of your own names this module in its pyproject.toml, so that ``report`` finds it:
+``figures/``, the rows in its closing table, and its place in ``report``, on the same axes as
+other runs. A package of your own names this module in its pyproject.toml, so that ``report`` finds
+it:
 
     [project.entry-points."lightning_landscape.results"]
     MeanSquare = "new_probe"
@@ -20,7 +21,9 @@ import pytorch_lightning as pl
 
 from lightning_landscape import LandscapeModule, Langevin, Probe, Quadratic
 from lightning_landscape.callbacks.times import Times
+from lightning_landscape.observables.statistics import mean_and_error
 from lightning_landscape.results import Result, register, row, spread
+from lightning_landscape.results.comparison import Chart, Curve, Frame
 from lightning_landscape.results.summary import summarize
 
 
@@ -63,8 +66,10 @@ class MeanSquareResult(Result):
         left = (1 - dt) ** (2 * dataset["t"] / dt)
         return dataset.assign(mean_square_exact=stationary + (1 - stationary) * left)
 
-    def compared(self, dataset, run):
-        return {"mean square": draw}
+    def charts(self, dataset, run):
+        later = dataset.sel(t=dataset["t"] > 0)
+        curve = Curve(later["t"], *mean_and_error(later["mean_square"]))
+        return [Chart("mean square", Frame("t", r"$|x|^2 / N$"), [curve])]
 
 
 def draw(dataset, axes):

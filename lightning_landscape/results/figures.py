@@ -72,13 +72,14 @@ def grid(
         panels: one for each place, row by row, the last ones may be missing; each draws into its
             axes, and None leaves its place empty.
         shape: rows and columns.
-        heads: texts of at most two lines, one for the whole figure or one for each column.
+        heads: texts of at most two lines, one for the whole figure or one for each column; none
+            takes no room.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     rows, columns = shape
-    width, height = _WIDTH * columns, _HEIGHT * rows + _HEAD
+    width, height = _WIDTH * columns, _HEIGHT * rows + (_HEAD if heads else _TOP)
     inside = (_WIDTH - _LEFT - _RIGHT) / width, (_HEIGHT - _BOTTOM - _TOP) / height
     with rc_context(_STYLE):
         figure = Figure(figsize=(width, height), dpi=_DPI)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from xarray import Dataset
 
+    from lightning_landscape.results.comparison.charts import Chart
+    from lightning_landscape.results.comparison.verdict import Estimate
     from lightning_landscape.results.table import Row
 
 __all__ = ["GROUP", "Panel", "Records", "Result", "guarded", "kind_of", "kinds", "look_up",
@@ -65,16 +67,25 @@ class Result:
         """
         return dataset
 
-    def compared(self, dataset: Dataset, run: Records) -> dict[str, Panel]:
-        """Return the panels, by name, that stand side by side when runs are compared.
+    def charts(self, dataset: Dataset, run: Records) -> Iterable[Chart]:
+        """Return the curves that are drawn on the same axes as those of other runs.
 
-        Panels of one name form a row of the comparison, a column for each run.
+        Charts of one name share a panel where their axes are the same; see `comparison.charts`.
 
         Args:
             dataset: the record of this kind.
             run: all records of the same run, by kind.
         """
-        return {}
+        return ()
+
+    def estimates(self, dataset: Dataset, run: Records) -> Iterable[Estimate]:
+        """Return the numbers of which a verdict says whether two runs agree in them.
+
+        Args:
+            dataset: the record of this kind.
+            run: all records of the same run, by kind.
+        """
+        return ()
 
 
 _known: dict[str, Result] = {}

@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from xarray import Dataset
 
-__all__ = ["bath_temperature", "has_several_temperatures", "title"]
+__all__ = ["bath_temperature", "has_several_temperatures", "system", "title"]
 
 
 def has_several_temperatures(dataset: Dataset) -> bool:
@@ -21,6 +21,16 @@ def bath_temperature(dataset: Dataset) -> float | None:
     """Return the temperature T > 0 that all replicas share, or None."""
     T = np.atleast_1d(dataset.attrs["temperature"])
     return float(T[0]) if np.ptp(T) == 0 and T[0] > 0 else None
+
+
+def system(dataset: Dataset) -> str:
+    """Return what the numbers with a unit depend on: energy, size and mixture of couplings.
+
+    Two runs of one system differ in their dynamics only, as far as a record tells.
+    """
+    a = dataset.attrs
+    mixture = f", f = {a['mixture']}" if "mixture" in a else ""
+    return f"{a.get('energy', 'network')}, N = {a.get('N')}{mixture}"
 
 
 def title(dataset: Dataset) -> str:

@@ -13,7 +13,17 @@ from lightning_landscape.observables.statistics import mean_and_error
 if TYPE_CHECKING:
     from xarray import DataArray
 
-__all__ = ["Row", "Shift", "cells", "estimate", "markdown", "row", "spread", "with_error"]
+__all__ = [
+    "Row",
+    "Shift",
+    "aligned",
+    "cells",
+    "estimate",
+    "markdown",
+    "row",
+    "spread",
+    "with_error",
+]
 
 _HEADER = ["quantity", "measured", "exact or published", "deviation / σ"]
 _SHIFT = "finite N, dt"
@@ -77,6 +87,11 @@ class Row:
         shift = self.shift or Shift(0.0, 0.0)
         expected = self.exact + shift.value
         return (self.measured - expected) / math.hypot(self.error, shift.error)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is an exact or published value."""
+        return not math.isnan(self.exact)
 
     def _cells(self, shifts: bool) -> list[str]:
         exact = (
@@ -184,7 +199,11 @@ def spread(size: int, most: int) -> list[int]:
 
 def markdown(table: list[Row]) -> str:
     """Return the table in Markdown, with aligned columns."""
-    lines = cells(table)
+    return aligned(cells(table))
+
+
+def aligned(lines: list[list[str]]) -> str:
+    """Return lines of cells, the header first, as a table in Markdown."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = [
         "| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |"

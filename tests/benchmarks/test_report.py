@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from lightning_landscape import records
 from lightning_landscape.cli import report
+from lightning_landscape.cli.report.runs import read
 from lightning_landscape.results.quantities.aging import collapse
 from lightning_landscape.results.summary import summarize
 
@@ -48,7 +49,7 @@ def test_report_on_three_runs(compare, tmp_path):
 
     def ours():
         collapse._fit_once.cache_clear()
-        report.page(runs)
+        report.page(read(runs))
 
     compare(
         "report on three runs",

@@ -6,6 +6,7 @@ import xarray
 
 from lightning_landscape import records
 from lightning_landscape.cli import report
+from lightning_landscape.cli.report.runs import read
 from lightning_landscape.results import figures
 from lightning_landscape.results.axes import log_errorbar
 
@@ -53,7 +54,7 @@ def test_logger_file_and_report_share_one_drawing(written, drawn, tmp_path):
     png = tmp_path / "figures" / "energy_relaxation.png"
     assert figures.image(path, dataset) == png.read_bytes()
     figures.save_image(path, dataset)
-    assert "base64" in report.page([tmp_path])
+    assert "base64" in report.page(read([tmp_path]))
     assert len(drawn) == 1
 
 

@@ -46,7 +46,8 @@ def test_a_kind_is_that_of_its_attribute():
 def test_an_unknown_kind_has_nothing_and_keeps_its_record():
     dataset, result = record("Nobody", x=1.0), look_up("Nobody")
     assert list(result.rows(dataset)) == [] and result.panels(dataset) == []
-    assert result.exact(dataset) is dataset and result.compared(dataset, {}) == {}
+    assert result.exact(dataset) is dataset and not result.charts(dataset, {})
+    assert not result.estimates(dataset, {})
     assert with_exact(dataset) is dataset
 
 

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lightning_landscape.observables.statistics import mean_and_error
 from lightning_landscape.results import pspin
 from lightning_landscape.results.axes import points
+from lightning_landscape.results.comparison.charts import Chart, Curve, Frame
 from lightning_landscape.results.finite_size import expected_shift
-from lightning_landscape.results.registry import Panel, Result, register
-from lightning_landscape.results.system import bath_temperature
+from lightning_landscape.results.registry import Panel, Records, Result, register
+from lightning_landscape.results.system import bath_temperature, system
 from lightning_landscape.results.table import Row, row, spread
 
 if TYPE_CHECKING:
@@ -35,6 +37,13 @@ class Damage(Result):
     def panels(self, dataset: Dataset) -> list[Panel]:
         """Return d^2(t)."""
         return [_distance]
+
+    def charts(self, dataset: Dataset, run: Records) -> list[Chart]:
+        """Return d^2(t)."""
+        mean, error = mean_and_error(dataset["d2"])
+        curve = Curve(dataset["t"], mean, error, dataset.get("d2_exact"))
+        frame = Frame("t", r"$d^2 = |x_a - x_b|^2/N$", "log", "log")
+        return [Chart("distance of copies", frame, [curve], system(dataset))]
 
     def exact(self, dataset: Dataset) -> Dataset:
         """Add ``d2_exact``: in equilibrium two paths from one start are one of twice the length."""

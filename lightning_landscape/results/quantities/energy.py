@@ -9,12 +9,14 @@ import numpy as np
 
 from lightning_landscape.errors import UsageError
 from lightning_landscape.observables.relaxation import Decay, decay
-from lightning_landscape.observables.statistics import by_temperature
+from lightning_landscape.observables.statistics import by_temperature, mean_and_error
 from lightning_landscape.results import pspin
 from lightning_landscape.results.axes import points, shades
+from lightning_landscape.results.comparison.charts import Chart, Curve, Frame
+from lightning_landscape.results.comparison.verdict import Estimate
 from lightning_landscape.results.finite_size import expected_shift
 from lightning_landscape.results.registry import Panel, Records, Result, register
-from lightning_landscape.results.system import has_several_temperatures
+from lightning_landscape.results.system import has_several_temperatures, system
 from lightning_landscape.results.table import Row, Shift, row, spread
 
 if TYPE_CHECKING:
@@ -51,9 +53,14 @@ class Energy(Result):
         filled = dataset.assign(energy_exact=(("t", "replica")[: energy.ndim], energy))
         return filled.assign_attrs(theory_reference=pspin.REFERENCE)
 
-    def compared(self, dataset: Dataset, run: Records) -> dict[str, Panel]:
-        """Return E(t)."""
-        return {"energy": self.panels(dataset)[0]}
+    def charts(self, dataset: Dataset, run: Records) -> list[Chart]:
+        """Return E(t), one curve for each temperature."""
+        return [_chart(dataset)]
+
+    def estimates(self, dataset: Dataset, run: Records) -> Iterator[Estimate]:
+        """Yield the exponent of the decay and the last energy."""
+        if not has_several_temperatures(dataset):
+            yield from _estimates(dataset.sel(t=dataset["t"] > 0))
 
 
 def _unit(dataset: Dataset) -> str:
@@ -72,14 +79,24 @@ def _in_time(dataset: Dataset) -> Iterator[Row]:
         yield row(f"test accuracy(t = {float(last['t']):.4g})", last["test_accuracy"])
 
 
-def _laws_of_decay(dataset: Dataset) -> Iterator[Row]:
+def _window(dataset: Dataset) -> tuple[float, float]:
     last = float(dataset["t"][-1]) if dataset.sizes["t"] else 0.0
-    window = (last / 10**_DECADES, last)
+    return last / 10**_DECADES, last
+
+
+def _decay(dataset: Dataset, window: tuple[float, float]) -> Decay | None:
+    """Return the laws of the decay; None where nothing decays, or one replica cannot tell."""
     try:
         law = decay(dataset["t"], dataset["energy"], window)
     except UsageError:  # too few points
-        return
-    if not law.slope > 4 * law.slope_error:  # nothing decays, or one replica cannot tell
+        return None
+    return law if law.slope > 4 * law.slope_error else None
+
+
+def _laws_of_decay(dataset: Dataset) -> Iterator[Row]:
+    window = _window(dataset)
+    law = _decay(dataset, window)
+    if law is None:
         return
     known = _exact_laws(dataset, window)
     for name, error, how, quality in (
@@ -126,6 +143,35 @@ def _of_temperatures(dataset: Dataset) -> Iterator[Row]:
         t = float(some["t"])
         shift = expected_shift(dataset, "energy", t=t, T=T)
         yield row(f"E(T = {T:g}, t = {t:.4g}){_unit(dataset)}", some["energy"], exact, shift)
+
+
+def _estimates(dataset: Dataset) -> Iterator[Estimate]:
+    dof = dataset.sizes["replica"] - 1
+    law = _decay(dataset, _window(dataset))
+    if law is not None:
+        flaw = "" if law.power < _WORST_FIT else "the law does not hold"
+        quantity = "relaxation: α of E∞ + A t^-α (0: logarithm)"
+        yield Estimate(quantity, law.exponent, law.exponent_error, dof, flaw=flaw)
+    if dataset.sizes["t"]:
+        last = dataset.isel(t=-1)
+        value, error = (float(x) for x in mean_and_error(last["energy"]))
+        quantity = f"E(t = {float(last['t']):.4g}){_unit(dataset)}"
+        yield Estimate(quantity, value, error, dof, abs(value), system(dataset))
+
+
+def _chart(dataset: Dataset) -> Chart:
+    several = has_several_temperatures(dataset)
+    shown = dataset.sel(t=dataset["t"] > 0)
+    groups = by_temperature(shown) if several else [(0.0, shown)]
+    curves = []
+    for T, some in groups:
+        mean, error = mean_and_error(some["energy"])
+        exact = some.get("energy_exact")
+        if exact is not None and "replica" in exact.dims:
+            exact = exact.isel(replica=0)
+        curves.append(Curve(some["t"], mean, error, exact, f"T = {T:g}" if several else ""))
+    frame = Frame("t", dataset.attrs.get("energy_unit", "energy"))
+    return Chart("energy", frame, curves, system(dataset))
 
 
 def _relaxation(dataset: Dataset, axes: Axes) -> None:

@@ -9,8 +9,9 @@ import numpy as np
 
 from lightning_landscape.observables.statistics import mean_and_error
 from lightning_landscape.results.axes import logarithmic_time, points
+from lightning_landscape.results.comparison.charts import Chart, Curve, Frame
 from lightning_landscape.results.registry import Panel, Records, Result, register
-from lightning_landscape.results.system import bath_temperature
+from lightning_landscape.results.system import bath_temperature, system
 from lightning_landscape.results.table import Row, row, spread
 
 if TYPE_CHECKING:
@@ -41,6 +42,12 @@ class GradientNoise(Result):
     def panels(self, dataset: Dataset) -> list[Panel]:
         """Return D(t) with the squared gradient, and the kurtosis if it was measured."""
         return [_strength, *([_kurtosis] if "kurtosis" in dataset else [])]
+
+    def charts(self, dataset: Dataset, run: Records) -> list[Chart]:
+        """Return the strength of the noise in time."""
+        mean, error = mean_and_error(dataset["D"])
+        curve = Curve(dataset["t"], mean, error)
+        return [Chart("noise", Frame("t", "$D$", "log", "log"), [curve], system(dataset))]
 
 
 def strength_at(dataset: Dataset, run: Records) -> DataArray | float | None:

@@ -13,13 +13,15 @@ from lightning_landscape.observables.response import (
     effective_temperature,
     ratio_temperature,
 )
-from lightning_landscape.observables.statistics import mean_and_error
+from lightning_landscape.observables.statistics import jackknife, mean_and_error
 from lightning_landscape.results import pspin
 from lightning_landscape.results.axes import shades
+from lightning_landscape.results.comparison.charts import Chart, Curve, Frame
+from lightning_landscape.results.comparison.verdict import Estimate
 from lightning_landscape.results.finite_size import expected_shift
 from lightning_landscape.results.quantities.aging import Aging, two_times
 from lightning_landscape.results.registry import Panel, Records, register
-from lightning_landscape.results.system import bath_temperature, has_several_temperatures
+from lightning_landscape.results.system import bath_temperature, has_several_temperatures, system
 from lightning_landscape.results.table import Row, Shift, row, spread
 
 if TYPE_CHECKING:
@@ -74,16 +76,18 @@ class Response(Aging):
         dims = ("tw", "t", "replica")[: chi.ndim]
         return super().exact(dataset).assign(chi_exact=(dims, chi))
 
-    def compared(self, dataset: Dataset, run: Records) -> dict[str, Panel]:
-        """Return what `Aging` compares, chi against the decay, and T_eff."""
-        panels = super().compared(dataset, run)
+    def charts(self, dataset: Dataset, run: Records) -> list[Chart]:
+        """Return those of aging, the response against the decay, and T_eff against tw."""
+        found = super().charts(dataset, run)
         if has_several_temperatures(dataset) or not _has_responded(dataset):
-            return panels
-        own: dict[str, Panel] = {
-            "response": _against_decay,
-            "effective temperatures": _effective_temperatures,
-        }
-        return panels | own
+            return found
+        return [*found, _response_chart(dataset), _temperature_chart(dataset)]
+
+    def estimates(self, dataset: Dataset, run: Records) -> Iterator[Estimate]:
+        """Yield those of aging, the bend of the response, and ln T_eff of the slow decay."""
+        yield from super().estimates(dataset, run)
+        if not has_several_temperatures(dataset) and _has_responded(dataset):
+            yield from _estimates(dataset)
 
 
 def _has_responded(dataset: Dataset) -> bool:
@@ -118,6 +122,57 @@ def _temperature(curve: Dataset, suffix: str, window: Window | None) -> tuple[fl
     if window is None:
         return ratio_temperature(decayed.isel(t=0), response.isel(t=0))
     return effective_temperature(decayed, response, window)
+
+
+def _estimates(dataset: Dataset) -> Iterator[Estimate]:
+    """Yield ln(T_slow / T_fast), 0 for a straight line, and ln T_slow, at the longest tw."""
+    curve, _ = _curves(dataset)[-1]
+    pair = np.stack(
+        [(curve["MSD"] / 2).transpose("t", "replica"), curve["chi"].transpose("t", "replica")]
+    )
+    dof = curve.sizes["replica"] - 1
+
+    def logarithms(some: NDArray[np.float64]) -> NDArray[np.float64]:
+        slow, fast = (effective_temperature(*some, window)[0] for window in (SLOW, FAST))
+        with np.errstate(invalid="ignore"):  # a slope of the wrong sign is no temperature
+            return np.array([np.log(slow / fast), np.log(slow)])
+
+    (bend, slow), (bend_error, slow_error) = jackknife(logarithms, pair)
+    yield Estimate("response law: ln(T_eff slow / fast), 0 in equilibrium", bend, bend_error, dof)
+    yield Estimate("ln T_eff of the slow decay", slow, slow_error, dof, system=system(dataset))
+
+
+def _response_chart(dataset: Dataset) -> Chart:
+    """Return T chi / A against (Delta / 2) / A: A is the largest decay, T that of the fast one."""
+    curves = []
+    for curve, _ in _curves(dataset):
+        (x, _), (y, error) = mean_and_error(curve["MSD"] / 2), mean_and_error(curve["chi"])
+        A, T = float(x.max()), _temperature(curve, "", FAST)[0]
+        exact = curve["chi_exact"] * T / A if "chi_exact" in curve else None
+        label = f"$t_w$ = {float(curve['tw']):g}"
+        curves.append(Curve(x / A, y * T / A, error * T / A, exact, label))
+    frame = Frame(
+        r"$(\Delta/2)\;/\;$ its largest value $A$",
+        r"$T_{\rm fast}\,\chi\;/\;A$",
+        "linear",
+        "linear",
+        "diagonal",
+        "equilibrium",
+    )
+    return Chart("response", frame, [curve for curve in curves if np.isfinite(curve.y).any()])
+
+
+def _temperature_chart(dataset: Dataset) -> Chart:
+    curves, x = [], [float(curve["tw"]) for curve, _ in _curves(dataset)]
+    for window, name in ((None, "shortest t"), (FAST, "first quarter"), (SLOW, "second half")):
+        y, error = np.array([_temperature(c, "", window) for c, _ in _curves(dataset)]).T
+        exact = None
+        if "chi_exact" in dataset:
+            exact = np.array([_temperature(c, "_exact", window)[0] for c, _ in _curves(dataset)])
+        curves.append(Curve(x, y, error, exact, name))
+    scale = "log" if min(x) > 0 else "symlog"
+    frame = Frame("$t_w$", r"$T_{\rm eff}$", scale, "log")
+    return Chart("effective temperatures", frame, curves, system(dataset))
 
 
 def _against_decay(dataset: Dataset, axes: Axes) -> None:

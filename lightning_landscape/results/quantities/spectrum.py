@@ -10,11 +10,15 @@ import numpy as np
 
 from lightning_landscape.observables.statistics import mean_and_error
 from lightning_landscape.results.axes import log_errorbar, logarithmic_time, points, shades
-from lightning_landscape.results.registry import Panel, Result, register
+from lightning_landscape.results.comparison.charts import Chart, Curve, Frame
+from lightning_landscape.results.comparison.verdict import Estimate
+from lightning_landscape.results.registry import Panel, Records, Result, register
+from lightning_landscape.results.system import system
 from lightning_landscape.results.table import Row, Shift, estimate, spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from numpy.typing import NDArray
     from xarray import DataArray, Dataset
 
 __all__ = ["Spectrum"]
@@ -22,6 +26,9 @@ __all__ = ["Spectrum"]
 _SHOWN_TIMES = 4
 # The semicircle ends steeply: bins are compared with its mean, not with its value at the centre.
 _POINTS_PER_BIN = 32
+# where densities are compared, in units of the largest eigenvalue, and a fraction that matters
+_PLACES = np.array([-0.01, 0.01, 0.1])
+_APPRECIABLE_FRACTION = 0.25
 
 
 @register("HessianSpectrum")
@@ -48,6 +55,14 @@ class Spectrum(Result):
         """Return edges, density, and the outliers of a classifier or the negative fraction."""
         return [_edges, _density, _outliers if "classes" in dataset.attrs else _negative]
 
+    def charts(self, dataset: Dataset, run: Records) -> list[Chart]:
+        """Return the density of eigenvalues at the last time, in units of the largest."""
+        return [_chart(dataset.isel(t=-1))]
+
+    def estimates(self, dataset: Dataset, run: Records) -> Iterator[Estimate]:
+        """Yield the edges and the density at the last time."""
+        yield from _estimates(dataset.isel(t=-1))
+
     def exact(self, dataset: Dataset) -> Dataset:
         """Add edges, density and index of the semicircle around the measured mean mu.
 
@@ -56,6 +71,48 @@ class Spectrum(Result):
         if dataset.attrs.get("theory") == "pspin" and "multiplier" in dataset:
             return _semicircle(dataset)
         return dataset
+
+
+def _estimates(last: Dataset) -> Iterator[Estimate]:
+    """Yield the edges of the spectrum, and how much of it is below a few places."""
+    dof = last.sizes["replica"] - 1
+    highest, lowest = (last[end].isel(rank=0) for end in ("highest", "lowest"))
+    value, error = (float(x) for x in mean_and_error(np.log(highest.where(highest > 0))))
+    yield Estimate("spectrum: ln λ_max", value, error, dof, system=system(last))
+    value, error = (float(x) for x in mean_and_error(lowest / highest))
+    yield Estimate("spectrum: λ_min / λ_max", value, error, dof, scale=max(abs(value), 0.01))
+    places = _PLACES * highest.to_numpy()[:, None]  # (replica, place)
+    below = np.stack([_cumulative(last, replica, at) for replica, at in enumerate(places)])
+    R = len(below)
+    errors = below.std(0, ddof=1) / R**0.5 if R > 1 else np.full(len(_PLACES), np.nan)
+    name = f"spectrum: fraction below λ = {', '.join(f'{x:g}' for x in _PLACES)} λ_max"
+    yield Estimate(name, below.mean(0), errors, dof, scale=_APPRECIABLE_FRACTION)
+
+
+def _cumulative(last: Dataset, replica: int, at: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the fraction of eigenvalues of a replica below some places, linear within bins."""
+    bins, fraction = last["edges"].to_numpy(), last["fraction"].isel(replica=replica).to_numpy()
+    return np.asarray(np.interp(at, bins, np.concatenate([[0.0], np.cumsum(fraction)])))
+
+
+def _chart(last: Dataset) -> Chart:
+    """Return the density of eigenvalues in units of the largest."""
+    width, unit = np.diff(last["edges"]), float(last["highest"].isel(rank=0).mean("replica"))
+    mean = last["fraction"].mean("replica").to_numpy()
+    error = _total_error(last["fraction"], last["fraction_scatter"])
+    middle = (last["edges"].to_numpy()[1:] + last["edges"].to_numpy()[:-1]) / 2
+    exact = last["density_exact"].to_numpy() * unit if "density_exact" in last else None
+    seen = mean > 0
+    x, y, error = middle / unit, mean / width * unit, error / width * unit
+    curve = Curve(x[seen], y[seen], error[seen], None if exact is None else exact[seen])
+    frame = Frame(
+        r"$\lambda\;/\;\lambda_{\rm max}$",
+        r"$\lambda_{\rm max}\,\rho(\lambda)$ at the last time",
+        "symlog",
+        "log",
+        linear_below=1e-3,
+    )
+    return Chart("spectrum", frame, [curve])
 
 
 def _semicircle(dataset: Dataset) -> Dataset:

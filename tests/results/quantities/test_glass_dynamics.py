@@ -218,7 +218,7 @@ def test_nothing_measured_has_no_exact_correlation():
     assert "C_exact" not in with_exact(nothing)
 
 
-def test_in_units_of_the_noise_free_diffusion_is_the_number_of_steps(panels):
+def test_in_units_of_the_noise_free_diffusion_is_the_number_of_steps():
     """Langevin at T: D = 2 T / lr, and Delta = 2 T t = lr^2 D t/lr."""
     from lightning_landscape.results.registry import look_up
 
@@ -226,17 +226,14 @@ def test_in_units_of_the_noise_free_diffusion_is_the_number_of_steps(panels):
     MSD = np.broadcast_to(2 * 0.5 * t[:, None], (1, 3, 2))
     values = {"C": (TWO_TIMES, 0 * MSD), "MSD": (TWO_TIMES, MSD)}
     dataset = record("AgingCorrelation", values, {"tw": [1.0], "t": t})
-    compared = look_up("AgingCorrelation").compared(dataset, {"AgingCorrelation": dataset})
-    assert list(compared) == ["displacement", "collapse", "displacement in units of the noise"]
-    from matplotlib.figure import Figure
-
-    axes = Figure().subplots()
-    compared["displacement in units of the noise"](dataset, axes)
-    (points,) = curves(axes)
-    assert points[:, 0] == pytest.approx([1, 10, 100])
-    assert points[:, 1] == pytest.approx(points[:, 0])
+    charts = look_up("AgingCorrelation").charts(dataset, {"AgingCorrelation": dataset})
+    *others, in_units = charts
+    assert [chart.name for chart in others] == ["displacement", "displacement in units of its age"]
+    (curve,) = in_units.curves
+    assert np.asarray(curve.x) == pytest.approx([1, 10, 100])
+    assert np.asarray(curve.y) == pytest.approx(np.asarray(curve.x))
     cold = dataset.assign_attrs(temperature=0.0)  # without noise there is no unit
-    assert list(look_up("AgingCorrelation").compared(cold, {})) == ["displacement", "collapse"]
+    assert len(look_up("AgingCorrelation").charts(cold, {})) == 2
 
 
 def test_the_plateau_of_the_exact_curve_stands_beside_the_measured_one():

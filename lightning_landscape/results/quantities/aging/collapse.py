@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from xarray import Dataset
 
-__all__ = ["collapse_row", "collapsed", "fit", "fitted_row"]
+__all__ = ["WORST", "collapse_row", "collapsed", "fit", "fitted_row"]
 
-_WORST = 4.0  # quality above which no exponent makes the curves fall together
+WORST = 4.0  # quality above which no exponent makes the curves fall together
 
 
 def collapse_row(dataset: Dataset) -> Iterator[Row]:
@@ -39,7 +39,7 @@ def collapse_row(dataset: Dataset) -> Iterator[Row]:
 
 def fitted_row(name: str, found: Collapse, exact: float = np.nan) -> Row:
     """Return the row of a collapse; the law does not hold where the curves stay apart."""
-    note, holds = f"quality {found.quality:.2g}", found.quality < _WORST
+    note, holds = f"quality {found.quality:.2g}", found.quality < WORST
     return Row(name, found.exponent, found.error, exact, note=note, holds=holds)
 
 

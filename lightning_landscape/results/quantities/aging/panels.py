@@ -13,9 +13,9 @@ from lightning_landscape.results.registry import Panel
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
-    from xarray import DataArray, Dataset
+    from xarray import Dataset
 
-__all__ = ["DELTA", "in_units_of_the_noise", "two_times", "waiting_times"]
+__all__ = ["DELTA", "two_times", "waiting_times"]
 
 DELTA = r"$\Delta(t_w, t_w + t)$"
 
@@ -32,20 +32,6 @@ def two_times(name: str, label: str, scale: str) -> Panel:
         axes.set(xscale="log", yscale=scale, xlabel="t", ylabel=label)
         if reached.sizes["tw"]:
             axes.legend(title="$t_w$")
-
-    return panel
-
-
-def in_units_of_the_noise(strength: DataArray | float) -> Panel:
-    """Return the panel of Delta / (lr^2 D(tw)) against the number of steps."""
-
-    def panel(dataset: Dataset, axes: Axes) -> None:
-        lr = dataset.attrs["time_step"]
-        scaled = dataset.assign(MSD=dataset["MSD"] / (lr**2 * strength))
-        scaled = scaled.assign_coords(t=dataset["t"] / lr).drop_vars("MSD_exact", errors="ignore")
-        two_times("MSD", r"$\Delta(t_w, t_w + t)\;/\;\eta^2 D(t_w)$", "log")(scaled, axes)
-        axes.plot(scaled["t"], scaled["t"], color="gray", linestyle="--", linewidth=1)
-        axes.set(xlabel="steps (dashed: free diffusion)")
 
     return panel
 

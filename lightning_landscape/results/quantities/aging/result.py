@@ -9,15 +9,12 @@ import numpy as np
 
 from lightning_landscape.observables.relaxation import plateau
 from lightning_landscape.results import pspin
+from lightning_landscape.results.comparison.charts import Chart
+from lightning_landscape.results.comparison.verdict import Estimate
 from lightning_landscape.results.finite_size import expected_shift
-from lightning_landscape.results.quantities.aging import ladder
+from lightning_landscape.results.quantities.aging import compared, ladder
 from lightning_landscape.results.quantities.aging.collapse import collapse_row, collapsed
-from lightning_landscape.results.quantities.aging.panels import (
-    DELTA,
-    in_units_of_the_noise,
-    two_times,
-)
-from lightning_landscape.results.quantities.gradient_noise import strength_at
+from lightning_landscape.results.quantities.aging.panels import DELTA, two_times
 from lightning_landscape.results.registry import Panel, Records, Result, register
 from lightning_landscape.results.system import has_several_temperatures
 from lightning_landscape.results.table import Row, row, spread
@@ -58,14 +55,14 @@ class Aging(Result):
             return dataset
         return _with_exact_correlation(dataset).assign_attrs(theory_reference=pspin.REFERENCE)
 
-    def compared(self, dataset: Dataset, run: Records) -> dict[str, Panel]:
-        """Return Delta, Delta in units of the noise where its strength is known, the collapse."""
-        if has_several_temperatures(dataset):
-            return {"collapse": ladder.collapse_exponents}
-        panels = {"displacement": two_times("MSD", DELTA, "log"), "collapse": collapsed}
-        if (strength := strength_at(dataset, run)) is not None:
-            panels["displacement in units of the noise"] = in_units_of_the_noise(strength)
-        return panels
+    def charts(self, dataset: Dataset, run: Records) -> list[Chart]:
+        """Return Delta in its own units, in those of its size at t = tw, and of the noise."""
+        return [] if has_several_temperatures(dataset) else compared.charts(dataset, run)
+
+    def estimates(self, dataset: Dataset, run: Records) -> Iterator[Estimate]:
+        """Yield the exponent of aging, the plateau, and the diffusion at the bottom."""
+        if "MSD" in dataset and not has_several_temperatures(dataset):
+            yield from compared.estimates(dataset, run)
 
 
 def _with_exact_correlation(dataset: Dataset) -> Dataset:

@@ -29,7 +29,7 @@ class NearlyKernel(Result):
     """Trained ensembles against the kernels; see `studies.ensembles.NearlyKernel`."""
 
     def rows(self, dataset: Dataset) -> Iterator[Row]:
-        """Yield n (variance ratio - 1) of each width, and the limits of mean and variance."""
+        """Yield n (variance ratio - 1) of each width, and mean and variance at n = inf."""
         for n, (ratio, error) in by_width(dataset, variance_ratio).items():
             quantity = f"n (variance / that of n = ∞ - 1), n = {n}"
             yield Row(quantity, n * (ratio - 1), n * error)
@@ -39,6 +39,9 @@ class NearlyKernel(Result):
                 limit, _, error = _line(found)
                 note = "n → ∞, linear in 1/n"
                 yield Row(f"{what} / that of the kernel", limit, error, 1.0, note=note)
+                slope, _, error = _line(_deviations(found))
+                first, note = _first_order(dataset)[what], "n → ∞, linear in 1/n; exact: gradient flow"
+                yield Row(f"n ({what} / that of the kernel - 1)", slope, error, first, note=note)
 
     def panels(self, dataset: Dataset) -> list[Panel]:
         """Return the ratio of the variances against 1/n, and the means against the kernel's."""
@@ -93,6 +96,20 @@ def _line(found: dict[int, tuple[float, float]]) -> tuple[float, float, float]:
     return float(limit), float(slope), float(covariance[0, 0] ** 0.5)
 
 
+def _deviations(found: dict[int, tuple[float, float]]) -> dict[int, tuple[float, float]]:
+    """Return n (ratio - 1) of each width, and its error."""
+    return {n: (n * (ratio - 1), n * error) for n, (ratio, error) in found.items()}
+
+
+def _first_order(dataset: Dataset) -> dict[str, float]:
+    """Return n (ratio - 1) of mean and variance at order 1/n; nan where it is not known."""
+    if "mean_first_order" not in dataset:
+        return {"mean": float("nan"), "variance": float("nan")}
+    names = ("mean_exact", "mean_first_order", "variance_exact", "variance_first_order")
+    mean, mean1, variance, variance1 = (dataset[name].to_numpy() for name in names)
+    return {"mean": mean @ mean1 / (mean @ mean), "variance": variance1.sum() / variance.sum()}
+
+
 def _ratios(dataset: Dataset, axes: Axes) -> None:
     found = by_width(dataset, variance_ratio)
     values, errors = np.array(list(found.values())).T
@@ -101,6 +118,9 @@ def _ratios(dataset: Dataset, axes: Axes) -> None:
         (limit, slope), last = _line(found)[:2], max(1 / n for n in found)
         axes.plot([0, last], [limit, limit + slope * last], "-", color="C0", alpha=0.5)
     axes.plot(0, 1, "k*", markersize=12, label="kernel, n = ∞", clip_on=False)
+    if np.isfinite(slope := _first_order(dataset)["variance"]):
+        last = max(1 / n for n in found)
+        axes.plot([0, last], [1, 1 + slope * last], "k--", label="theory, order 1/n")
     axes.set(xlabel="1/n", ylabel="variance / that of the kernel", xlim=(0, None))
     axes.legend()
 

@@ -1,0 +1,132 @@
+"""Verdicts on the network: its start, its size, the curvature around it, and its classes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lightning_landscape.observables.statistics import mean_and_error
+from lightning_landscape.results.diagnosis.verdict import CANNOT_TELL, Verdict, late
+from lightning_landscape.results.quantities.class_balance import unbiased
+from lightning_landscape.results.quantities.wide_networks.verdict import verdict
+
+if TYPE_CHECKING:
+    from xarray import DataArray, Dataset
+
+__all__ = ["classes", "curvature", "fit", "initialization"]
+
+_SIGMAS = 2.0
+_RELU_JAMS = 0.5  # least N_Delta / N of a minimum that does not fit, for ReLU
+
+
+def initialization(dataset: Dataset) -> Iterator[Verdict]:
+    """Say whether signals and gradients pass the layers at the first time."""
+    first = dataset.isel(t=0)
+    if float(first["t"]) != 0:
+        return
+    chi = first["perpendicular"].isel(layer=slice(None, -1))
+    value, error = _mean_over_replicas(np.log(chi).mean("layer"))
+    said, _, advice = verdict(first).partition("; ")
+    yield Verdict(
+        "Does the signal get through at initialization?",
+        math.exp(value),
+        math.exp(value) * error,
+        "1, χ⊥ of a layer",
+        said,
+        advice,
+    )
+
+
+def fit(dataset: Dataset) -> Iterator[Verdict]:
+    """Say whether the data are fitted, from the patterns that are not satisfied at the end."""
+    unsatisfied = dataset["unsatisfied"].isel(t=-1) / dataset.attrs["weights"]
+    fits = dataset["satisfied"].isel(t=-1).astype(float)
+    share, (value, error) = float(fits.mean()), _mean_over_replicas(unsatisfied)
+    if share == 1:
+        stands, advice = "over-parametrized: every pattern is satisfied", ""
+    elif value > _RELU_JAMS:
+        stands = "jammed: more patterns are unsatisfied than half the weights"
+        advice = "widen the network, or take fewer data, until N_Δ drops to 0"
+    else:
+        stands = f"{100 * share:.0f} % of the networks fit; the others are still descending"
+        advice = "train longer: minima that do not fit have N_Δ/N near 1/2 or above"
+    yield Verdict(
+        "Is it over-parametrized?",
+        value,
+        error,
+        "N_Δ/N = 0 fits; ≥ 1/2 jammed (ReLU)",
+        stands,
+        advice,
+    )
+
+
+def curvature(dataset: Dataset) -> Iterator[Verdict]:
+    """Say how many directions are curved, and whether any lead down."""
+    last = dataset.isel(t=-1)
+    N = float(dataset.attrs["N"])
+    trace, square = last["trace"], last["trace_of_square"]
+    value, error = _mean_over_replicas(trace**2 / square / N)
+    highest, lowest = (last[name].isel(rank=0).mean().item() for name in ("highest", "lowest"))
+    down = -lowest / highest
+    if not highest > 0:
+        stands, advice = CANNOT_TELL, "no positive curvature was found"
+    elif down > 0.1:
+        stands = f"not in a valley: the steepest way down has {down:.2g} of the highest curvature"
+        advice = "train longer, or look for saddles nearby"
+    else:
+        stands = f"a valley; {value * N:.2g} of {N:.6g} directions hold its curvature"
+        advice = "most directions are flat: a few hold what limits lr" if value < 0.1 else ""
+    yield Verdict(
+        "How curved is the floor?", value, error, "(tr H)²/(N tr H²) = 1 where all are equal",
+        stands, advice,
+    )  # fmt: skip
+
+
+def classes(dataset: Dataset) -> Iterator[Verdict]:
+    """Say how evenly the classes are guessed at the start, and whether one of them gets worse."""
+    first = dataset.isel(t=0)
+    C = dataset.sizes["class"]
+    if float(first["t"]) == 0:
+        yield _guesses(first, unbiased(dataset), C)
+    lowest = dataset["descent"].min("class").to_dataset(name="lowest")
+    if (found := late(lowest, "lowest")) is None:
+        return
+    value, error = found
+    worst = dataset["descent"].isel(t=-1).mean("replica").fillna(np.inf).argmin("class").item()
+    recall = float(dataset["recall"].isel(t=-1, **{"class": worst}).mean())
+    uncertain = _SIGMAS * error if error > 0 else math.inf
+    if value + uncertain < 0:
+        stands = f"class {worst} gets worse while the mean loss falls"
+        advice = "weight or sample the classes evenly, or raise the batch size"
+    elif value - uncertain > 0:
+        stands, advice = "the loss of every class falls", ""
+    else:
+        stands, advice = CANNOT_TELL, "measure more often, or with more replicas"
+    yield Verdict(
+        "Are classes treated alike in training?", value, error,
+        "above 0, the lowest descent; 1 is the mean", f"{stands}; its recall is {recall:.2g}"
+        if stands != CANNOT_TELL else stands, advice,
+    )  # fmt: skip
+
+
+def _guesses(first: Dataset, even: float, C: int) -> Verdict:
+    value, error = _mean_over_replicas(first["repeated"])
+    exact = float(first["repeated_exact"]) if "repeated_exact" in first else math.nan
+    expected = f"{even:.3g} without bias" + (f", theory {exact:.3g}" if exact == exact else "")
+    largest = float(first["share"].max("class").mean())
+    if value < 1.5 * even:
+        stands, advice = "all classes are guessed about as often", ""
+    else:
+        stands = f"{100 * largest:.0f} % of the guesses are one class of {C}"
+        advice = "center the inputs, or use a bounded odd activation, if early steps matter"
+    return Verdict(
+        "Are classes guessed alike at initialization?", value, error, expected, stands, advice
+    )
+
+
+def _mean_over_replicas(values: DataArray) -> tuple[float, float]:
+    mean, error = mean_and_error(values)
+    return float(mean), float(error)
