@@ -16,7 +16,7 @@ from lightning_landscape.callbacks.times import Times
 from lightning_landscape.callbacks.view import View
 from lightning_landscape.energies.networks.architectures import FullyConnected
 from lightning_landscape.energies.networks.network import NetworkEnergy
-from lightning_landscape.errors import require, require_whole
+from lightning_landscape.errors import UsageError, require, require_whole
 from lightning_landscape.replicas import flatten
 
 __all__ = ["ClassBalance"]
@@ -161,7 +161,11 @@ class ClassBalance(Probe):
         with isolated(view.system, view.batch) as batch:
             x, labels = tensors(batch)[:2]
             module = view.system
-            scores = module(x) if self.output_fn is None else self.output_fn(module, x)
+            try:
+                scores = module(x) if self.output_fn is None else self.output_fn(module, x)
+            except NotImplementedError as error:
+                name = type(module).__name__
+                raise UsageError(f"{name} has no forward(inputs); give an output_fn") from error
         shape = getattr(scores, "shape", type(scores).__name__)
         right = isinstance(scores, Tensor) and scores.dim() == 2 and len(scores) == len(labels)
         require(right, "outputs", shape, f"must be ({len(labels)}, classes)", "give an output_fn")

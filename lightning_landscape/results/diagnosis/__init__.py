@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from lightning_landscape.results.diagnosis import network, step_size
-from lightning_landscape.results.diagnosis.verdict import HEADER, Verdict, table
+from lightning_landscape.results.diagnosis.verdict import HEADER, Verdict, page, table
 
 if TYPE_CHECKING:
     from xarray import Dataset
 
-__all__ = ["HEADER", "Verdict", "table", "verdicts"]
+__all__ = ["HEADER", "Verdict", "page", "table", "verdicts"]
 
 _RULES: dict[str, Callable[[Dataset], Iterable[Verdict]]] = {
     "EdgeOfStability": step_size.edge,

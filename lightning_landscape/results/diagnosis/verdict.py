@@ -14,7 +14,7 @@ from lightning_landscape.results.table import with_error
 if TYPE_CHECKING:
     from xarray import Dataset
 
-__all__ = ["CANNOT_TELL", "HEADER", "Verdict", "against", "late", "mean_of_series", "table"]
+__all__ = ["CANNOT_TELL", "HEADER", "Verdict", "against", "late", "mean_of_series", "page", "table"]
 
 HEADER = ("question", "measured", "bound", "where it stands", "what to do")
 CANNOT_TELL = "cannot tell"
@@ -61,6 +61,14 @@ def table(found: list[Verdict]) -> str:
     ]
     text.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
     return "\n".join(text)
+
+
+def page(found: list[Verdict], left_out: list[str]) -> str:
+    """Return the table, and below it what was left out and why."""
+    parts = [table(found)] if found else ["No question could be answered."]
+    if left_out:
+        parts.append("Left out:\n" + "\n".join(f"- {sentence}" for sentence in left_out))
+    return "\n\n".join(parts)
 
 
 def late(dataset: Dataset, name: str) -> tuple[float, float] | None:

@@ -1,0 +1,206 @@
+"""The probes of a diagnosis, each within a share of the run."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+from lightning_landscape.callbacks.all_data import Data
+from lightning_landscape.callbacks.diagnosis.class_balance import ClassBalance
+from lightning_landscape.callbacks.diagnosis.edge import EdgeOfStability
+from lightning_landscape.callbacks.lifecycle import counts_batches, end_of_run
+from lightning_landscape.callbacks.probe import Probe
+from lightning_landscape.callbacks.probes.gaps import GapDistribution
+from lightning_landscape.callbacks.probes.gradient_noise import GradientNoise
+from lightning_landscape.callbacks.probes.hessian import HessianSpectrum
+from lightning_landscape.callbacks.probes.stationarity import Stationarity
+from lightning_landscape.callbacks.probes.wide_networks.criticality import Criticality
+from lightning_landscape.callbacks.probes.wide_networks.tangent_kernel import OutputFn
+from lightning_landscape.callbacks.times import Times
+from lightning_landscape.callbacks.view import LossFn, View
+
+__all__ = ["Part", "parts_of_run", "parts_of_start"]
+
+_GROUPS = 8  # mini-batches whose gradients the noise scale compares
+_MOST_PAIRS = 400  # pairs of configurations one step apart
+_SHARES = {"edge": 0.5, "noise": 0.3, "classes": 0.2}  # of what a diagnosis may cost
+_CLASSES = 10  # backward passes of a look at the classes, in the estimate of its cost
+
+
+class Part(Probe):
+    """A probe as a part of a diagnosis: what it cannot measure is said beside the table.
+
+    Attributes:
+        question: what it is to answer.
+        said: why it, or a part of it, was left out.
+    """
+
+    question: ClassVar[str]
+    said: str = ""
+
+    def warn(self, sentence: str) -> None:
+        """Keep the last sentence for the page."""
+        self.said = sentence.rpartition("and the run goes on: ")[2]
+
+    def _raise_if_strict(self, pl_module: Any, error: Exception) -> None:
+        """Raise nothing: a diagnosis ends no run."""
+
+    def describe(self, view: View) -> dict[str, Any]:
+        """Return what the record says of the run; its kind is that of the probe that it is."""
+        kinds = type(self).__mro__
+        kind = kinds[kinds.index(Part) + 1]
+        return super().describe(view) | {"probe": kind.__name__}
+
+
+def parts_of_start(output_fn: OutputFn | None = None, loss_fn: LossFn | None = None) -> list[Part]:
+    """Return the probes that measure a network before its first step."""
+    return [
+        _Start(loss_fn=loss_fn, name="diagnosis_criticality", last=1, per_decade=1),
+        _Guesses(output_fn=output_fn, name="diagnosis_classes", last=1, per_decade=1),
+    ]
+
+
+def parts_of_run(
+    max_share: float,
+    loss_fn: LossFn | None = None,
+    data: Data | None = None,
+    output_fn: OutputFn | None = None,
+    start: bool = True,
+) -> list[Part]:
+    """Return the probes that measure in a run.
+
+    Args:
+        max_share: gradients of all of them over those of the run.
+        loss_fn: the energy of a foreign module.
+        data: of a foreign project, what the sharpness is measured on.
+        output_fn: the scores of a foreign module.
+        start: whether the run starts from an initial network.
+    """
+    edge = _Edge(
+        per_decade=4,
+        max_share=_SHARES["edge"] * max_share,
+        loss_fn=loss_fn,
+        data=data,
+        name="diagnosis_edge",
+    )
+    noise = _Noise(_SHARES["noise"] * max_share, loss_fn=loss_fn, name="diagnosis_gradient_noise")
+    classes = _Classes(
+        _SHARES["classes"] * max_share, start, output_fn=output_fn, name="diagnosis_classes"
+    )
+    pairs = _Pairs(second=False, name="diagnosis_stationarity")
+    initial = [parts_of_start(output_fn, loss_fn)[0]] if start else []
+    found: list[Part] = [edge, noise, pairs, _Gaps(name="diagnosis_gaps"), *initial, classes]
+    if math.isinf(max_share):
+        found.append(_Spectrum(max_share=max_share, data=data, loss_fn=loss_fn,
+                               random_vectors=4, name="diagnosis_spectrum"))  # fmt: skip
+    return found
+
+
+class _Edge(Part, EdgeOfStability):
+    """The edge of stability."""
+
+    question = "Is the learning rate near the edge?"
+
+
+class _Spectrum(Part, HessianSpectrum):
+    """The spectrum of the Hessian, at the first and the last step."""
+
+    question = "How curved is the floor?"
+
+    def events(self, time_step: float) -> list[int]:
+        """Return the first step; the end comes where the run is known."""
+        return [0]
+
+
+class _Start(Part, Criticality):
+    """How signals pass the layers, at time 0."""
+
+    question = "Does the signal get through at initialization?"
+
+    def events(self, time_step: float) -> list[int]:
+        """Return the step before the first."""
+        return [0]
+
+
+class _Guesses(Part, ClassBalance):
+    """How the classes are guessed, at time 0."""
+
+    question = "Are classes guessed alike at initialization?"
+
+    def events(self, time_step: float) -> list[int]:
+        """Return the step before the first."""
+        return [0]
+
+
+class _Gaps(Part, GapDistribution):
+    """Which patterns are satisfied, where there are gaps."""
+
+    question = "Is it over-parametrized?"
+
+
+class _Classes(Part, ClassBalance):
+    """The balance of the classes, at time 0 and as often as a share of the run pays for."""
+
+    question = "Are classes treated alike?"
+
+    def __init__(self, max_share: float, start: bool, **options: Any) -> None:
+        super().__init__(per_decade=3, **options)
+        self._share, self._start = max_share, start
+
+    def afford(self, steps: list[int], view: View, end: float) -> list[int]:
+        """Return time 0 of an initial network, and the last of the others."""
+        reached = [step for step in steps if 0 < step <= end]
+        first = [0] if self._start else []
+        return first + _last(reached, self._share, end, _CLASSES)
+
+
+class _Noise(Part, GradientNoise):
+    """The noise of gradients at as many of the last times as a share of the run pays for."""
+
+    question = "Is the batch larger than useful?"
+
+    def __init__(self, max_share: float, **options: Any) -> None:
+        super().__init__(per_decade=3, groups=_GROUPS, **options)
+        self._share = max_share
+
+    def afford(self, steps: list[int], view: View, end: float) -> list[int]:
+        """Return the last of the times."""
+        reached = [step for step in steps if step <= end]
+        each = _GROUPS if view.landscape is None else 3 * view.steps_per_gradient
+        chosen = _last(reached, self._share, end, each)
+        if reached and not chosen:
+            self.warn(f"nothing is measured: the run is too short for {_GROUPS} gradients")
+        return chosen
+
+    def describe(self, view: View) -> dict[str, Any]:
+        """Return what the record says of the run.
+
+        In a foreign project a mini-batch is the unit of the noise scale, so it is that of B too.
+        """
+        described = super().describe(view)
+        if view.landscape is not None:
+            return described
+        return described | {"batch_size": view.batches_per_step, "batch_unit": "mini-batches"}
+
+
+class _Pairs(Part, Stationarity):
+    """Stationarity at regular times that a run of any length can afford."""
+
+    question = "Is it stationary?"
+
+    def begin(self, trainer: Any, pl_module: Any) -> None:
+        """Choose the interval by the length of the run."""
+        view = self.view(trainer, pl_module)
+        by_batches = view.landscape is None and counts_batches(trainer, pl_module)
+        end = end_of_run(trainer, by_batches)
+        last = end * view.time_step if end < 1e9 else 1e4 * view.time_step
+        interval = max(2 * view.time_step, last / _MOST_PAIRS)
+        self.times = Times.every(interval, max(last, interval), 0.0)
+        super().begin(trainer, pl_module)
+
+
+def _last(steps: list[int], share: float, end: float, each: float) -> list[int]:
+    """Return as many of the last steps as a share of the run pays for, at ``each`` gradients."""
+    run = min(end, max(steps, default=0))
+    most = int(min(share * run / each, len(steps)))
+    return steps[-most:] if most else []
