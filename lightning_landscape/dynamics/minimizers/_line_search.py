@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["LineSearch"]
+__all__ = ["RULES", "LineSearch", "Rules"]
 
-# of the decrease that the slope promises, and of the slope that may be left: Nocedal, Wright 2006
-_DECREASE, _SLOPE = 1e-4, 0.9
-# where the decrease drowns in rounding the slope at the end decides: Hager, Zhang 2005, eq. (4.1)
-_FLAT, _ROUNDING = 0.8, 100
-_FASTER, _MARGIN, _MOST = 4.0, 0.1, 30
+
+class Rules(NamedTuple):
+    """The numbers of a line search.
+
+    Attributes:
+        decrease: of what the slope promises, and
+        slope: what may be left of the slope: Nocedal, Wright 2006.
+        flat: of the slope at the end, where
+        rounding: units of precision of E are more than the decrease: Hager, Zhang 2005, eq. (4.1).
+        faster: the factor from trial to trial while all are too short.
+        margin: of the interval, at both sides.
+        most: the largest number of trials.
+    """
+
+    decrease: float
+    slope: float
+    flat: float
+    rounding: float
+    faster: float
+    margin: float
+    most: int
+
+
+RULES = Rules(decrease=1e-4, slope=0.9, flat=0.8, rounding=100.0, faster=4.0, margin=0.1, most=30)
 
 
 @dataclass
@@ -53,9 +73,9 @@ class LineSearch:
     @classmethod
     def begin(cls, E: Tensor, slope: Tensor, longest: Tensor) -> LineSearch:
         """Begin at a = 1, or at the largest that is admissible."""
-        zero = torch.zeros_like(E)
         a, high = longest.clamp_max(1.0), torch.full_like(E, torch.inf)
-        return cls(E, slope, longest, a, zero, high, slope, zero)
+        low, trials = torch.zeros_like(E), torch.zeros_like(E)
+        return cls(E.clone(), slope, longest, a, low, high, slope.clone(), trials)
 
     def only(self, index: Tensor) -> LineSearch:
         """Return the searches of some replicas."""
@@ -73,13 +93,13 @@ class LineSearch:
         Returns:
             which steps are accepted, and which searches have failed, bool.
         """
-        rounding = _ROUNDING * torch.finfo(E.dtype).eps * self.E.abs()
-        decreases = E <= self.E + _DECREASE * self.a * self.slope
-        flat = (E <= self.E + rounding) & (slope <= -_FLAT * self.slope)
+        rounding = RULES.rounding * torch.finfo(E.dtype).eps * self.E.abs()
+        decreases = E <= self.E + RULES.decrease * self.a * self.slope
+        flat = (E <= self.E + rounding) & (slope <= -RULES.flat * self.slope)
         long = ~((decreases | flat) & slope.isfinite())  # nan and inf too
-        short = ~long & (slope < _SLOPE * self.slope) & (self.a < self.longest)
+        short = ~long & (slope < RULES.slope * self.slope) & (self.a < self.longest)
         self.trials = self.trials + 1
-        failed = (long | short) & (self.trials >= _MOST)
+        failed = (long | short) & (self.trials >= RULES.most)
         self._narrow(slope, long, short)
         return ~(long | short), failed
 
@@ -89,10 +109,12 @@ class LineSearch:
         self.low = torch.where(short, a, self.low)
         width = self.high - self.low
         zero = before + (a - before) * self.slope_low / (self.slope_low - slope)
-        inside = self.low + zero.sub(self.low).clamp(_MARGIN * width, (1 - _MARGIN) * width)
+        inside = self.low + zero.sub(self.low).clamp(
+            RULES.margin * width, (1 - RULES.margin) * width
+        )
         middle = self.low + width / 2
         trial = torch.where(long & (slope > 0), inside, middle)
         unbounded = self.high.isinf()
-        trial = torch.where(unbounded, torch.minimum(_FASTER * a, self.longest), trial)
+        trial = torch.where(unbounded, torch.minimum(RULES.faster * a, self.longest), trial)
         self.slope_low = torch.where(short, slope, self.slope_low)
         self.a = torch.where(long | short, trial, a)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from lightning_landscape.dynamics.minimizers._line_search import LineSearch
-from lightning_landscape.dynamics.minimizers.memory import Memory
+from lightning_landscape.dynamics.minimizers._line_search import RULES, LineSearch
+from lightning_landscape.dynamics.minimizers.memory import FIRST, Memory, compiled
 from lightning_landscape.sphere import Sphere
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["Descent", "Evaluate"]
 
@@ -49,8 +53,9 @@ class Descent:
     ) -> None:
         self.sphere = sphere
         self.max_step = max_step if sphere is None else min(max_step, sphere.N**0.5)
-        self.x = x
-        self.E, self.g = evaluate(x)
+        E, g = evaluate(x)
+        self.x = x.clone(memory_format=torch.contiguous_format)
+        self.E, self.g = E.clone(), g.clone()
         self.memory = Memory(x, memory)
         self.steps = torch.zeros_like(self.E, dtype=torch.int64)
         self.exhausted = torch.zeros_like(self.E, dtype=torch.bool)
@@ -77,10 +82,10 @@ class Descent:
     def load(self, state: dict[str, Tensor]) -> None:
         """Continue from what `state` has returned, of whatever precision."""
         for name in _TENSORS:
-            setattr(self, name, state[name].to(getattr(self, name).dtype))
+            setattr(self, name, state[name].to(getattr(self, name).dtype, copy=True))
         self.memory.s, self.memory.y = state["memory_s"].clone(), state["memory_y"].clone()
         names = [field.name for field in fields(self.search)]
-        self.search = LineSearch(*(state[f"search_{name}"] for name in names))
+        self.search = LineSearch(*(state[f"search_{name}"].clone() for name in names))
 
     def advance(self, evaluate: Evaluate) -> None:
         """Evaluate one trial of every line search, and do the steps that are accepted."""
@@ -91,6 +96,9 @@ class Descent:
             stretch = x.norm(dim=1) * self.sphere.N**-0.5
             self.sphere.retract_(x)
         E, g = evaluate(x)
+        if compiled(x) and E.dtype == x.dtype:
+            self._advance_in_place(x, E, g)
+            return
         slope = torch.linalg.vecdot(g, self.d) / stretch
         accepted, failed = self.search.judge(E, slope)
         hopeless = failed & (self.memory.s[:, -1] == 0).all(1)  # the direction was the gradient
@@ -100,6 +108,29 @@ class Descent:
         turning = accepted | failed
         if turning.any():
             self.search = self.search.merge(self._aim(turning), turning)
+
+    def _advance_in_place(self, x: Tensor, E: Tensor, g: Tensor) -> None:
+        """Do the rest of `advance` in one kernel, after the evaluation at ``x``."""
+        from lightning_landscape.dynamics.minimizers._advance import advance
+
+        def arrays(*tensors: Tensor) -> tuple[NDArray[Any], ...]:
+            return tuple(tensor.detach().numpy() for tensor in tensors)
+
+        advance(
+            arrays(x.contiguous(), g.contiguous()),
+            *arrays(E),
+            arrays(self.x, self.g, self.d),
+            arrays(self.E, self.smallest),
+            arrays(self.steps, self.idle),
+            *arrays(self.exhausted),
+            arrays(*(getattr(self.search, field.name) for field in fields(self.search))),
+            arrays(self.memory.s, self.memory.y),
+            RULES,
+            FIRST,
+            float(self.max_step),
+            _PATIENCE,
+            0.0 if self.sphere is None else float(self.sphere.N),
+        )
 
     def _step(self, x: Tensor, E: Tensor, g: Tensor, s: Tensor, accepted: Tensor) -> None:
         """Go to the trial x where it is accepted, and remember s and the change of g."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from lightning_landscape.dynamics.minimizers.active_replicas import ActiveReplicas
-from lightning_landscape.dynamics.minimizers.descent import Descent
+from lightning_landscape.dynamics.minimizers.descent import Descent, Evaluate
 from lightning_landscape.dynamics.minimizers.minimize import Minimum
 from lightning_landscape.energies.energy import Energy
 from lightning_landscape.errors import require, require_kind, require_whole
 
-__all__ = ["minimize_lbfgs"]
+__all__ = ["descend", "minimize_lbfgs"]
 
 
 def minimize_lbfgs(
@@ -67,28 +69,66 @@ def minimize_lbfgs(
     require(tolerance >= 0, "tolerance", tolerance, "must be at least 0")
     require_whole("memory", memory)
     require(max_step > 0, "max_step", max_step, "must be > 0")
-    active, end = ActiveReplicas(energy, batch), energy.configuration()
-    start = end.clone()
-    descent = Descent(start, active.evaluate, memory, max_step, energy.constraint)
+    active, start = ActiveReplicas(energy, batch), energy.configuration()
+
+    def evaluate(x: Tensor) -> tuple[Tensor, Tensor]:
+        return active.evaluate(x)
+
+    def keep(index: Tensor) -> None:
+        nonlocal active
+        active = active.cut(index.cpu())
+
+    descent = Descent(start, evaluate, memory, max_step, energy.constraint)
+    end, minimum = descend(descent, evaluate, steps, tolerance, keep)
+    energy.place(end)
+    return Minimum(*(part.cpu() for part in minimum))
+
+
+def descend(
+    descent: Descent,
+    evaluate: Evaluate,
+    steps: int,
+    tolerance: float,
+    keep: Callable[[Tensor], None] = lambda _: None,
+) -> tuple[Tensor, Minimum]:
+    """Go on until every row has converged, is exhausted, or has done all its steps.
+
+    Rows leave the batch once they are a sixteenth of it: to cut a batch costs as much as a step.
+
+    Args:
+        descent: where the rows are.
+        evaluate: values and gradients at the rows that are left.
+        steps: the largest number of steps of a row.
+        tolerance: of the norm of the gradient.
+        keep: is told when rows leave, by the indices of those that are left.
+
+    Returns:
+        the configurations at the ends, shape (R, N), and the values there.
+
+    Raises:
+        UsageError: a value that is not finite at the start.
+    """
     finite = bool((descent.E.isfinite() & descent.g.isfinite().all(1)).all())
     require(finite, "energy", "inf or nan", "must be finite where the descent starts")
-    R, dtype = energy.replicas, descent.E.dtype
-    minimum = Minimum(
-        torch.empty(R, dtype=dtype), torch.zeros(R, dtype=torch.int64), torch.zeros(R).bool()
-    )
+    end, rows = descent.x.clone(), torch.arange(len(descent.x), device=descent.x.device)
+    minimum = Minimum(descent.E.clone(), descent.steps.clone(), descent.exhausted.clone())
+    going = torch.ones_like(descent.exhausted)
     while True:
         converged = descent.g.norm(dim=1) <= tolerance
-        leaving = converged | descent.exhausted | (descent.steps >= steps)
-        if leaving.any():
-            rows = active.rows[leaving.cpu()]
-            end[rows.to(end.device)] = descent.x[leaving]
+        ending = going & (converged | descent.exhausted | (descent.steps >= steps))
+        if ending.any():
+            ended = rows[ending]
+            end[ended] = descent.x[ending]
             parts = (descent.E, descent.steps, converged)
             for found, part in zip(minimum, parts, strict=True):
-                found[rows] = part[leaving].cpu()
-            index = (~leaving).nonzero().squeeze(1)
-            if not len(index):
+                found[ended] = part[ending]
+            going &= ~ending
+            left = int(going.sum())
+            if not left:
                 break
-            active, descent = active.cut(index.cpu()), descent.only(index)
-        descent.advance(active.evaluate)
-    energy.place(end)
-    return minimum
+            if 16 * (len(going) - left) >= len(going):
+                index = going.nonzero().squeeze(1)
+                rows, going, descent = rows[index], going[index], descent.only(index)
+                keep(index)
+        descent.advance(evaluate)
+    return end, minimum

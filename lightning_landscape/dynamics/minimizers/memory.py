@@ -7,10 +7,10 @@ from torch import Tensor
 
 from lightning_landscape.sphere import Sphere
 
-__all__ = ["Memory"]
+__all__ = ["FIRST", "Memory", "compiled"]
 
 # length of the first step, before anything is known of the curvature; x is of order 1
-_FIRST = 0.1
+FIRST = 0.1
 
 
 class Memory:
@@ -39,7 +39,7 @@ class Memory:
             y: the changes of the gradient, shape (R, N).
             which: of which replicas, shape (R,), bool.
         """
-        if _compiled(self.s):
+        if compiled(self.s):
             from lightning_landscape.dynamics.minimizers._two_loop import remember
 
             old, new = (self.s.numpy(), self.y.numpy()), (s.contiguous(), y.contiguous())
@@ -68,12 +68,12 @@ class Memory:
         H begins as s.y / y.y times the identity, and without any pair as the number that gives
         the step a length of at most 0.1.
         """
-        if _compiled(self.s):
+        if compiled(self.s):
             from lightning_landscape.dynamics.minimizers._two_loop import two_loops
 
             out = torch.empty_like(g, memory_format=torch.contiguous_format)
             gradient = g.detach().contiguous().numpy()
-            two_loops(self.s.numpy(), self.y.numpy(), gradient, _FIRST, out.numpy())
+            two_loops(self.s.numpy(), self.y.numpy(), gradient, FIRST, out.numpy())
             return out
         sy = torch.linalg.vecdot(self.s, self.y)
         # transport can spoil an old pair
@@ -91,10 +91,10 @@ class Memory:
 
     def _scale(self, sy: Tensor, g: Tensor) -> Tensor:
         yy = torch.linalg.vecdot(self.y[:, -1], self.y[:, -1])
-        first = (_FIRST / torch.linalg.vector_norm(g, dim=1)).clamp_max(1.0)
+        first = (FIRST / torch.linalg.vector_norm(g, dim=1)).clamp_max(1.0)
         return torch.where(sy > 0, sy / yy, first)
 
 
-def _compiled(x: Tensor) -> bool:
-    """Whether the kernels of `_two_loop` apply: on a CPU, where each operation of torch is dear."""
+def compiled(x: Tensor) -> bool:
+    """Whether kernels of numba apply: on a CPU, where each operation of torch is dear."""
     return x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)

@@ -65,7 +65,7 @@ class SaddleSearch:
 
     def advance(self, evaluate: Evaluate) -> None:
         """Do one trial of every row, 3 gradients each; rows that have ended stay."""
-        x, moving = self.x, self.ends.kind == 0
+        x, moving = self.x.clone(), self.ends.kind == 0  # the descent may move it in place
         self.descent.advance(self._of(evaluate))
         self.descent.x = torch.where(moving.unsqueeze(1), self.descent.x, x)
         self.ends.judge(self.W, self.descent.g, self.descent.exhausted)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from torch import Tensor
 
-from torch import Tensor, nn
-
-from lightning_landscape.dynamics.minimizers.lbfgs import minimize_lbfgs
-from lightning_landscape.errors import require_kind
+from lightning_landscape.dynamics.minimizers.descent import Descent
+from lightning_landscape.dynamics.minimizers.lbfgs import descend
+from lightning_landscape.errors import require, require_kind, require_whole
 from lightning_landscape.exploration.landscape import Landscape, Points
 
 __all__ = ["quench"]
+
+_MEMORY = 10
 
 
 def quench(
@@ -42,16 +43,12 @@ def quench(
     """
     require_kind("landscape", landscape, Landscape)
     require_kind("x", x, Tensor)
+    require_whole("steps", steps)
+    require(tolerance >= 0, "tolerance", tolerance, "must be at least 0")
+    require(max_step > 0, "max_step", max_step, "must be > 0")
     if not len(x):
         return Points(x, x.new_empty(0), x.new_empty(0).bool())
-    energy = landscape.at(landscape.retract(x))
-
-    def count(_: nn.Module, __: Any, E: Tensor) -> None:
-        landscape.gradients += len(E)
-
-    hook = energy.register_forward_hook(count)  # the copies that descend inherit it
-    try:
-        end = minimize_lbfgs(energy, steps=steps, tolerance=tolerance, max_step=max_step)
-    finally:
-        hook.remove()
-    return Points(energy.configuration(), end.energies, end.done)
+    start, evaluate = landscape.retract(x), landscape.value_and_gradient
+    descent = Descent(start, evaluate, _MEMORY, max_step, landscape.sphere)
+    end, minimum = descend(descent, evaluate, steps, tolerance)
+    return Points(end, minimum.energies, minimum.done)

@@ -7,8 +7,9 @@ from scipy.optimize import minimize as scipy_minimize
 
 from lightning_landscape.data import RandomData
 from lightning_landscape.dynamics import DecayingAdam, minimize, minimize_lbfgs
-from lightning_landscape.dynamics.minimizers import memory
+from lightning_landscape.dynamics.minimizers import descent, memory
 from lightning_landscape.dynamics.minimizers._line_search import LineSearch
+from lightning_landscape.dynamics.minimizers.descent import Descent
 from lightning_landscape.dynamics.minimizers.memory import Memory
 from lightning_landscape.energies import FullyConnected, NetworkEnergy, Quadratic, SphericalPSpin
 from lightning_landscape.errors import UsageError
@@ -208,7 +209,40 @@ def test_the_compiled_recursion_is_that_of_tensors(number, monkeypatch):
         one.add(s, y, which)
         compiled = one.direction(g)
         with monkeypatch.context() as patch:
-            patch.setattr(memory, "_compiled", lambda x: False)
+            patch.setattr(memory, "compiled", lambda x: False)
             other.add(s, y, which)
             torch.testing.assert_close(compiled, other.direction(g), rtol=2e-3, atol=1e-4)
         assert torch.equal(one.s, other.s) and torch.equal(one.y, other.y)
+
+
+def rough(x):
+    """A well with bumps, infinite beyond |x| = 9: steps are refused, shortened and lengthened."""
+    far = x.norm(dim=1) > 9
+    E = (x**2 / 2 - 2 * torch.cos(3 * x)).sum(1)
+    return torch.where(far, torch.inf, E), x + 6 * torch.sin(3 * x)
+
+
+@pytest.mark.parametrize("on_sphere", [False, True])
+def test_the_compiled_descent_is_that_of_tensors(on_sphere, monkeypatch):
+    """Trial by trial, for as long as rounding does not choose between branches."""
+    energy = glass(40, disorder="shared")
+    sphere = energy.constraint if on_sphere else None
+
+    def evaluate(x):
+        if not on_sphere:
+            return rough(x)
+        E, g = energy.value_and_gradient(x)
+        return E, energy.constraint.project_(g, x)
+
+    start = energy.configuration()
+    one, other = (Descent(start, evaluate, 3, 4.0, sphere) for _ in range(2))
+    for _ in range(14):
+        one.advance(evaluate)
+        with monkeypatch.context() as patch:
+            patch.setattr(descent, "compiled", lambda x: False)
+            patch.setattr(memory, "compiled", lambda x: False)
+            other.advance(evaluate)
+        ours, theirs = one.state(), other.state()
+        for name in ours:
+            torch.testing.assert_close(ours[name], theirs[name], rtol=1e-6, atol=1e-7, msg=name)
+    assert (one.steps < 14).any() and (one.steps > 5).all()
