@@ -22,6 +22,7 @@ from lightning_landscape.theory.wide_networks.criticality import (
     learning_rates,
 )
 from lightning_landscape.theory.wide_networks.first_order import FirstOrder, first_order
+from lightning_landscape.theory.wide_networks.gradient_flow import gradient_flow_first_order
 from lightning_landscape.theory.wide_networks.guessing_bias import repeated_guess, share_density
 from lightning_landscape.theory.wide_networks.kernels import Kernels, input_kernel, kernels
 from lightning_landscape.theory.wide_networks.layer import Flow, Layer
@@ -64,6 +65,10 @@ from lightning_landscape.theory.wide_networks.several_inputs.many_inputs import 
     many_inputs,
 )
 from lightning_landscape.theory.wide_networks.several_inputs.pair_averages import PairAverages
+from lightning_landscape.theory.wide_networks.several_inputs.training_tensors import (
+    TrainingTensors,
+    training_tensors,
+)
 from lightning_landscape.theory.wide_networks.several_inputs.two_inputs import TwoInputs, two_inputs
 
 __all__ = [
@@ -85,6 +90,7 @@ __all__ = [
     "ResidualFirstOrder",
     "ResidualSamples",
     "TangentStatistics",
+    "TrainingTensors",
     "TwoInputs",
     "bayesian",
     "bayesian_first_order",
@@ -92,6 +98,7 @@ __all__ = [
     "criticality",
     "first_order",
     "gradient_descent",
+    "gradient_flow_first_order",
     "input_kernel",
     "kernels",
     "learning_rates",
@@ -115,5 +122,6 @@ __all__ = [
     "sample_residual",
     "sample_tangent_statistics",
     "share_density",
+    "training_tensors",
     "two_inputs",
 ]
