@@ -113,11 +113,11 @@ def test_print_config_is_a_configuration(config, capsys):
 
 
 def test_a_run_killed_at_any_moment_resumes_bit_for_bit(config, start):
-    command = ["fit", "--config", config, "--trainer.max_steps=900"]
+    command = ["fit", "--config", config, "--trainer.max_steps=300"]
     command.append("--checkpoint.every_n_train_steps=17")
     main([*command, "--trainer.logger.save_dir=whole"])
     path = run("version_0")
-    for moment in (100, 500):
+    for moment in (50, 150):
         process = start(*command)
         while not _step_reached(path) >= moment and process.poll() is None:
             time.sleep(0.01)
@@ -255,7 +255,8 @@ def test_the_configurations_of_an_installed_package_are_found(tmp_path, monkeypa
 
 def test_a_checkpoint_is_evaluated_on_held_out_data(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    main(["fit", "--config", str(CONFIGS / "digits/aging.yaml"), "--trainer.max_steps=200"])
+    few = ["--model.energy.architecture.replicas=2", "--trainer.max_steps=100"]  # until t = 10
+    main(["fit", "--config", str(CONFIGS / "digits/aging.yaml"), *few])
     path = Path("logs/digits/aging/version_0")
     energy = records.read(path / "probes/energy_relaxation.nc")
     capsys.readouterr()

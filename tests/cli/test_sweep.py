@@ -1,19 +1,24 @@
 """Sweeps: every point once, whatever is killed, and one catalogue of all of them."""
 
+import math
 import os
 import random
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
+import numpy as np
 import pytest
 import torch
 import yaml
+from matplotlib.figure import Figure
 
 from lightning_landscape import records
 from lightning_landscape.__main__ import main
 from lightning_landscape.cli.report import find_runs
+from lightning_landscape.cli.sweep.catalogue import Catalogue
 from lightning_landscape.cli.sweep.points import grid, part_of
+from lightning_landscape.cli.sweep.work import Found, Outcome
 from lightning_landscape.errors import UsageError
 from lightning_landscape.results.quantities.sweep import curves
 from lightning_landscape.results.registry import look_up
@@ -260,14 +265,18 @@ def test_a_job_queue_gets_the_arguments_that_are_given():
 # the record
 
 
-def test_seeds_are_averaged_and_other_options_are_curves(config):
-    assert sweep(*TEMPERATURES, "--over", "model.energy.N=16,24", *SEEDS,
-                 "--engine", "processes", "--workers", "1") == 0  # fmt: skip
-    dataset = catalogue(config)
-    quantity = "E(t = 1)/N"
-    small, large = curves(dataset, quantity)  # against the temperature, which comes first
-    here = dataset["measured"].sel(quantity=quantity).to_numpy().reshape(2, 2, 2)  # T, N, seed
+def test_seeds_are_averaged_and_other_options_are_curves(tmp_path):
+    points = grid(["temperature=0.2,0.4", "energy.N=16,24", "energy.seed=0:2"])
+    made = Catalogue(tmp_path / "sweep.nc", points, {})
+    here = np.random.default_rng(0).normal(size=(2, 2, 2))  # T, N, seed
+    for point, measured in zip(points, here.flatten(), strict=True):
+        made.add(point, Outcome("done", 1.0, found=[Found("E", measured, 0.1, math.nan, math.nan)]))
+    dataset = made.dataset()
+    small, large = curves(dataset, "E")  # against the temperature, which comes first
     assert (small.label, large.label) == ("N = 16, ", "N = 24, ")
     assert small.mean == pytest.approx(here[:, 0].mean(-1))
     assert large.error == pytest.approx(here[:, 1].std(-1, ddof=1) / 2**0.5)
-    assert len(look_up("Sweep").panels(dataset)) > 0
+    (panel,) = look_up("Sweep").panels(dataset)
+    axes = Figure().add_subplot()
+    panel(dataset, axes)
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["N = 16", "N = 24"]

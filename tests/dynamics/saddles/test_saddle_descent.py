@@ -33,6 +33,8 @@ def descend(energy, steps, optimizer=None, **options):
     )
     for _ in range(steps):
         optimizer.step(closure(energy, optimizer))
+        if (optimizer.kind != Kind.MOVING).all():
+            break
     return optimizer
 
 

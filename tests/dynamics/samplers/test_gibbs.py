@@ -151,9 +151,8 @@ def configurational_temperature_ratio(scheme, lr, burn, steps, T=0.01):
     return ratio.item(), (residual.std() / len(residual) ** 0.5 / (T * trace.mean())).item()
 
 
-@pytest.mark.parametrize(("scheme", "lr"), [(Langevin, 0.02), (LeimkuhlerMatthews, 0.05)])
-def test_a_network_obeys_the_ito_identity_at_a_small_step(scheme, lr):
-    ratio, error = configurational_temperature_ratio(scheme, lr, burn=500, steps=int(15 / lr))
+def test_a_network_obeys_the_ito_identity_at_a_small_step():
+    ratio, error = configurational_temperature_ratio(LeimkuhlerMatthews, 0.05, burn=200, steps=300)
     assert error < 0.025
     assert ratio == pytest.approx(1.0, abs=0.1)
 

@@ -108,7 +108,7 @@ def test_in_a_small_field_the_corrected_amplitude_is_right_at_every_N():
     assert abs(bias) < 4 * error + 0.003  # measured -0.0028(6); -0.09 lr^2 at larger steps
 
 
-def cubic_bias(scheme, lr, R=100_000):
+def cubic_bias(scheme, lr, R=50_000):
     """The deviation of <E> from quadrature for E = sum a_i x_i^2 / 2 + x y z on the 2-sphere."""
     a = torch.tensor([-1.5, 0.0, 1.0])
 
@@ -131,7 +131,7 @@ def cubic_bias(scheme, lr, R=100_000):
 
 def test_in_a_curved_energy_euler_is_of_first_order_on_the_sphere():
     (coarse, e1), (fine, e2) = cubic_bias(Langevin, 0.2), cubic_bias(Langevin, 0.1)
-    assert max(e1, e2) < 0.001
+    assert max(e1, e2) < 0.0014
     assert coarse == pytest.approx(0.061, abs=4 * e1)
     assert abs(coarse - 2 * fine) < 4 * (e1 + 2 * e2)
 
