@@ -6,12 +6,11 @@ four standard errors over the samples fit into them too.
 
 import pytest
 
-from lightning_landscape import records
 from lightning_landscape.callbacks import AgingCorrelation, EnergyRelaxation
 from lightning_landscape.dynamics import Langevin
 from lightning_landscape.energies import SphericalPSpin
 from lightning_landscape.modules import LandscapeModule
-from lightning_landscape.testing.probe import bare_trainer
+from lightning_landscape.testing.probe import bare_trainer, last_record
 
 
 def records_of(energy, temperature, steps, aging, folder):
@@ -20,9 +19,7 @@ def records_of(energy, temperature, steps, aging, folder):
         energy, lambda params: Langevin(params, lr=0.01, temperature=temperature, seed=1)
     )
     bare_trainer([EnergyRelaxation(first=0.1, last=10), aging], steps, folder).fit(module)
-    found = [
-        records.read(folder / f"probes/{name}.nc") for name in ("energy_relaxation", aging.name)
-    ]
+    found = [last_record(folder, name) for name in ("energy_relaxation", aging.name)]
     return [record.mean("replica") for record in found]
 
 

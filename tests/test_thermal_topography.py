@@ -56,7 +56,7 @@ def thermal(folder, ladder, chains, equilibration, steps, **settings):
     )
     trainer = bare_trainer([probe], steps, folder)
     trainer.fit(module)
-    return records.read(folder / "probes/temperature_fluctuations.nc")
+    return records.read(next(folder.rglob("temperature_fluctuations.nc")))
 
 
 @pytest.mark.slow

@@ -21,20 +21,18 @@ def logged_folder(trainer: Any) -> Path | None:
     return Path(folder) / "probes" if folder else None
 
 
-def claimed_folder(trainer: Any, probes: Path) -> Path:
-    """Return ``probes/version_k`` with the next k that is free, one for all probes of a run.
+def claimed_folder(trainer: Any) -> Path:
+    """Return the folder of the records of a run without a logger, one for all its probes.
 
-    Args:
-        trainer: the Trainer of the run.
-        probes: the folder of the records of all runs.
+    It is ``<default_root_dir>/landscape_logs/version_k/probes`` with the next k that is free.
     """
     if trainer not in _CLAIMED:
         for k in count():
-            folder = probes / f"version_{k}"
+            run = Path(trainer.default_root_dir) / "landscape_logs" / f"version_{k}"
             try:
-                folder.mkdir(parents=True)
+                run.mkdir(parents=True)
             except FileExistsError:
                 continue
-            _CLAIMED[trainer] = folder
+            _CLAIMED[trainer] = run / "probes"
             break
     return _CLAIMED[trainer]

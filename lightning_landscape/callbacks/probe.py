@@ -48,8 +48,8 @@ class Probe(Identity, Failsafe, Callback):
     `lightning.pytorch`. It measures when the optimizer has done the steps that its times name
     (0 included), keeps its results as tensors in ``results``, which travel in the checkpoint, and
     writes them as one record, ``<log_dir>/probes/<name>.nc``, with its figure; scalars go to all
-    loggers at the optimizer step, as ``<name>/<scalar>``. Where a foreign project has no logger,
-    the record is in ``<default_root_dir>/probes/version_k``, with a k of its own for each run.
+    loggers at the optimizer step, as ``<name>/<scalar>``. Without a logger ``<log_dir>`` is
+    ``<default_root_dir>/landscape_logs/version_k``, with a k of its own for each run.
     Every rank of a distributed run measures; rank zero writes. At the end of the run it reports
     the time that it took, and where the record is.
 
@@ -124,7 +124,7 @@ class Probe(Identity, Failsafe, Callback):
         self._steps: list[int] = []
         self._written_at = 0.0
         self._directory: Path | None = None
-        self._shares_folder = False
+        self._is_unnumbered = False
         self._record: Path | None = None
 
     # what a subclass gives
@@ -236,8 +236,7 @@ class Probe(Identity, Failsafe, Callback):
         foreign = View(pl_module, None, 0).landscape is None
         self._by_batches = foreign and counts_batches(trainer, pl_module)
         self._directory = logged_folder(trainer)
-        # of runs of ours the command line numbers the folders
-        self._shares_folder = foreign and not trainer.loggers
+        self._is_unnumbered = not trainer.loggers
         alike = [p for p in trainer.callbacks if isinstance(p, Probe) and p._stem == self._stem]
         self._number = alike.index(self) + 1
         if not has_lazy_parameters(pl_module):
@@ -362,8 +361,8 @@ class Probe(Identity, Failsafe, Callback):
         dataset = mean_of_copies(self.dataset().assign_attrs(self.recorded_attributes()))
         if final:
             dataset = with_exact(dataset)
-        if self._shares_folder:
-            self._directory, self._shares_folder = claimed_folder(trainer, self._directory), False
+        if self._is_unnumbered:
+            self._directory, self._is_unnumbered = claimed_folder(trainer), False
         path = self._directory / f"{self.name}.nc"
         records.write(dataset, path)
         self._record = path

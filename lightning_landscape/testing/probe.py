@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,6 +26,7 @@ __all__ = [
     "ProbeContract",
     "TwoOptimizers",
     "bare_trainer",
+    "last_record",
     "train",
 ]
 
@@ -86,6 +87,18 @@ class Classifier(_Project, pl.LightningModule):
     """A foreign project in miniature: dropout, batch norm and a log call, nothing of ours."""
 
 
+class _Averaged(Classifier):
+    """A callback keeps an average of the weights, which replaces them at the end of the run."""
+
+    def __init__(self, average: Any) -> None:
+        super().__init__()
+        self._average = average
+
+    def configure_callbacks(self) -> Any:
+        """Return the callback."""
+        return [self._average()]
+
+
 class TwoOptimizers(Classifier):
     """The same under manual optimization, with an optimizer for each half of the parameters."""
 
@@ -118,11 +131,19 @@ def train(module: Any, folder: Path, callbacks: Any, lightning: Any = pl, **trai
     x = torch.randn(64, 8)
     loader = DataLoader(TensorDataset(x, (x[:, 0] > 0).long()), batch_size=8, shuffle=True)
     trainer = {"max_epochs": 3} | _quiet(folder) | trainer
+    resume = trainer.pop("ckpt_path", None)
     fitted = lightning.Trainer(callbacks=callbacks, **trainer)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what Lightning says of small loaders
-        fitted.fit(module, loader)
+        fitted.fit(module, loader, ckpt_path=resume)
     return fitted
+
+
+def last_record(folder: Path, name: str) -> Any:
+    """Return the record of a probe of the last run without a logger in a folder."""
+    runs = (folder / "landscape_logs").iterdir()
+    last = max(runs, key=lambda run: int(run.name.removeprefix("version_")))
+    return records.read(last / "probes" / f"{name}.nc")
 
 
 def _quiet(folder: Path) -> dict[str, Any]:
@@ -138,6 +159,16 @@ def _quiet(folder: Path) -> dict[str, Any]:
 
 def _state(module: nn.Module) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def _of_last_epochs() -> Any:
+    return pl.callbacks.StochasticWeightAveraging(swa_lrs=0.01, swa_epoch_start=1)
+
+
+def _exponential() -> Any:
+    # in pytorch-lightning since 2.6
+    average = getattr(pl.callbacks, "EMAWeightAveraging", None)
+    return average(decay=0.9) if average else pytest.skip("this Lightning has no moving average")
 
 
 def _landscape() -> LandscapeModule:
@@ -176,6 +207,8 @@ class ProbeContract:
         "bf16": (Classifier, {"precision": "bf16-mixed"}),
         "compiled": (lambda: Classifier(compile_net=True), {}),
         "manual, two optimizers": (TwoOptimizers, {}),
+        "stochastic weight averaging": (partial(_Averaged, _of_last_epochs), {}),
+        "exponential moving average": (partial(_Averaged, _exponential), {}),
     }
 
     # one epoch of a linear classifier, where the step has side effects, or is of another form
@@ -197,6 +230,14 @@ class ProbeContract:
         self._assert_trajectory_is_unchanged(make_module, settings, probe, tmp_path)
         assert probe.active
         assert probe.measured_step > 0
+
+    def test_two_ranks_of_a_foreign_project_go_on_bit_for_bit(self, tmp_path: Path) -> None:
+        """Each with batches of its own; rank zero writes the one record."""
+        make_module, settings = self.SITUATIONS["dropout and batch norm"]
+        settings, probe = settings | {"strategy": "ddp_fork", "devices": 2}, self.make()
+        self._assert_trajectory_is_unchanged(make_module, settings, probe, tmp_path)
+        (record,) = tmp_path.rglob("*.nc")
+        assert record.stem == probe.name
 
     @pytest.mark.parametrize("memory", MEMORIES)
     def test_a_step_with_side_effects_goes_on_bit_for_bit(
@@ -276,19 +317,15 @@ class ProbeContract:
         """Return record and end of one run in one process; it is done once for a contract."""
         if "_whole_run" not in vars(type(self)):
             _, module = self._run(folder / "whole", 20)
-            record = records.read(folder / "whole" / self._record)
+            record = last_record(folder / "whole", self.make().name)
             type(self)._whole_run = record, module.energy.configuration()
         return self._whole_run
-
-    @property
-    def _record(self) -> str:
-        return f"probes/{self.make().name}.nc"
 
     def _assert_record_of_one_process(self, folder: Path) -> None:
         import xarray
 
         expected, _ = self._whole(folder)
-        xarray.testing.assert_identical(expected, records.read(folder / self._record))
+        xarray.testing.assert_identical(expected, last_record(folder, self.make().name))
 
 
 class LandscapeProbeContract(ProbeContract):
@@ -319,6 +356,7 @@ class LandscapeProbeContract(ProbeContract):
         assert re.search(self.refusal, caplog.text)
 
     # these are of foreign projects
+    test_two_ranks_of_a_foreign_project_go_on_bit_for_bit = None  # type: ignore[assignment]
     test_a_step_with_side_effects_goes_on_bit_for_bit = None  # type: ignore[assignment]
     test_a_project_of_another_form_runs_to_its_end = None  # type: ignore[assignment]
 
@@ -335,4 +373,4 @@ class LandscapeProbeContract(ProbeContract):
         second._name = "second"
         bare_trainer([first, second], 20, tmp_path).fit(self.landscape())
         self._assert_record_of_one_process(tmp_path)
-        assert (tmp_path / "probes/second.nc").is_file()
+        assert (tmp_path / "landscape_logs/version_0/probes/second.nc").is_file()

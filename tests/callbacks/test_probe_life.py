@@ -25,7 +25,7 @@ from lightning_landscape.energies import Quadratic
 from lightning_landscape.errors import UsageError
 from lightning_landscape.modules import LandscapeModule
 from lightning_landscape.testing.foreign import FORMS, MEMORIES
-from lightning_landscape.testing.probe import TwoOptimizers, bare_trainer, train
+from lightning_landscape.testing.probe import TwoOptimizers, bare_trainer, last_record, train
 
 Tiny = MEMORIES["a counter"].__mro__[1]
 
@@ -83,7 +83,7 @@ def test_what_breaks_is_said_once_and_the_run_goes_on(phase, tmp_path, caplog):
     assert sentence.startswith(start)
     assert "loss_fn" in sentence and "strict=True" in sentence
     if phase == "measure":
-        record = records.read(tmp_path / "probes/version_0/breaks.nc")
+        record = last_record(tmp_path, "breaks")
         assert record["t"].values.tolist() == [0, 1, 2]
 
 
@@ -165,7 +165,7 @@ def test_every_run_has_a_folder_and_a_last_line(tmp_path, caplog):
         for package in ("lightning.pytorch", "pytorch_lightning"):  # the command line hushes them
             caplog.set_level("INFO", f"{package}.utilities.rank_zero")
         train(Tiny(), tmp_path, [probe, AgingCorrelation([1], last=3)], max_epochs=1)
-        path = tmp_path / f"probes/version_{k}/energy_relaxation.nc"
+        path = tmp_path / f"landscape_logs/version_{k}/probes/energy_relaxation.nc"
         assert path.is_file()
         assert (path.parent / "aging_correlation.nc").is_file()
         assert f"% of the run; record in {path}" in caplog.text

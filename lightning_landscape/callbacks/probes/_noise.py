@@ -112,6 +112,24 @@ class NoiseProbe(Probe):
                 if window is not None:
                     self._measure_window(trainer, pl_module, window)
 
+    def begin(self, trainer: Any, pl_module: Any) -> None:
+        """Begin, or go on with the batches of a checkpoint."""
+        super().begin(trainer, pl_module)
+        self._windows.to(pl_module.device)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resume needs, with the batches that are kept."""
+        return {**super().state_dict(), "windows": self._windows.state()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from ``state_dict``, in the middle of consecutive batches too."""
+        super().load_state_dict(state_dict)
+        for step in self._windows.load([] if self._changed else state_dict["windows"]):
+            self.warn(
+                f"the noise at step {step} is not in the record: the run was stopped in the middle "
+                "of its batches, which a checkpoint cannot hold"
+            )
+
     def _measure_window(self, trainer: Any, pl_module: Any, window: Window) -> None:
         batch, index = window.batches[0]
         view = View(pl_module, batch, window.step, self.loss_fn, index)

@@ -4,14 +4,20 @@ from functools import partial
 import pytest
 import torch
 
-from lightning_landscape import memory, records
+from lightning_landscape import memory
 from lightning_landscape.callbacks import AgingCorrelation
 from lightning_landscape.callbacks.view import View
 from lightning_landscape.dynamics import Anneal, Langevin
 from lightning_landscape.energies import Quadratic, SphericalPSpin
 from lightning_landscape.errors import UsageError
 from lightning_landscape.modules import LandscapeModule
-from lightning_landscape.testing.probe import Classifier, ProbeContract, bare_trainer, train
+from lightning_landscape.testing.probe import (
+    Classifier,
+    ProbeContract,
+    bare_trainer,
+    last_record,
+    train,
+)
 
 
 class TestContract(ProbeContract):
@@ -46,7 +52,7 @@ def test_every_entry_is_that_of_the_stored_trajectory(tmp_path):
     module = LandscapeModule(SphericalPSpin(N=12, p=3, replicas=3, seed=0), dynamics)
     probe = AgingCorrelation(waiting_times=[0, 0.5, 1.0], first=0.05, last=2.0, per_decade=4)
     fit(module, [probe], 60, tmp_path)
-    record = records.read(tmp_path / "probes/aging_correlation.nc")
+    record = last_record(tmp_path, "aging_correlation")
     assert record["tw"].values == pytest.approx([0, 0.5, 1.0])
     for tw in record["tw"].values:
         for t in record["t"].values:
@@ -63,7 +69,7 @@ def test_the_overlaps_of_many_replicas_are_a_sample_and_the_record_says_which(tm
     module = LandscapeModule(Quadratic([1.0, 2.0], replicas=1000), DYNAMICS)
     probe = AgingCorrelation(waiting_times=[0, 0.1], first=0.05, last=0.1)
     fit(module, [probe], 4, tmp_path)
-    record = records.read(tmp_path / "probes/aging_correlation.nc")
+    record = last_record(tmp_path, "aging_correlation")
     assert record.sizes["pair"] == 100_000
     assert record.attrs["pairs"] == "(a, a + d modulo 1000), d = 1 … 100"
 
@@ -126,7 +132,7 @@ def test_in_a_foreign_project_time_counts_steps_of_the_optimizer(tmp_path):
     """Three accumulated batches are one step: 3 epochs of 8 batches are 9 steps (3 an epoch)."""
     probe = AgingCorrelation(waiting_times=[2], first=1, last=7)
     train(Classifier(), tmp_path, [probe], accumulate_grad_batches=3)
-    record = records.read(tmp_path / "probes/version_0/aging_correlation.nc")
+    record = last_record(tmp_path, "aging_correlation")
     assert record.attrs["time_step"] == 1
     assert record["C"].sel(tw=2).notnull().all()
     assert (record["MSD"].sel(tw=2, t=7) > 0).all()

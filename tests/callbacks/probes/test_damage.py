@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_landscape import records
 from lightning_landscape.callbacks import AgingCorrelation, DamageSpreading, EnergyRelaxation
 from lightning_landscape.data import Batches, RandomData
 from lightning_landscape.dynamics import Langevin
@@ -20,7 +19,7 @@ from lightning_landscape.errors import UsageError
 from lightning_landscape.modules import LandscapeModule
 from lightning_landscape.observables import mean_and_error
 from lightning_landscape.results.summary import rows
-from lightning_landscape.testing.probe import LandscapeProbeContract, bare_trainer
+from lightning_landscape.testing.probe import LandscapeProbeContract, bare_trainer, last_record
 
 
 def langevin(lr, temperature):
@@ -30,7 +29,7 @@ def langevin(lr, temperature):
 def fit(module, probes, steps, folder):
     trainer = bare_trainer(probes, steps, folder)
     trainer.fit(module)
-    return [records.read(folder / f"probes/{probe.name}.nc") for probe in probes]
+    return [last_record(folder, probe.name) for probe in probes]
 
 
 class TestContract(LandscapeProbeContract):

@@ -3,7 +3,6 @@ import re
 import pytest
 import torch
 
-from lightning_landscape import records
 from lightning_landscape.callbacks import EnergyRelaxation
 from lightning_landscape.dynamics import Langevin
 from lightning_landscape.energies import Quadratic, SphericalPSpin
@@ -14,6 +13,7 @@ from lightning_landscape.testing.probe import (
     ProbeContract,
     TwoOptimizers,
     bare_trainer,
+    last_record,
     train,
 )
 from lightning_landscape.theory.glasses.cugliandolo_kurchan import solve
@@ -27,7 +27,7 @@ class TestContract(ProbeContract):
 def fit(module, probe, steps, folder):
     trainer = bare_trainer([probe], steps, folder)
     trainer.fit(module)
-    return records.read(folder / "probes/energy_relaxation.nc")
+    return last_record(folder, "energy_relaxation")
 
 
 def test_gradient_descent_in_a_quadratic_is_exact(tmp_path):

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from lightning_landscape import records
 from lightning_landscape.callbacks import Equilibration
 from lightning_landscape.dynamics import MetropolisLangevin, ParallelTempering, TwoStarts
 from lightning_landscape.energies import Quadratic
@@ -11,7 +10,7 @@ from lightning_landscape.errors import UsageError
 from lightning_landscape.modules import LandscapeModule
 from lightning_landscape.results.figures import draw
 from lightning_landscape.results.summary import rows
-from lightning_landscape.testing.probe import ProbeContract, bare_trainer
+from lightning_landscape.testing.probe import ProbeContract, bare_trainer, last_record
 
 
 class TestContract(ProbeContract):
@@ -32,7 +31,7 @@ def record(tmp_path_factory):
 
     trainer = bare_trainer([Equilibration(every=0.9, last=300)], 1000, folder)
     trainer.fit(LandscapeModule(energy, sampler))
-    return records.read(folder / "probes/equilibration.nc")
+    return last_record(folder, "equilibration")
 
 
 def test_it_knows_who_came_from_where(record):

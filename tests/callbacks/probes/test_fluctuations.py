@@ -9,7 +9,6 @@ import torch
 import xarray
 from matplotlib.figure import Figure
 
-from lightning_landscape import records
 from lightning_landscape.callbacks import TemperatureFluctuations
 from lightning_landscape.data import Batches, RandomData
 from lightning_landscape.dynamics import Langevin, LeimkuhlerMatthews, ParallelTempering
@@ -24,6 +23,7 @@ from lightning_landscape.testing.probe import (
     ProbeContract,
     TwoOptimizers,
     bare_trainer,
+    last_record,
     train,
 )
 from lightning_landscape.theory.thermal import harmonic
@@ -42,7 +42,7 @@ def fit(module, probe, steps, folder, **trainer):
     resume = trainer.pop("ckpt_path", None)
     fitted = bare_trainer([probe], steps, folder, **trainer)
     fitted.fit(module, ckpt_path=resume)
-    return fitted, records.read(folder / "probes/temperature_fluctuations.nc")
+    return fitted, last_record(folder, "temperature_fluctuations")
 
 
 def valley(temperature, lr=0.1, replicas=8, block_size=100):
@@ -199,7 +199,7 @@ def test_in_a_foreign_project_the_energy_is_the_loss_of_the_step(tmp_path):
     train(module, tmp_path, [probe])
     assert len(seen) == 16
     assert set(np.float32(seen)) <= set(np.float32(losses))
-    record = records.read(tmp_path / "probes/version_0/temperature_fluctuations.nc")
+    record = last_record(tmp_path, "temperature_fluctuations")
     assert record["samples"].item() == 16
     assert record["mean"].item() == pytest.approx(np.mean(seen))
     assert record["N_mean"].item() == pytest.approx(20 * np.mean(seen))
@@ -215,7 +215,7 @@ def test_accumulated_batches_count_as_one_step(tmp_path):
 
     probe = everything(equilibration=1, last=5, measurements=1)
     train(Watched(), tmp_path, [probe], accumulate_grad_batches=3)
-    record = records.read(tmp_path / "probes/version_0/temperature_fluctuations.nc")
+    record = last_record(tmp_path, "temperature_fluctuations")
     # 8 batches an epoch: steps of 3, 3 and 2
     steps = [np.mean(losses[a:b]) for a, b in ((3, 6), (6, 8), (8, 11), (11, 14))]
     assert record["mean"].item() == pytest.approx(np.mean(steps))
@@ -242,7 +242,7 @@ def test_a_foreign_module_may_hold_an_energy_of_ours(tmp_path):
     module = Foreign()
     probe = everything(equilibration=4, last=40, measurements=4, k=1)
     train(module, tmp_path, [probe], max_epochs=5, limit_train_batches=8)
-    record = records.read(tmp_path / "probes/temperature_fluctuations.nc")
+    record = last_record(tmp_path, "temperature_fluctuations")
     assert record["samples"].to_numpy().tolist() == [2, 2, 2]
     with torch.no_grad():
         last = module.energy().numpy()
@@ -254,7 +254,7 @@ def test_manual_optimization_without_a_loss_is_measured_after_some_of_the_steps(
     with caplog.at_level(logging.INFO):
         train(TwoOptimizers(), tmp_path, [everything(equilibration=4, last=44, measurements=1)],
               max_epochs=3)  # fmt: skip
-    record = records.read(tmp_path / "probes/version_0/temperature_fluctuations.nc")
+    record = last_record(tmp_path, "temperature_fluctuations")
     assert record["samples"].item() == 1  # one batch in 20, of 24
     assert "one step in 20" in caplog.text
     assert record["mean"].item() == pytest.approx(0.6, abs=0.3)
@@ -266,7 +266,7 @@ def test_manual_optimization_without_a_loss_is_measured_after_some_of_the_steps(
 
     train(Telling(), tmp_path, [everything(equilibration=4, last=44, measurements=1)],
           max_epochs=3)  # fmt: skip
-    record = records.read(tmp_path / "probes/version_1/temperature_fluctuations.nc")
+    record = last_record(tmp_path, "temperature_fluctuations")
     assert record["samples"].item() == 20
 
 

@@ -3,7 +3,6 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from lightning_landscape import records
 from lightning_landscape.callbacks import GapDistribution
 from lightning_landscape.data import RandomData
 from lightning_landscape.energies import FullyConnected, NetworkEnergy, Quadratic
@@ -13,7 +12,13 @@ from lightning_landscape.observables.exponents import fit_power_law, fit_size_la
 from lightning_landscape.observables.gaps import classification_gaps
 from lightning_landscape.results.figures import draw
 from lightning_landscape.results.summary import rows
-from lightning_landscape.testing.probe import Classifier, ProbeContract, bare_trainer, train
+from lightning_landscape.testing.probe import (
+    Classifier,
+    ProbeContract,
+    bare_trainer,
+    last_record,
+    train,
+)
 
 
 def gaps_of_a_batch(module, batch):
@@ -56,7 +61,7 @@ def test_the_record_says_what_the_gaps_are(tmp_path):
     seen[0] = energy.gaps()
     module = LandscapeModule(energy, lambda p: torch.optim.Adam(p, lr=0.05), block_size=1)
     bare_trainer([Watch(), probe()], 60, tmp_path).fit(module)
-    record = records.read(tmp_path / "probes/gap_distribution.nc")
+    record = last_record(tmp_path, "gap_distribution")
     steps = (record["t"] / 0.05).round().astype(int).to_numpy()
     assert steps[0] == 0 and len(steps) > 8
     before = seen[0]
@@ -84,7 +89,7 @@ def test_the_record_says_what_the_gaps_are(tmp_path):
 def test_the_exponents_are_those_of_the_last_gaps(tmp_path):
     windows = {"theta_window": (0.01, 1.0), "gamma_window": (0.01, 4)}
     fit(probe(**windows), tmp_path, 150, network(samples=100, hidden=20))
-    record = records.read(tmp_path / "probes/gap_distribution.nc")
+    record = last_record(tmp_path, "gap_distribution")
     gap = record["gap"].to_numpy()
     L = np.square(np.maximum(gap, 0)).mean(1, keepdims=True) / 2
     theta = fit_power_law(gap / np.sqrt(L), 0.01, 1.0)
@@ -106,7 +111,7 @@ def test_satisfied_is_decided_by_the_loss_and_not_by_counting(tmp_path):
 
     energy = Quadratic(spectrum=[1.0, 2.0], replicas=4)
     fit(GapDistribution(first=0.05, last=0.1, gap_fn=tiny), tmp_path, 2, energy)
-    last = records.read(tmp_path / "probes/gap_distribution.nc").isel(t=-1)
+    last = last_record(tmp_path, "gap_distribution").isel(t=-1)
     assert last["unsatisfied"].values.tolist() == [50] * 4
     assert last["satisfied"].values.tolist() == [1, 0, 1, 0]
     # their positive gaps are no forces: they are left out of what is rescaled, and of theta; the
@@ -120,9 +125,7 @@ def test_avalanches_go_on_after_a_resume(tmp_path):
     fit(probe(), tmp_path / "whole", 60)
     fit(probe(), tmp_path / "parts", 33).save_checkpoint(tmp_path / "at33.ckpt")
     fit(probe(), tmp_path / "parts", 60, ckpt_path=tmp_path / "at33.ckpt")
-    whole, parts = (
-        records.read(tmp_path / part / "probes/gap_distribution.nc") for part in ("whole", "parts")
-    )
+    whole, parts = (last_record(tmp_path / part, "gap_distribution") for part in ("whole", "parts"))
     assert whole.identical(parts)
     assert whole["became_satisfied"].sum() > 0
 
@@ -151,7 +154,7 @@ def test_a_foreign_project_is_measured_on_its_batches(tmp_path):
 
 def test_figure_and_table_of_a_record(tmp_path):
     fit(probe(theta_window=(0.01, 1.0)), tmp_path, 60, network(samples=120))
-    record = records.read(tmp_path / "probes/gap_distribution.nc")
+    record = last_record(tmp_path, "gap_distribution")
     assert len(draw(record).axes) == 4
     table = {row.quantity.split("(")[0].split(" on")[0].split(",")[0]: row for row in rows(record)}
     last = record.isel(t=-1)
@@ -178,7 +181,7 @@ def test_the_patterns_of_all_ranks_count_in_a_foreign_project(tmp_path):
     """Two ranks with batches of 8 of their own are 16 patterns."""
     measured = GapDistribution(first=1, last=3, gap_fn=gaps_of_a_batch)
     train(Classifier(), tmp_path, [measured], strategy="ddp_fork", devices=2, max_epochs=1)
-    record = records.read(tmp_path / "probes/version_0/gap_distribution.nc")
+    record = last_record(tmp_path, "gap_distribution")
     assert record.sizes["pattern"] == 16
     per_time = record["positive"].sum("bin") + record["negative"].sum("bin")
     assert (per_time == 16).all()

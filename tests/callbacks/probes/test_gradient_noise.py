@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
@@ -17,7 +18,13 @@ from lightning_landscape.energies import FullyConnected, NetworkEnergy, Quadrati
 from lightning_landscape.errors import UsageError
 from lightning_landscape.modules import LandscapeModule
 from lightning_landscape.rng import Stream
-from lightning_landscape.testing.probe import Classifier, ProbeContract, bare_trainer, train
+from lightning_landscape.testing.probe import (
+    Classifier,
+    ProbeContract,
+    bare_trainer,
+    last_record,
+    train,
+)
 
 P, R, LR = 40, 3, 0.1
 
@@ -41,7 +48,7 @@ def all_data():
 def fit(module, probe, steps, folder):
     trainer = bare_trainer([probe], steps, folder)
     trainer.fit(module)
-    return records.read(folder / f"probes/{probe.name}.nc")
+    return last_record(folder, probe.name)
 
 
 def loop(landscape):
@@ -223,6 +230,51 @@ def test_consecutive_batches_are_evaluated_where_the_first_began(accumulate, tmp
     # what a wrong point of evaluation would give
     G = module.gradients(module.batches[4:7], module.before[0])
     assert abs(record["D"].sel(t=4).item() - G.var(0).mean().item()) > 1e-3 * G.var(0).mean()
+
+
+class SavesAt(pl.Callback):
+    def __init__(self, step, path):
+        self.step, self.path = step, path
+
+    def on_train_batch_end(self, trainer, *args):
+        if trainer.global_step == self.step:
+            trainer.save_checkpoint(self.path)
+
+
+def stopped_in_a_window(make, folder):
+    """The last window is that of step 2, of 3 batches, the run goes on from a checkpoint at 4."""
+    path = folder / "at4.ckpt"
+    first, second = make(), make()
+    probes = [GradientNoise(first=2, last=2, groups=3) for _ in range(2)]
+    train(first, folder, [probes[0], SavesAt(4, path)], max_steps=4)
+    train(second, folder, [probes[1]], max_steps=8, ckpt_path=path)
+    return first, second, probes[1]
+
+
+def test_a_run_stopped_between_consecutive_batches_goes_on_with_them(tmp_path):
+    first, second, probe = stopped_in_a_window(Watched, tmp_path)
+    G = first.gradients([*first.batches[2:4], second.batches[0]], first.before[2])
+    record = probe.dataset()
+    assert record["t"].values.tolist() == [0, 2]
+    assert record["D"].sel(t=2).item() == pytest.approx(G.var(0).mean().item(), rel=1e-5)
+
+
+def test_batches_that_a_checkpoint_cannot_hold_are_said_to_be_missing(tmp_path, caplog):
+    class OfObjects(Watched):
+        def on_after_batch_transfer(self, batch, dataloader_idx):
+            return UserDict(x=batch[0], y=batch[1])
+
+        def on_train_batch_start(self, batch, batch_idx):
+            pass
+
+        def training_step(self, batch, batch_idx):
+            return self.loss([batch["x"], batch["y"]])
+
+    probe = stopped_in_a_window(OfObjects, tmp_path)[2]
+    assert probe.dataset()["t"].values.tolist() == [0]
+    assert (
+        "gradient_noise: the noise at step 2 is not in the record: the run was sto" in caplog.text
+    )
 
 
 def test_batches_that_the_step_skips_are_left_out(tmp_path):

@@ -26,7 +26,13 @@ from lightning_landscape.errors import UsageError
 from lightning_landscape.modules import LandscapeModule
 from lightning_landscape.results.figures import draw
 from lightning_landscape.results.summary import rows
-from lightning_landscape.testing.probe import Classifier, ProbeContract, bare_trainer, train
+from lightning_landscape.testing.probe import (
+    Classifier,
+    ProbeContract,
+    bare_trainer,
+    last_record,
+    train,
+)
 from lightning_landscape.theory.random_matrices import goe_largest_eigenvalue
 
 
@@ -63,7 +69,7 @@ class TestContractOfPyHessian(ProbeContract):
 
 def fit(module, probe, steps, folder, **trainer):
     bare_trainer([probe], steps, folder, **trainer).fit(module)
-    return records.read(folder / "probes/hessian_spectrum.nc")
+    return last_record(folder, "hessian_spectrum")
 
 
 def test_of_a_quadratic_it_is_the_given_spectrum(tmp_path):
@@ -310,7 +316,7 @@ def fit_project(probes, folder, batch_size, **trainer):
     return (
         module,
         x,
-        [records.read(folder / f"probes/version_0/{probe.name}.nc") for probe in probes],
+        [last_record(folder, probe.name) for probe in probes],
     )
 
 
@@ -365,7 +371,7 @@ def test_dropout_is_the_same_for_all_products(tmp_path):
     probe = HessianSpectrum(last=8, dense_up_to=0, steps=10, max_products=300, max_share=math.inf)
     module = Classifier()
     train(module, tmp_path, [probe])
-    record = records.read(tmp_path / "probes/version_0/hessian_spectrum.nc")
+    record = last_record(tmp_path, "hessian_spectrum")
     # residual of exact eigenvalues: half the asymmetry; the budget covers the 106 parameters
     assert (record["highest_residual"] < 1e-5 * abs(record["highest"]).max()).all()
 
@@ -407,7 +413,7 @@ def test_a_thinned_run_that_was_killed_ends_with_the_same_record(tmp_path):
         killed.fit(module())
     resumed = bare_trainer([make()], 500, tmp_path / "parts")
     resumed.fit(module(), ckpt_path=tmp_path / "parts/killed.ckpt")
-    again = records.read(tmp_path / "parts/probes/hessian_spectrum.nc")
+    again = last_record(tmp_path / "parts", "hessian_spectrum")
     xarray.testing.assert_identical(whole, again)
 
 

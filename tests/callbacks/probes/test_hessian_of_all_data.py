@@ -9,7 +9,6 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, SubsetRandomSampler, TensorDataset, WeightedRandomSampler
 
-from lightning_landscape import records
 from lightning_landscape.callbacks import HessianSpectrum
 from lightning_landscape.callbacks.all_data import AllData
 from lightning_landscape.callbacks.mean_over_data import hessian_of_data
@@ -17,7 +16,7 @@ from lightning_landscape.callbacks.view import View
 from lightning_landscape.energies import Quadratic
 from lightning_landscape.errors import UsageError
 from lightning_landscape.modules import LandscapeModule
-from lightning_landscape.testing.probe import Classifier, bare_trainer, train
+from lightning_landscape.testing.probe import Classifier, bare_trainer, last_record, train
 
 EVERYTHING = DataLoader(TensorDataset(torch.randn(20, 8), torch.arange(20) % 2), batch_size=8)
 
@@ -56,7 +55,7 @@ def fit(module, folder, loader, measured, val=None):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what Lightning says of small loaders
         bare_trainer([measured], 2, folder, **options).fit(module, loader, val)
-    return records.read(folder / "probes/version_0/hessian_spectrum.nc")
+    return last_record(folder, "hessian_spectrum")
 
 
 class TestOfARegression:

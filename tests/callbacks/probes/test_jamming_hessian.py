@@ -2,7 +2,6 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from lightning_landscape import records
 from lightning_landscape.callbacks import JammingHessian
 from lightning_landscape.data import RandomData
 from lightning_landscape.energies import FullyConnected, NetworkEnergy, Quadratic
@@ -11,7 +10,7 @@ from lightning_landscape.modules import LandscapeModule
 from lightning_landscape.observables.jamming import part_spectra
 from lightning_landscape.results.figures import draw
 from lightning_landscape.results.summary import rows
-from lightning_landscape.testing.probe import bare_trainer
+from lightning_landscape.testing.probe import bare_trainer, last_record
 
 
 def network(samples=60, dtype="float64"):
@@ -31,7 +30,7 @@ def probe():
 
 
 def record_of(folder):
-    return records.read(folder / "probes/jamming_hessian.nc")
+    return last_record(folder, "jamming_hessian")
 
 
 def test_the_record_holds_the_parts_and_their_modes(tmp_path):

@@ -8,7 +8,6 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_landscape import records
 from lightning_landscape.callbacks import LearningCoefficient
 from lightning_landscape.callbacks.all_data import AllData
 from lightning_landscape.callbacks.mean_over_data import energy_of_data
@@ -20,7 +19,7 @@ from lightning_landscape.errors import UsageError
 from lightning_landscape.modules import LandscapeModule
 from lightning_landscape.results.figures import draw
 from lightning_landscape.results.summary import rows
-from lightning_landscape.testing.probe import ProbeContract, bare_trainer
+from lightning_landscape.testing.probe import ProbeContract, bare_trainer, last_record
 
 
 class TestContract(ProbeContract):
@@ -31,7 +30,7 @@ class TestContract(ProbeContract):
 def fit(energy, probe, folder, steps=1):
     trainer = bare_trainer([probe], steps, folder)
     trainer.fit(LandscapeModule(energy))
-    return records.read(folder / "probes/learning_coefficient.nc")
+    return last_record(folder, "learning_coefficient")
 
 
 def test_at_the_bottom_of_a_well_it_is_half_the_dimension(tmp_path):
@@ -73,7 +72,7 @@ def test_on_a_ladder_the_coldest_replicas_are_the_nearest_to_the_minimum(tmp_pat
     module = LandscapeModule(energy, lambda p: Langevin(p, 0.1, [1e-9, 1e-2]))
     probe = LearningCoefficient(0.1, steps=400, burn_in=100, temperature=1e-4, first=2, last=2)
     bare_trainer([probe], 20, tmp_path).fit(module)
-    record = records.read(tmp_path / "probes/learning_coefficient.nc")
+    record = last_record(tmp_path, "learning_coefficient")
     assert record["learning_coefficient"].isel(replica=slice(100, None)).mean() < -10
     row, doubled = rows(record)
     assert "from T = 1e-09" in row.quantity

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from lightning_landscape import records
 from lightning_landscape.callbacks import Stationarity
 from lightning_landscape.data import Batches, RandomData
 from lightning_landscape.dynamics import Langevin
@@ -17,7 +16,13 @@ from lightning_landscape.energies import (
 from lightning_landscape.errors import UsageError
 from lightning_landscape.modules import LandscapeModule
 from lightning_landscape.results.summary import rows
-from lightning_landscape.testing.probe import Classifier, ProbeContract, bare_trainer, train
+from lightning_landscape.testing.probe import (
+    Classifier,
+    ProbeContract,
+    bare_trainer,
+    last_record,
+    train,
+)
 
 
 class TestContract(ProbeContract):
@@ -28,7 +33,7 @@ class TestContract(ProbeContract):
 def fit(module, probe, steps, folder):
     trainer = bare_trainer([probe], steps, folder)
     trainer.fit(module)
-    return records.read(folder / "probes/stationarity.nc")
+    return last_record(folder, "stationarity")
 
 
 def linear_regression(replicas):
@@ -104,7 +109,7 @@ def test_in_a_foreign_project_the_first_relation_uses_its_own_steps(tmp_path):
 
     probe = Stationarity(interval=2, first=1, last=7)
     train(Watched(), tmp_path, [probe], accumulate_grad_batches=3)
-    record = records.read(tmp_path / "probes/version_0/stationarity.nc")
+    record = last_record(tmp_path, "stationarity")
     assert record["t"].values.tolist() == [1, 3, 5, 7]
     assert record["relation"].values.tolist() == ["FDR1"]
     for t in (1, 3, 5, 7):

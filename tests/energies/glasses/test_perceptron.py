@@ -3,7 +3,6 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from lightning_landscape import records
 from lightning_landscape.callbacks import GapDistribution
 from lightning_landscape.energies import SphericalPerceptron
 from lightning_landscape.errors import UsageError
@@ -11,7 +10,7 @@ from lightning_landscape.modules import LandscapeModule
 from lightning_landscape.observables.exponents import fit_power_law
 from lightning_landscape.results.summary import rows
 from lightning_landscape.testing.energy import EnergyContract
-from lightning_landscape.testing.probe import bare_trainer
+from lightning_landscape.testing.probe import bare_trainer, last_record
 from lightning_landscape.theory.jamming import SPHERES, perceptron_capacity, perceptron_jammed
 
 
@@ -70,7 +69,7 @@ def test_gradient_descent_fits_below_the_capacity_and_not_above(margin, tmp_path
         P = round(factor * perceptron_capacity(margin) * 50)
         energy = SphericalPerceptron(50, P, margin=margin, replicas=6, dtype="float64")
         fit(energy, tmp_path, 800)
-        last = records.read(tmp_path / "probes/gap_distribution.nc").isel(t=-1)
+        last = last_record(tmp_path, "gap_distribution").isel(t=-1)
         satisfied.append(int(last["satisfied"].sum()))
     assert satisfied == [6, 0]
 
@@ -111,7 +110,7 @@ def test_the_record_has_what_is_exact_beside_it(tmp_path):
     for samples in (40, 10):
         energy = SphericalPerceptron(20, samples, margin=1.0, replicas=2, dtype="float64")
         fit(energy, tmp_path, 20)
-        record = records.read(tmp_path / "probes/gap_distribution.nc")
+        record = last_record(tmp_path, "gap_distribution")
         assert ("loss_exact" in record) == (samples == 40)  # the capacity is 10.4
         if samples == 40:
             state = perceptron_jammed(2.0, 1.0)

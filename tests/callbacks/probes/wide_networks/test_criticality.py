@@ -16,7 +16,13 @@ from lightning_landscape.errors import UsageError
 from lightning_landscape.modules import LandscapeModule
 from lightning_landscape.results.figures import draw
 from lightning_landscape.results.summary import rows
-from lightning_landscape.testing.probe import Classifier, ProbeContract, bare_trainer, train
+from lightning_landscape.testing.probe import (
+    Classifier,
+    ProbeContract,
+    bare_trainer,
+    last_record,
+    train,
+)
 
 
 def run_of(net, samples=20, **data):
@@ -34,7 +40,7 @@ class TestContract(ProbeContract):
 
 def fit(module, folder, steps=1, **options):
     bare_trainer([Criticality(last=steps, **options)], steps, folder).fit(module)
-    return records.read(folder / "probes/criticality.nc")
+    return last_record(folder, "criticality")
 
 
 @pytest.mark.parametrize("activation, skip", [("tanh", 0.0), ("gelu", 0.0), ("relu", 0.6)])

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_landscape import records
 from lightning_landscape.callbacks import SynonymInvariance
 from lightning_landscape.data import RandomHierarchy
 from lightning_landscape.energies import (
@@ -20,7 +19,13 @@ from lightning_landscape.modules import LandscapeModule
 from lightning_landscape.observables import synonym_sensitivity
 from lightning_landscape.results.figures import draw
 from lightning_landscape.results.summary import rows
-from lightning_landscape.testing.probe import Classifier, ProbeContract, bare_trainer, train
+from lightning_landscape.testing.probe import (
+    Classifier,
+    ProbeContract,
+    bare_trainer,
+    last_record,
+    train,
+)
 
 SIZES = {"v": 4, "m": 2, "L": 2, "n_c": 3}
 
@@ -48,7 +53,7 @@ class TestContract(ProbeContract):
 def fit(module, folder, steps, **options):
     probe = SynonymInvariance(first=0.05, last=0.05 * steps, **(SIZES | options))
     bare_trainer([probe], steps, folder).fit(module)
-    return records.read(folder / "probes/synonym_invariance.nc")
+    return last_record(folder, "synonym_invariance")
 
 
 def test_all_layers_of_ours(tmp_path):

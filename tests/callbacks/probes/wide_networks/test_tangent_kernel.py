@@ -15,7 +15,13 @@ from lightning_landscape.modules import LandscapeModule
 from lightning_landscape.observables.wide_networks import tangent_kernels
 from lightning_landscape.results.figures import draw
 from lightning_landscape.results.summary import rows
-from lightning_landscape.testing.probe import Classifier, ProbeContract, bare_trainer, train
+from lightning_landscape.testing.probe import (
+    Classifier,
+    ProbeContract,
+    bare_trainer,
+    last_record,
+    train,
+)
 
 
 def outputs(module, x):
@@ -42,7 +48,7 @@ def fit(module, folder, steps, **options):
     bare_trainer([TangentKernel(first=0.05, last=0.05 * steps, **options)], steps, folder).fit(
         module
     )
-    return records.read(folder / "probes/tangent_kernel.nc")
+    return last_record(folder, "tangent_kernel")
 
 
 def test_of_fully_connected_networks(tmp_path):
