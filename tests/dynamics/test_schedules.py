@@ -105,3 +105,12 @@ def test_torch_schedules_step_sizes_of_replicas(make, factor, tmp_path):
     x.grad = torch.ones_like(x)
     resumed.step()
     assert (before - x).mean(1).tolist()[0] > 0
+
+
+def test_a_schedule_that_needs_one_step_size_is_refused():
+    x = torch.nn.Parameter(torch.ones(2, 3))
+    dynamics = Langevin([x], lr=[0.1, 0.2])
+    schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(dynamics, patience=0)
+    schedule.step(1.0)
+    with pytest.raises(UsageError, match="lr = one for each of 2 replicas: .* StepLR"):
+        schedule.step(1.0)

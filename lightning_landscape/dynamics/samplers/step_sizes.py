@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_landscape.errors import UsageError
+
 __all__ = ["schedulable"]
 
 
@@ -23,6 +25,12 @@ class _StepSizes(Tensor):
     def fill_(self, value: Any) -> _StepSizes:
         self.copy_(torch.as_tensor(value, dtype=self.dtype))
         return self
+
+    def __float__(self) -> float:
+        raise UsageError(
+            f"lr = one for each of {len(self)} replicas: this scheduler needs a single step size; "
+            "use one that scales the step sizes, such as StepLR or LambdaLR, or give one lr to all"
+        )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _StepSizes:
         return self.detach().clone().as_subclass(_StepSizes)
