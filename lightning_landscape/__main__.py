@@ -27,6 +27,7 @@ VERBS = {
         "lightning_landscape.cli.criticality",
         "say whether signals and gradients keep their size",
     ),
+    "diagnose": ("lightning_landscape.cli.diagnose", "say where a training stands, and why"),
     "jamming": ("lightning_landscape.cli.jamming", "find when networks no longer fit their data"),
     "report": ("lightning_landscape.cli.report", "compare runs in one HTML page"),
     "configs": (

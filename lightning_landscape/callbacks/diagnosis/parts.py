@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, ClassVar
+
+import torch
 
 from lightning_landscape.callbacks.all_data import Data
 from lightning_landscape.callbacks.diagnosis.class_balance import ClassBalance
@@ -18,10 +19,14 @@ from lightning_landscape.callbacks.probes.wide_networks.criticality import Criti
 from lightning_landscape.callbacks.probes.wide_networks.tangent_kernel import OutputFn
 from lightning_landscape.callbacks.times import Times
 from lightning_landscape.callbacks.view import LossFn, View
+from lightning_landscape.energies.energy import HasGaps
+from lightning_landscape.energies.networks.network import NetworkEnergy
+from lightning_landscape.errors import require
 
 __all__ = ["Part", "parts_of_run", "parts_of_start"]
 
 _GROUPS = 8  # mini-batches whose gradients the noise scale compares
+_OFTEN = 10  # measurements in a factor of ten in time, where their cost does not count
 _MOST_PAIRS = 400  # pairs of configurations one step apart
 _SHARES = {"edge": 0.5, "noise": 0.3, "classes": 0.2}  # of what a diagnosis may cost
 _CLASSES = 10  # backward passes of a look at the classes, in the estimate of its cost
@@ -74,23 +79,30 @@ def parts_of_run(
         loss_fn: the energy of a foreign module.
         data: of a foreign project, what the sharpness is measured on.
         output_fn: the scores of a foreign module.
-        start: whether the run starts from an initial network.
+        start: whether the run starts from an initial network; else the spectrum at its start is
+            a part too.
     """
+    per_decade = 4 if start else _OFTEN
     edge = _Edge(
-        per_decade=4,
+        per_decade=per_decade,
         max_share=_SHARES["edge"] * max_share,
         loss_fn=loss_fn,
         data=data,
         name="diagnosis_edge",
     )
-    noise = _Noise(_SHARES["noise"] * max_share, loss_fn=loss_fn, name="diagnosis_gradient_noise")
+    noise = _Noise(
+        _SHARES["noise"] * max_share,
+        per_decade=per_decade,
+        loss_fn=loss_fn,
+        name="diagnosis_gradient_noise",
+    )
     classes = _Classes(
         _SHARES["classes"] * max_share, start, output_fn=output_fn, name="diagnosis_classes"
     )
     pairs = _Pairs(second=False, name="diagnosis_stationarity")
     initial = [parts_of_start(output_fn, loss_fn)[0]] if start else []
     found: list[Part] = [edge, noise, pairs, _Gaps(name="diagnosis_gaps"), *initial, classes]
-    if math.isinf(max_share):
+    if not start:
         found.append(_Spectrum(max_share=max_share, data=data, loss_fn=loss_fn,
                                random_vectors=4, name="diagnosis_spectrum"))  # fmt: skip
     return found
@@ -103,12 +115,12 @@ class _Edge(Part, EdgeOfStability):
 
 
 class _Spectrum(Part, HessianSpectrum):
-    """The spectrum of the Hessian, at the first and the last step."""
+    """The spectrum of the Hessian, at the first step."""
 
     question = "How curved is the floor?"
 
     def events(self, time_step: float) -> list[int]:
-        """Return the first step; the end comes where the run is known."""
+        """Return the step before the first."""
         return [0]
 
 
@@ -133,9 +145,21 @@ class _Guesses(Part, ClassBalance):
 
 
 class _Gaps(Part, GapDistribution):
-    """Which patterns are satisfied, where there are gaps."""
+    """Which patterns are satisfied, of a quadratic hinge."""
 
     question = "Is it over-parametrized?"
+
+    def prepare(self, view: View) -> str:
+        """Refuse other losses, which have no margin at which a pattern is satisfied."""
+        energy = view.landscape
+        hinge = energy is not None and isinstance(energy, HasGaps)
+        if isinstance(energy, NetworkEnergy):
+            with view.measuring(), torch.no_grad():
+                losses = energy.gaps().clamp_min(0).square().mean(1) / 2
+                hinge = torch.allclose(losses, energy(), rtol=1e-4)
+        required = "is counted for a quadratic hinge, at whose margin a pattern is satisfied"
+        require(hinge, "unsatisfied patterns", "not known", required)
+        return super().prepare(view)
 
 
 class _Classes(Part, ClassBalance):
@@ -160,7 +184,7 @@ class _Noise(Part, GradientNoise):
     question = "Is the batch larger than useful?"
 
     def __init__(self, max_share: float, **options: Any) -> None:
-        super().__init__(per_decade=3, groups=_GROUPS, **options)
+        super().__init__(groups=_GROUPS, **options)
         self._share = max_share
 
     def afford(self, steps: list[int], view: View, end: float) -> list[int]:

@@ -19,7 +19,7 @@ from lightning_landscape.cli.spectrum import locate, rebuild
 from lightning_landscape.cli.trusted import check_names, confirm, import_named
 from lightning_landscape.errors import UsageError, require
 
-__all__ = ["System", "system_of", "weights"]
+__all__ = ["System", "load", "loader_of", "module_of", "system_of", "trusted_run", "weights"]
 
 
 class System(NamedTuple):
@@ -57,6 +57,23 @@ def system_of(options: argparse.Namespace, checkpoint: Path) -> System:
 
 
 def _ours(options: argparse.Namespace, checkpoint: Path) -> System:
+    run, file = trusted_run(options, checkpoint)
+    module = rebuild(run)
+    step = load(module, file).get("global_step", 0)
+    folder = options.save or run / "surface"
+    return System(View(module, None, step), None, folder, (run / CONFIG).read_text())
+
+
+def trusted_run(options: argparse.Namespace, checkpoint: Path) -> tuple[Path, Path]:
+    """Return a run folder of ours and a checkpoint in it, once its configuration is trusted.
+
+    Args:
+        options: allow and yes.
+        checkpoint: the run folder, or a checkpoint in it.
+
+    Raises:
+        UsageError: there is no such run, or its configuration names what is not trusted.
+    """
     from lightning_landscape.cli.configurations import read
 
     run, file = locate(checkpoint)
@@ -64,13 +81,22 @@ def _ours(options: argparse.Namespace, checkpoint: Path) -> System:
     require(isinstance(config, dict), "checkpoint", run, f"its {CONFIG} is no mapping")
     check_names({"model": config.get("model")}, options.allow, foreign=str(run / CONFIG))
     confirm(run, {"model": config.get("model")}, options.yes)
-    module = rebuild(run)
-    step = _load(module, file).get("global_step", 0)
-    folder = options.save or run / "surface"
-    return System(View(module, None, step), None, folder, (run / CONFIG).read_text())
+    return run, file
 
 
 def _foreign(options: argparse.Namespace, checkpoint: Path) -> System:
+    module = module_of(options)
+    require(checkpoint.is_file(), "checkpoint", checkpoint, "is not a file")
+    step = load(module, checkpoint).get("global_step", 0)
+    return System(View(module, None, step), loader_of(options), options.save or Path("surface"))
+
+
+def module_of(options: argparse.Namespace) -> Any:
+    """Return the LightningModule that ``module`` and ``init`` make.
+
+    Raises:
+        UsageError: they make none.
+    """
     require(isinstance(options.init, dict), "init", options.init, "must be {name: value, …}")
     make = partial(import_named("module", options.module), **options.init)
     try:
@@ -80,12 +106,10 @@ def _foreign(options: argparse.Namespace, checkpoint: Path) -> System:
     steps = callable(getattr(module, "training_step", None))
     required = "must make a LightningModule, with a training_step"
     require(steps, "module", type(module).__name__, required)
-    require(checkpoint.is_file(), "checkpoint", checkpoint, "is not a file")
-    step = _load(module, checkpoint).get("global_step", 0)
-    return System(View(module, None, step), _loader(options), options.save or Path("surface"))
+    return module
 
 
-def _load(module: nn.Module, file: Path) -> dict[str, Any]:
+def load(module: nn.Module, file: Path) -> dict[str, Any]:
     """Load the weights of a checkpoint, and nothing that could run; return the rest of it."""
     try:
         saved = torch.load(file, map_location="cpu", weights_only=True)
@@ -95,7 +119,12 @@ def _load(module: nn.Module, file: Path) -> dict[str, Any]:
     return saved if "state_dict" in saved else {}
 
 
-def _loader(options: argparse.Namespace) -> DataLoader[Any]:
+def loader_of(options: argparse.Namespace) -> DataLoader[Any]:
+    """Return the training data that ``data`` names.
+
+    Raises:
+        UsageError: it names none.
+    """
     remedy = "give path:name of a DataLoader, of a LightningDataModule, or of what makes one"
     require(options.data is not None, "data", options.data, "is needed with --module", remedy)
     data = import_named("data", options.data)

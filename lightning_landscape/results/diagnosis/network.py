@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lightning_landscape.observables.statistics import mean_and_error
-from lightning_landscape.results.diagnosis.verdict import CANNOT_TELL, Verdict, late
+from lightning_landscape.results.diagnosis.verdict import CANNOT_TELL, Verdict
 from lightning_landscape.results.quantities.class_balance import unbiased
 from lightning_landscape.results.quantities.wide_networks.verdict import verdict
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["classes", "curvature", "fit", "initialization"]
 
 _SIGMAS = 2.0
+_LEFT_BEHIND = 0.5  # of the mean recall
 _RELU_JAMS = 0.5  # least N_Delta / N of a minimum that does not fit, for ReLU
 
 
@@ -30,6 +31,8 @@ def initialization(dataset: Dataset) -> Iterator[Verdict]:
     chi = first["perpendicular"].isel(layer=slice(None, -1))
     value, error = _mean_over_replicas(np.log(chi).mean("layer"))
     said, _, advice = verdict(first).partition("; ")
+    if error > 0 and abs(value) < _SIGMAS * error:
+        said, advice = "gradients keep their size, within the error", ""
     yield Verdict(
         "Does the signal get through at initialization?",
         math.exp(value),
@@ -91,25 +94,33 @@ def classes(dataset: Dataset) -> Iterator[Verdict]:
     C = dataset.sizes["class"]
     if float(first["t"]) == 0:
         yield _guesses(first, unbiased(dataset), C)
-    lowest = dataset["descent"].min("class").to_dataset(name="lowest")
-    if (found := late(lowest, "lowest")) is None:
-        return
-    value, error = found
-    worst = dataset["descent"].isel(t=-1).mean("replica").fillna(np.inf).argmin("class").item()
-    recall = float(dataset["recall"].isel(t=-1, **{"class": worst}).mean())
-    uncertain = _SIGMAS * error if error > 0 else math.inf
-    if value + uncertain < 0:
-        stands = f"class {worst} gets worse while the mean loss falls"
+    if float(dataset["t"][-1]) > 0:
+        yield _in_training(dataset)
+
+
+def _in_training(dataset: Dataset) -> Verdict:
+    """Compare the class with the lowest recall with the mean over the samples, at the end."""
+    last = dataset.isel(t=-1).fillna(0.0)
+    mean = float((last["recall"] * last["frequency"]).sum("class").mean())
+    there = last["recall"].where(last["frequency"] > 0)
+    worst = int(there.mean("replica").fillna(np.inf).argmin("class"))
+    of_worst = last.isel({"class": worst})
+    value, error = _mean_over_replicas(of_worst["recall"])
+    rises = " and its loss rises" if float(of_worst["descent"].mean()) < 0 else ""
+    if value < _LEFT_BEHIND * mean:
+        stands = f"class {worst} ({100 * float(of_worst['frequency']):.2g} % of the samples) is "
+        stands += f"left behind{rises}"
         advice = "weight or sample the classes evenly, or raise the batch size"
-    elif value - uncertain > 0:
-        stands, advice = "the loss of every class falls", ""
     else:
-        stands, advice = CANNOT_TELL, "measure more often, or with more replicas"
-    yield Verdict(
-        "Are classes treated alike in training?", value, error,
-        "above 0, the lowest descent; 1 is the mean", f"{stands}; its recall is {recall:.2g}"
-        if stands != CANNOT_TELL else stands, advice,
-    )  # fmt: skip
+        stands, advice = f"alike: the lowest recall is that of class {worst}", ""
+    return Verdict(
+        "Are classes treated alike in training?",
+        value,
+        error,
+        f"{mean:.3g}, recall of the average sample",
+        stands,
+        advice,
+    )
 
 
 def _guesses(first: Dataset, even: float, C: int) -> Verdict:

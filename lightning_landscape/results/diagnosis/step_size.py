@@ -15,6 +15,7 @@ __all__ = ["edge", "noise", "stationarity"]
 
 _EDGE = "Is the learning rate near the edge?"
 _SIGMAS = 2.0
+_SURE = 0.5  # largest error of a ratio that is to be told from 0
 _MANY = 4.0  # how many times above or below the noise scale a batch is clearly large or small
 
 
@@ -96,14 +97,14 @@ def noise(dataset: Dataset) -> Iterator[Verdict]:
 
 def stationarity(dataset: Dataset) -> Iterator[Verdict]:
     """Say whether the run still moves away from where it was."""
-    if dataset.sizes.get("window", 0) == 0:
-        return
-    at = dataset.sel(relation="FDR1").isel(window=-1)
-    ratio, error = float(at["ratio"]), float(at["ratio_error"])
-    if not error < 0.5:
-        stands, advice = CANNOT_TELL, "train longer, or measure more often"
-    elif abs(ratio - 1) <= _SIGMAS * error:
+    ratio = error = math.nan
+    if dataset.sizes.get("window", 0):
+        at = dataset.sel(relation="FDR1").isel(window=-1)
+        ratio, error = float(at["ratio"]), float(at["ratio_error"])
+    if abs(ratio - 1) > _SIGMAS * error:
+        stands, advice = "still moving away from where it was", ""
+    elif error < _SURE:
         stands, advice = "stationary", "lower lr or the temperature, or stop"
     else:
-        stands, advice = "still moving away from where it was", ""
+        stands, advice = CANNOT_TELL, "train longer, or measure more often"
     yield Verdict("Is it stationary?", ratio, error, "1, first relation of Yaida", stands, advice)
