@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from lightning_landscape.callbacks.diagnosis.parts import Part
-from lightning_landscape.callbacks.restored import Restored
+from lightning_landscape.callbacks.steering.restored import Restored
 
 __all__ = ["continued"]
 
