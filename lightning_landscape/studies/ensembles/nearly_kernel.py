@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar
 
@@ -24,23 +25,32 @@ from lightning_landscape.studies.ensembles.rounds import (
 )
 from lightning_landscape.studies.study import Compute, Result, Study
 from lightning_landscape.studies.table import columns
+from lightning_landscape.theory.wide_networks.averages import Array
+from lightning_landscape.theory.wide_networks.gradient_flow import gradient_flow_first_order
 from lightning_landscape.theory.wide_networks.kernels import input_kernel, kernels
 from lightning_landscape.theory.wide_networks.layer import Layer
 from lightning_landscape.theory.wide_networks.prediction import Prediction, gradient_descent
+from lightning_landscape.theory.wide_networks.several_inputs.training_tensors import (
+    training_tensors,
+)
 
 if TYPE_CHECKING:
     from xarray import Dataset
 
 __all__ = ["NearlyKernel"]
 
+_MOST_SAMPLES, _TESTS = 16, 8  # of the prediction at order 1/n: in training, and at a time in test
+
 
 class NearlyKernel(Study):
     """Trains ensembles of critical networks of several widths n to the end of gradient descent.
 
     Recorded are what every network answers to the held-out samples, and the mean and the variance
-    that the kernel and the tangent kernel of infinite width predict. The kernels have the learning
-    rates of the optimizer: lambda_b is that of the biases of a layer, lambda_W that of its weights
-    times the fan-in. So plain gradient descent and `LayerRates` are both described.
+    that the kernel and the tangent kernel of infinite width predict. For at most 16 training
+    samples and a smooth activation so are the predictions at order 1/n, those of gradient flow: the
+    steps should be short. The kernels have the learning rates of the optimizer: lambda_b is that of
+    the biases of a layer, lambda_W that of its weights times the fan-in. So plain gradient descent
+    and `LayerRates` are both described.
 
     Args:
         data: A training samples of two classes, and held-out ones.
@@ -103,6 +113,9 @@ class NearlyKernel(Study):
             "mean_exact": (("sample",), predicted.mean),
             "variance_exact": (("sample",), predicted.covariance.diagonal().copy()),
         }
+        if self._first_order is not None:
+            for name, values in zip(("mean", "variance"), self._first_order, strict=True):
+                variables[f"{name}_first_order"] = (("sample",), values)
         attributes = {
             "probe": "NearlyKernel",
             "energy": "NetworkEnergy",
@@ -112,6 +125,10 @@ class NearlyKernel(Study):
             "replicas": self.seeds * self._ensemble.replicas,
         }
         return Dataset(variables, attrs=attributes)
+
+    @cached_property
+    def _first_order(self) -> tuple[Array, Array] | None:
+        return self._ensemble.first_order(max(self.widths))
 
     def line(self, each: EnsembleRound, new: Sequence[Result]) -> str:
         """Return the ratio of the variances."""
@@ -157,8 +174,35 @@ class _Ensemble:
 
     def predicted(self, width: int) -> Prediction:
         """Return what networks of infinite width answer, at the rates of those of ``width``."""
+        layer, rates = self._theory(width)
+        x = torch.cat([self.data.inputs, self.data.test_inputs])
+        K, tangent = kernels(layer, _kernel(layer, x), self.depth, *rates)
+        return gradient_descent(K[-1], tangent[-1], self._targets)
+
+    def first_order(self, width: int) -> tuple[Array, Array] | None:
+        """Return n times what the mean and the variance change by at order 1/n, if it is known."""
+        layer, rates = self._theory(width)
+        if len(self.data.inputs) > _MOST_SAMPLES or layer.sigma.kinks:
+            return None
+        parts = []
+        for tests in self.data.test_inputs.split(_TESTS):
+            x = torch.cat([self.data.inputs, tests])
+            tensors = training_tensors(layer, _kernel(layer, x), self.depth, *rates, log2_points=11)
+            kernel = gradient_descent(tensors.K, tensors.tangent, self._targets)
+            first = gradient_flow_first_order(tensors, self._targets, width=1)
+            variance = (first.covariance - kernel.covariance).diagonal()
+            parts.append((first.mean - kernel.mean, variance))
+        mean, variance = (np.concatenate(each) for each in zip(*parts, strict=True))
+        return mean, variance
+
+    @property
+    def _targets(self) -> Array:
+        targets: Array = 2.0 * self.data.targets.numpy() - 1
+        return targets
+
+    def _theory(self, width: int) -> tuple[Layer, tuple[Array, Array]]:
+        """Return the layer, and lambda_b and lambda_W of every layer up to a common factor."""
         net = self.networks(width, 1, 0)
-        layer = Layer(self.activation, net.weight_variance, net.bias_variance)
         groups = self.optimizer(net.parameters()).param_groups
         rates = {id(p): group["lr"] for group in groups for p in group["params"]}
         bias_rate = np.array([rates[id(b)] for b in net.biases])
@@ -166,9 +210,9 @@ class _Ensemble:
         pairs = zip(net.weights, fan_in, strict=True)
         weight_rate = np.array([rates[id(W)] * n for W, n in pairs])
         scale = weight_rate.max()
-        x = torch.cat([self.data.inputs, self.data.test_inputs]).flatten(1).double().numpy()
-        K, tangent = kernels(
-            layer, input_kernel(layer, x), self.depth, bias_rate / scale, weight_rate / scale
-        )
-        targets = 2.0 * self.data.targets.numpy() - 1
-        return gradient_descent(K[-1], tangent[-1], targets)
+        layer = Layer(self.activation, net.weight_variance, net.bias_variance)
+        return layer, (bias_rate / scale, weight_rate / scale)
+
+
+def _kernel(layer: Layer, x: torch.Tensor) -> Array:
+    return input_kernel(layer, x.flatten(1).double().numpy())

@@ -30,8 +30,8 @@ def gradient_descent(kernel: Array, tangent: Array, targets: Array) -> Predictio
 
     With A = Theta_bA Theta_AA^-1, for training inputs A and test inputs b, the mean is A y and the
     covariance K_bb - A K_Ab - (A K_Ab)^T + A K_AA A^T. Infinite width, leading order in L / n: at
-    finite width the variance is larger by a factor 1 + O(1 / n) (about 1 + 13 / n for tanh at L = 3
-    and 8 images), which is not included.
+    finite width the variance is larger by a factor 1 + O(1 / n), about 1 + 14 / n for tanh at L = 3
+    and 8 images; see `gradient_flow_first_order`.
 
     Cost: one factorisation of (A, A). Source: Jacot, Gabriel & Hongler 2018, arXiv:1806.07572;
     Lee et al. 2019, arXiv:1902.06720.

@@ -42,6 +42,8 @@ def nearly_kernel(widths=(10, 20, 40), factor=5.0):
         "output": (("run", "network", "sample"), np.array(outputs)),
         "mean_exact": ("sample", mean),
         "variance_exact": ("sample", variance),
+        "mean_first_order": ("sample", 0 * mean),
+        "variance_first_order": ("sample", factor * variance),
     }
     return record("NearlyKernel", variables, depth=3)
 
@@ -56,9 +58,17 @@ def test_nearly_kernel(panels):
     for what in ("variance", "mean"):
         limit = rows[f"{what} / that of the kernel"]
         assert limit.exact == 1 and abs(limit.deviation) < 4 and limit.error < 0.2
+        slope = rows[f"n ({what} / that of the kernel - 1)"]
+        assert slope.exact == pytest.approx({"variance": 5, "mean": 0}[what])
+        assert abs(slope.deviation) < 4 and slope.error < 3
     ratios, means = panels(dataset)
     assert curves(ratios)[0][:, 0].tolist() == [1 / 10, 1 / 20, 1 / 40]
     assert len(means.lines) == 4
+
+
+def test_without_a_prediction_there_are_limits():
+    dataset = nearly_kernel().drop_vars(["mean_first_order", "variance_first_order"])
+    assert np.isnan(table(dataset)["n (mean / that of the kernel - 1)"].exact)
 
 
 def test_one_width_has_no_limit():

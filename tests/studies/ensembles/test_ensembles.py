@@ -38,10 +38,10 @@ def aspect_ratio(depths, **options):
     return AspectRatio(data, descent(2.0), 32, depths, **({"steps": 600} | options))
 
 
-def nearly_kernel(widths, **options):
+def nearly_kernel(widths, tests=200, seed=0, **options):
     """Eight digits, four of each class, on a sphere; tanh, three layers."""
-    few = Subset(PARITY, samples=8, class_fractions="equal", test_samples=200)
-    return NearlyKernel(OnSphere(few), descent(1.5), widths, **({"steps": 800} | options))
+    few = Subset(PARITY, samples=8, class_fractions="equal", test_samples=tests, seed=seed)
+    return NearlyKernel(OnSphere(few), descent(0.5), widths, **({"steps": 250} | options))
 
 
 @pytest.mark.slow
@@ -81,24 +81,43 @@ def test_networks_are_trained_as_by_hand():
 
 @pytest.mark.slow
 def test_the_variance_of_trained_networks(tmp_path):
-    """n (variance ratio - 1) is one number; the mean is that of the kernel."""
+    """n (variance ratio - 1) and n (mean / kernel - 1) tend to the prediction at order 1/n."""
     record = run(nearly_kernel([16, 32], replicas=150, seeds=4), tmp_path / "record.nc")
+    variance, mean = (record[f"{name}_exact"].to_numpy() for name in ("variance", "mean"))
+    variance1, mean1 = (record[f"{name}_first_order"].to_numpy() for name in ("variance", "mean"))
+    slope = variance1.sum() / variance.sum()
+    assert slope == pytest.approx(14.4, abs=0.3)
     for n, (ratio, error) in by_width(record, variance_ratio).items():
         assert 10 - 2 * n * error < n * (ratio - 1) < 16 + 2 * n * error
-    for ratio, _ in by_width(record, mean_projection).values():
-        assert ratio == pytest.approx(1, abs=0.03)
+        assert n * (ratio - 1) == pytest.approx(slope, abs=4 * n * error + 40 / n)
+    shift = mean @ mean1 / (mean @ mean)
+    assert shift == pytest.approx(0.86, abs=0.05)
+    for n, (ratio, error) in by_width(record, mean_projection).items():
+        assert n * (ratio - 1) == pytest.approx(shift, abs=4 * n * error + 10 / n)
 
 
 def test_wide_networks_are_their_kernels():
-    """A few networks, for a shorter time."""
-    study = nearly_kernel([64], replicas=24, seeds=1, steps=300)
-    found = study._ensemble.run(EnsembleRound((64,)), 0)
-    exact = study._ensemble.predicted(64)
-    outputs = np.array(found["output"])
-    assert max(found["train_loss"]) < 1e-3
-    variance = exact.covariance.diagonal()
-    assert variance_ratio(outputs, exact.mean, variance) == pytest.approx(1 + 12 / 64, abs=0.3)
-    assert mean_projection(outputs, exact.mean, variance) == pytest.approx(1, abs=0.1)
+    """And at n = 32 they are not: their variance is that of order 1/n."""
+    study = nearly_kernel([32], tests=16, replicas=192, seeds=1, steps=100)
+    found = study._ensemble.run(EnsembleRound((32,)), 0)
+    exact = study._ensemble.predicted(32)
+    mean1, variance1 = study._ensemble.first_order(32)
+    outputs, variance = np.array(found["output"]), exact.covariance.diagonal()
+    assert np.mean(found["train_loss"]) < 1e-3
+    first = 1 + variance1.sum() / variance.sum() / 32
+    assert first == pytest.approx(1.45, abs=0.06)
+    assert variance_ratio(outputs, exact.mean, variance) == pytest.approx(first, abs=0.2)
+    assert mean_projection(outputs, exact.mean, variance) == pytest.approx(1, abs=0.08)
+    assert np.abs(mean1).max() / 32 < 0.2
+
+
+def test_the_first_order_depends_on_the_samples_and_the_rates():
+    slopes = []
+    for study in (nearly_kernel([16], tests=8), nearly_kernel([16], tests=8, seed=1)):
+        variance = study._ensemble.predicted(16).covariance.diagonal()
+        slopes.append(study._ensemble.first_order(16)[1].sum() / variance.sum())
+    assert abs(slopes[1] - slopes[0]) > 0.5
+    assert nearly_kernel([16], tests=8, activation="relu")._ensemble.first_order(16) is None
 
 
 def test_the_kernel_has_the_rates_of_the_optimizer():

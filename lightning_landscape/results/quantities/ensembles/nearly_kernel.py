@@ -36,11 +36,11 @@ class NearlyKernel(Result):
         for what, estimator in (("variance", variance_ratio), ("mean", mean_projection)):
             found = by_width(dataset, estimator)
             if len(found) >= 2:
-                limit, _, error = _line(found)
-                note = "n → ∞, linear in 1/n"
+                limit, _, error = _line(dict(sorted(found.items())[-2:]))
+                note = "n → ∞, linear in 1/n through the two widest"
                 yield Row(f"{what} / that of the kernel", limit, error, 1.0, note=note)
                 slope, _, error = _line(_deviations(found))
-                first, note = _first_order(dataset)[what], "n → ∞, linear in 1/n; exact: gradient flow"
+                first, note = _first_order(dataset)[what], "n → ∞, linear in 1/n"
                 yield Row(f"n ({what} / that of the kernel - 1)", slope, error, first, note=note)
 
     def panels(self, dataset: Dataset) -> list[Panel]:
