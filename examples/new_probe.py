@@ -99,4 +99,4 @@ def main(logs="logs", temperature=0.5, max_steps=200):
 
 
 if __name__ == "__main__":
-    print(summarize(main(*sys.argv[1:])))
+    print(summarize(main(*sys.argv[1:])).full)

@@ -57,9 +57,9 @@ def main(args: list[str]) -> int:
     ordered = database.sorted()
     dataset = ordered.to_dataset().assign(_held_out(explorer.landscape, ordered))
     write(look_up(dataset.attrs["probe"]).exact(dataset), record)
-    table = results.summarize(folder.path)
-    print(f"\n{table}\n")
-    folder.finish(table)
+    summary = results.summarize(folder.path)
+    print(f"\n{summary.full if config['all'] else summary}\n")
+    folder.finish(summary.full)
     return 0
 
 

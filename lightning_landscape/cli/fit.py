@@ -150,6 +150,12 @@ class LandscapeCLI(LightningCLI):
             return
         if "://" not in address:
             step_of(Path(address))
+            # torch unpickles what is in such a folder
+            place = Path(address).resolve().as_uri()
+            trusted = any(place.startswith(name) for name in self._allowed)
+            remedy = f"give --allow {place} if you trust where it comes from"
+            safe = trusted or not Path(address).is_dir()
+            require(safe, "ckpt_path", address, "is a folder, whose content is executed", remedy)
         require(
             "://" not in address or any(address.startswith(name) for name in self._allowed),
             "ckpt_path",
@@ -179,7 +185,7 @@ class LandscapeCLI(LightningCLI):
     def _resolved(self) -> dict[str, Any]:
         """Return the configuration without the entries that identify this run."""
         config: dict[str, Any] = yaml.safe_load(self._parser("fit").dump(self.config.fit))
-        for key in ("ckpt_path", "config", "new", "continue", "allow", "weights_only"):
+        for key in ("ckpt_path", "config", "new", "continue", "allow", "all", "weights_only"):
             config.pop(key, None)
         for logger in _as_list(config["trainer"]["logger"]):
             for key in ("name", "version"):
@@ -232,9 +238,9 @@ class LandscapeCLI(LightningCLI):
         self._complete()
         if self.folder is None or not self.trainer.is_global_zero:
             return
-        table = results.summarize(self.folder.path)
-        print(f"\n{table}\n")
-        self.folder.finish(table)
+        summary = results.summarize(self.folder.path)
+        print(f"\n{summary.full if self.config.fit.all else summary}\n")
+        self.folder.finish(summary.full)
 
     def _complete(self) -> None:
         """Write the records of a run that was killed after its last step, from its checkpoint.
@@ -291,6 +297,7 @@ def add_choices(parser: LightningArgumentParser) -> None:
     parser.add_argument(
         "--continue", action="store_true", help="Go on with an unfinished run of other options."
     )
+    parser.add_argument("--all", action="store_true", help="Print all rows of the table.")
     add_allow(parser)
 
 

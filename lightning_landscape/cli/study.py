@@ -81,15 +81,15 @@ def run(parser: LandscapeParser, key: str, args: list[str]) -> int:
     text = (folder.path / "config.yaml").read_text()
     with ending_at_once():  # its files are complete, and its workers end with it
         experiment.run(record, {"config": text}, tell=lambda line: print(line, flush=True))
-    table = results.summarize(folder.path)
-    print(f"\n{table}\n")
-    folder.finish(table)
+    summary = results.summarize(folder.path)
+    print(f"\n{summary.full if config['all'] else summary}\n")
+    folder.finish(summary.full)
     return 0
 
 
 def resolved(parser: LandscapeParser, config: Any) -> str:
     """Return the configuration as YAML, without the file it came from."""
     resolved = yaml.safe_load(parser.dump(config))
-    for key in ("config", "new", "continue", "allow", "engine", "engine_options"):
+    for key in ("config", "new", "continue", "allow", "all", "engine", "engine_options"):
         resolved.pop(key, None)
     return yaml.safe_dump(resolved, sort_keys=False)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
+from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lightning_landscape import records
 from lightning_landscape.results.figures import save_image
@@ -15,7 +17,10 @@ from lightning_landscape.results.table import Row, markdown
 if TYPE_CHECKING:
     from xarray import Dataset
 
-__all__ = ["rows", "summarize"]
+__all__ = ["MOST_ROWS", "Summary", "rows", "shortened", "summarize"]
+
+MOST_ROWS = 10
+"""Rows of the table that a run prints at its end; results.md has all."""
 
 _EXACT = "exact: theory for N = ∞ and continuous time."
 _SHIFTED = (
@@ -37,18 +42,30 @@ def rows(dataset: Dataset) -> Iterable[Row]:
     return look_up(kind_of(dataset)).rows(dataset)
 
 
-def summarize(run: Path) -> str:
+class Summary(NamedTuple):
+    """The end of a run as text: short for a screen, and with all rows; as a string it is short."""
+
+    short: str
+    full: str
+
+    def __str__(self) -> str:
+        """Return the short text."""
+        return self.short
+
+
+def summarize(run: Path, most: int = MOST_ROWS) -> Summary:
     """Return the table of a run and where its files are; draw the figures that are missing.
 
     Args:
         run: the folder of the run, with its records in ``probes/``.
+        most: rows of the short table, see `shortened`.
     """
-    table: list[Row] = []
+    tables: list[list[Row]] = []
     exact = finite = False
     for path in sorted((run / "probes").glob("*.nc"), reverse=True):
         dataset = records.read(path)
         with guarded(dataset, "rows"):
-            table += rows(dataset)
+            tables.append(list(rows(dataset)))
         if "theory_reference" in dataset.attrs:
             exact, finite = True, finite or look_up(kind_of(dataset)).of_finite_size
         with guarded(dataset, "figure"):
@@ -60,8 +77,54 @@ def summarize(run: Path) -> str:
         *([f"TensorBoard  tensorboard --logdir {run.parent}"] if events else []),
         f"compare      python -m lightning_landscape report {run}",
     ]
-    notes = _notes(table, exact, finite)
-    return "\n".join([*([markdown(table), "", *notes] if table else []), *where])
+    everything = [row for table in tables for row in table]
+    few = shortened(tables, most)
+    left_out = len(everything) - len(few)
+    more = [f"all {len(everything)} rows  {run / 'results.md'}, or --all"] if left_out else []
+
+    def text(table: list[Row], *end: str) -> str:
+        notes = _notes(table, exact, finite)
+        return "\n".join([*([markdown(table), "", *notes] if table else []), *end])
+
+    return Summary(text(few, *more, *where), text(everything, *where))
+
+
+def shortened(tables: list[list[Row]], most: int = MOST_ROWS) -> list[Row]:
+    """Return at most ``most`` rows of tables, in their order, with a share for each table.
+
+    First come numbers that stand alone, such as exponents, then the last of each series (the
+    energy at the last time), then the others of a series, evenly spread. A series is what differs
+    only in brackets.
+
+    >>> table = [Row(f"E(t = {t})", 1.0, 0.1) for t in range(9)] + [Row("exponent", 1.0, 0.1)]
+    >>> [row.quantity for row in shortened([table], most=3)]
+    ['E(t = 0)', 'E(t = 8)', 'exponent']
+    """
+    queues = [_by_importance(table) for table in tables]
+    chosen: set[tuple[int, int]] = set()
+    for turn in range(max(map(len, queues), default=0)):
+        chosen |= {(k, queue[turn]) for k, queue in enumerate(queues) if turn < len(queue)}
+        if len(chosen) >= most:
+            break
+    kept = sorted(chosen, key=lambda at: (queues[at[0]].index(at[1]), at[0]))[:most]
+    return [tables[k][i] for k, i in sorted(kept)]
+
+
+def _by_importance(table: list[Row]) -> list[int]:
+    """Return the indices of the rows of a table, the most important first."""
+    series: dict[str, list[int]] = {}
+    for i, row in enumerate(table):
+        series.setdefault(re.sub(r"\([^)]*\)", "", row.quantity), []).append(i)
+    alone = [members[0] for members in series.values() if len(members) == 1]
+    last = [members[-1] for members in series.values() if len(members) > 1]
+    rest = [members[:-1] for members in series.values() if len(members) > 1]
+    # the first of each series, then those halfway, then the others
+    halves = [
+        sorted(range(len(members)), key=lambda k: (k != 0, abs(k - len(members) // 2)))
+        for members in rest
+    ]
+    turns = zip_longest(*([m[k] for k in order] for m, order in zip(rest, halves, strict=True)))
+    return [*alone, *last, *(i for turn in turns for i in turn if i is not None)]
 
 
 def _notes(table: list[Row], exact: bool, finite: bool) -> list[str]:

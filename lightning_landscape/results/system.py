@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,8 +30,9 @@ def system(dataset: Dataset) -> str:
     Two runs of one system differ in their dynamics only, as far as a record tells.
     """
     a = dataset.attrs
-    mixture = f", f = {a['mixture']}" if "mixture" in a else ""
-    return f"{a.get('energy', 'network')}, N = {a.get('N')}{mixture}"
+    orders = json.loads(a["mixture"]) if "mixture" in a else {}
+    pure = ", ".join(f"p = {p}" for p in orders) if len(orders) == 1 else f"mixture {orders}"
+    return f"{a.get('energy', 'network')}, N = {a.get('N')}{f', {pure}' if orders else ''}"
 
 
 def title(dataset: Dataset) -> str:

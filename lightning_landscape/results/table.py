@@ -27,6 +27,7 @@ __all__ = [
 
 _HEADER = ["quantity", "measured", "exact or published", "deviation / σ"]
 _SHIFT = "finite N, dt"
+_UNKNOWN = "none known"
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,8 @@ class Row:
         shift: what finite N and a finite step are expected to add to the exact value.
         holds: whether the law whose parameter this is describes the data; if it does not, the
             number has no deviation from anything.
+        elsewhere: the size or place at which a published value holds, where that is not the size
+            of this measurement; it is shown with the value, which then gives no deviation.
     """
 
     quantity: str
@@ -74,6 +77,7 @@ class Row:
     note: str = ""
     shift: Shift | None = None
     holds: bool = True
+    elsewhere: str = ""
 
     @property
     def deviation(self) -> float:
@@ -82,7 +86,7 @@ class Row:
         >>> Row("E", 2.0, 3.0, 1.0, shift=Shift(6.0, 4.0)).deviation
         -1.0
         """
-        if not (self.holds and self.error > 0):
+        if self.elsewhere or not (self.holds and self.error > 0):
             return math.nan
         shift = self.shift or Shift(0.0, 0.0)
         expected = self.exact + shift.value
@@ -93,22 +97,21 @@ class Row:
         """Whether there is an exact or published value."""
         return not math.isnan(self.exact)
 
+    @property
+    def _known(self) -> str:
+        if not self.is_known:
+            return _UNKNOWN
+        origin = ", ".join(filter(None, (self.source, self.elsewhere)))
+        return f"{self.exact:.5g} ({origin})" if origin else f"{self.exact:.5f}"
+
     def _cells(self, shifts: bool) -> list[str]:
-        exact = (
-            ""
-            if math.isnan(self.exact)
-            else f"{self.exact:.5g}"
-            if self.source
-            else f"{self.exact:.5f}"
-        )
-        exact += f" ({self.source})" if self.source and exact else ""
         deviation = "" if math.isnan(self.deviation) else f"{self.deviation:+.1f}"
         details = [self.quantity, self.note, "" if self.holds else "the law does not hold"]
         quantity = ", ".join(detail for detail in details if detail)
         return [
             quantity,
             with_error(self.measured, self.error),
-            exact,
+            self._known,
             *([_shift_cell(self.shift)] if shifts else []),
             deviation,
         ]
@@ -118,7 +121,7 @@ def cells(table: list[Row]) -> list[list[str]]:
     """Return the header and the cells of a table, with a column of shifts if some row has one.
 
     >>> cells([Row("E", 1.0, 0.1)])[1]
-    ['E', '1.00(10)', '', '']
+    ['E', '1.00(10)', 'none known', '']
     """
     shifts = any(row.shift is not None for row in table)
     header = [*_HEADER[:3], _SHIFT, _HEADER[3]] if shifts else _HEADER

@@ -47,7 +47,7 @@ def test_the_run_has_record_figure_and_rows(run):
     assert table[1].exact == pytest.approx(0.95**16 + 0.05 * (1 - 0.95**16) / (1 - 0.95**2))
     assert all(abs(row.deviation) < 4 for row in table)
     assert (run / "figures" / "mean_square.png").is_file()
-    assert table[3].quantity in summarize(run)
+    assert table[3].quantity in summarize(run).full
     events = EventAccumulator(str(run)).Reload()
     (image,) = events.Images("MeanSquare")
     assert (image.step, image.width) == (200, 676)
@@ -93,7 +93,7 @@ def test_a_result_that_fails_costs_its_rows_and_figure_only(tmp_path, caplog):
     attributes = {"probe": "Fails", "temperature": 0.0, "N": 1, "replicas": 1}
     records.write(xarray.Dataset(attrs=attributes), tmp_path / "probes" / "fails.nc")
     with caplog.at_level(logging.WARNING):
-        text = summarize(tmp_path)
+        text = summarize(tmp_path).full
     assert text.startswith("records ")
     assert caplog.messages[0] == "no rows of Fails: ValueError: rows are out"
     assert caplog.messages[1].startswith("no figure of Fails: KeyError")

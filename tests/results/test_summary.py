@@ -5,7 +5,8 @@ import pytest
 import xarray
 
 from lightning_landscape import records
-from lightning_landscape.results.summary import rows, summarize
+from lightning_landscape.results.summary import rows, shortened, summarize
+from lightning_landscape.results.table import Row
 
 T = np.array([1.0, 10.0])
 GLASS = {
@@ -29,7 +30,7 @@ def run(folder, *datasets):
     (folder / "probes").mkdir()
     for k, dataset in enumerate(datasets):
         records.write(dataset, folder / "probes" / f"{k}.nc")
-    return summarize(folder)
+    return summarize(folder).full
 
 
 def energy(**attributes):
@@ -68,6 +69,33 @@ def test_without_theory_nothing_is_said_of_it(tmp_path):
 def test_TensorBoard_is_named_where_it_has_something(tmp_path):
     (tmp_path / "events.out.tfevents.1").touch()
     assert f"tensorboard --logdir {tmp_path.parent}" in run(tmp_path, network())
+
+
+def series(name, size):
+    return [Row(f"{name}(t = {t})", 1.0, 0.1) for t in range(size)]
+
+
+def test_the_short_table_has_ten_rows_and_says_where_the_others_are(tmp_path):
+    dataset = xarray.Dataset(
+        {"energy": (("t", "replica"), np.geomspace(9, 1, 20)[:, None] * [1.0, 1.01])},
+        {"t": np.geomspace(1, 100, 20)},
+        {"probe": "EnergyRelaxation", "N": 9, "replicas": 2, "temperature": 0.0},
+    )
+    (tmp_path / "probes").mkdir()
+    for k in range(3):
+        records.write(dataset, tmp_path / "probes" / f"{k}.nc")
+    found = summarize(tmp_path)
+    assert str(found) == found.short and found.short.count("\n| ") == 10
+    rows_of_all = found.full.count("\n| ")
+    assert rows_of_all > 20
+    assert f"all {rows_of_all} rows  {tmp_path / 'results.md'}" in found.short
+
+
+def test_the_short_table_prefers_laws_then_last_values_and_keeps_the_order():
+    first = [*series("E", 8), Row("exponent", 1.0, 0.1)]
+    kept = [row.quantity for row in shortened([first, series("C", 9)], most=5)]
+    assert kept == ["E(t = 0)", "E(t = 7)", "exponent", "C(t = 0)", "C(t = 8)"]
+    assert shortened([first], most=100) == first
 
 
 def test_a_run_without_records_has_no_table(tmp_path):

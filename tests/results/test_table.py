@@ -28,9 +28,15 @@ def test_the_error_stands_on_the_last_digits(value, error, text):
 def test_deviation_is_in_units_of_the_error():
     assert Row("E", -1.0, 0.02, -1.05).deviation == pytest.approx(2.5)
     assert math.isnan(Row("E", -1.0, math.nan, -1.05).deviation)
-    assert cells([Row("E", 1.0, 0.1)])[1] == ["E", "1.00(10)", "", ""]
+    assert cells([Row("E", 1.0, 0.1)])[1] == ["E", "1.00(10)", "none known", ""]
     published = Row("θ", 0.35, 0.05, 0.3, source="Geiger 2019")
     assert cells([published])[1] == ["θ", "0.35(5)", "0.3 (Geiger 2019)", "+1.0"]
+
+
+def test_what_was_published_at_another_size_is_shown_with_it_and_without_sigmas():
+    small = Row("r_c", 1.96, 0.05, 3.0, source="Geiger 2019", elsewhere="N ~ 8000")
+    assert math.isnan(small.deviation)
+    assert cells([small])[1] == ["r_c", "1.96(5)", "3 (Geiger 2019, N ~ 8000)", ""]
 
 
 def test_a_shift_is_taken_off_before_the_deviation_is_counted():

@@ -86,20 +86,28 @@ def _number(row: Row | None) -> str:
 
 
 def _differences(runs: list[Run]) -> str:
-    """Return the table of options that are not the same in all runs, a line for each run."""
+    """Return the table of options that are not the same in all runs."""
     if len(runs) < 2:
         return ""
     found = differences([configuration(run.folder) for run in runs])
     if not found:
         return ""
-    head = "".join(f"<th class='path'>{html.escape(name)}</th>" for name in found)
-    lines = "".join(
-        f"<tr><td class='path'>{html.escape(run.name)}</td>"
-        f"{''.join(f'<td>{html.escape(values[k])}</td>' for values in found.values())}</tr>"
-        for k, run in enumerate(runs)
+    few = len(runs) <= _MOST_COLUMNS
+    lines = [
+        ["option" if few else "run", *(run.name for run in runs)],
+        *([name, *x] for name, x in found.items()),
+    ]
+    if not few:  # a line for each run
+        lines = [list(column) for column in zip(*lines, strict=True)]
+    head, *body = lines
+    text = f"<tr>{''.join(f'<th>{html.escape(cell)}</th>' for cell in head)}</tr>" + "".join(
+        f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in line)}</tr>" for line in body
     )
-    table = _scrolled(f"<tr><th>run</th>{head}</tr>{lines}")
-    return f"<h2>What differs between the configurations</h2>{table}"
+    unfolded = " open" if few else ""
+    return (
+        f"<h2>What differs between the configurations</h2><details{unfolded}><summary>"
+        f"{len(found)} options</summary>{_scrolled(text)}</details>"
+    )
 
 
 def _section(kind: str, runs: list[Run]) -> str:

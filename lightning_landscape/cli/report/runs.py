@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -54,13 +55,19 @@ def find_runs(path: Path) -> list[Path]:
     """
     require(path.exists(), "runs", path, "there is no such folder")
     found = sorted(
-        {record.parents[1] for record in path.rglob("probes/*.nc") if _is_inside(record)}
+        {record.parents[1] for record in path.rglob("probes/*.nc") if _is_inside(record)},
+        key=lambda run: [int(part) if part.isdigit() else part for part in _words(run)],
     )
     sweeps = {run for run in found if (run / "probes" / "sweep.nc").is_file()}
     found = [run for run in found if sweeps.isdisjoint(run.parents)]
     if not found:
         raise UsageError(f"runs = {path}: no records there; a run writes them to <run>/probes/*.nc")
     return found
+
+
+def _words(path: Path) -> list[str]:
+    """Return text and digits of a path in turn, so that 2 comes before 10."""
+    return re.split(r"(\d+)", str(path))
 
 
 def read(folders: list[Path]) -> list[Run]:
@@ -84,15 +91,44 @@ def configuration(folder: Path) -> str:
 def differences(texts: list[str]) -> dict[str, list[str]]:
     """Return the options in which configurations differ, each with its value in every one.
 
-    Options are named by their path, and are empty where a configuration has none.
+    Options are named by their path. A part that some configurations do not have at all, such as a
+    probe, is one line, which says where it is given.
 
     >>> differences(["a: {b: 1, c: 2}", "a: {b: 1, c: 3}"])
     {'a.c': ['2', '3']}
+    >>> differences(["{a: 1, d: {e: 1, f: 2}}", "{a: 1}"])
+    {'d': ['given', '']}
     """
     flat = [dict(_flat(_parsed(text))) for text in texts]
+    parts = [{part for name in each for part in _prefixes(name)} for each in flat]
     names = dict.fromkeys(name for each in flat for name in each)
-    table = {name: [each.get(name, "") for each in flat] for name in names}
-    return {name: values for name, values in table.items() if len(set(values)) > 1}
+    found = {}
+    for name in names:
+        missing = [p for p in _prefixes(name) if any(p not in of_one for of_one in parts)]
+        if missing and missing[0] != name:
+            found[missing[0]] = ["given" if missing[0] in of_one else "" for of_one in parts]
+        else:
+            found[name] = [each.get(name, "") for each in flat]
+    return {
+        name.replace("init_args.", ""): values
+        for name, values in found.items()
+        if len({_without_module(value) for value in values}) > 1
+    }
+
+
+def _without_module(value: str) -> str:
+    """Return a class without its module: both forms of a class path are one option."""
+    return value.rpartition(".")[2] if re.fullmatch(r"[\w.]*\.[A-Za-z]\w*", value) else value
+
+
+def _prefixes(name: str) -> list[str]:
+    """Return the parts that hold an option, the outermost first, and the option itself.
+
+    >>> _prefixes("a.b.c")
+    ['a', 'a.b', 'a.b.c']
+    """
+    words = name.split(".")
+    return [".".join(words[: k + 1]) for k in range(len(words))]
 
 
 def _parsed(text: str) -> Any:

@@ -69,7 +69,7 @@ def main(args: list[str]) -> int:
         )
     if writes:
         catalogue.write()
-        print(f"\n{summary.summarize(experiment)}\n")
+        print(f"\n{summary.summarize(experiment).full}\n")
     else:
         print("the same command without --part collects the results of all parts")
     return _failures(outcomes)

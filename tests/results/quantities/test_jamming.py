@@ -141,6 +141,29 @@ def test_transition(panels):
     assert curves(places)[0] == pytest.approx(np.array([[100, 200], [200, 565]]))
 
 
+def test_a_family_of_sizes_ends_with_its_extrapolation():
+    """r_c = 3 - 10 N^-1/2: the line through the sizes meets 1/width = 0 at 3."""
+    N = np.array([100, 400, 1600])
+    values = {
+        "ratio": ("points", 3 - 10 / N**0.5),
+        "ratio_error": ("points", [0.1, 0.1, 0.1]),
+        "bound": ("points", [False] * 3),
+        "point_N": ("points", N),
+        "point_P": ("points", 2 * N),
+        "point_depth": ("points", [3] * 3),
+    }
+    dataset = record("JammingTransition", values, config="data: RandomData", varied="P")
+    rows = table(dataset)
+    assert np.isnan(rows["r_c = P*/N (depth 3, N = 400)"].deviation)  # published at another size
+    limit = rows["r_c, N → ∞, depth 3"]
+    x = N**-0.5
+    error = 0.1 * (1 / 3 + x.mean() ** 2 / np.square(x - x.mean()).sum()) ** 0.5
+    assert (limit.measured, limit.error, limit.exact) == pytest.approx((3, error, 3))
+    assert limit.deviation == pytest.approx(0, abs=1e-9)
+    bounds = dataset.assign(bound=("points", [False, False, True]))
+    assert "r_c, N → ∞, depth 3" not in table(bounds)
+
+
 def scan():
     """Three networks at P/N = 2, which fit, and three at 4, which jam and are decompressed."""
     N, P = np.full(6, 10), np.repeat([20, 40], 3)

@@ -7,9 +7,15 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lightning_landscape.observables.threshold import slope
-from lightning_landscape.results.quantities.jamming.runs import SOURCE, is_random, mean_of_each
+from lightning_landscape.results.quantities.jamming.runs import (
+    LARGE,
+    SOURCE,
+    is_random,
+    mean_of_each,
+)
 from lightning_landscape.results.registry import Panel, Result, register
 from lightning_landscape.results.table import Row
 
@@ -20,6 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["JammingTransition"]
 
+Array = NDArray[np.float64]
+
+_WORST_FIT = 4.0  # chi^2 per degree of freedom above which r_c is not linear in N^-1/2
 _LARGE_NETWORKS = 3.0  # P/N at the transition on random data, Geiger 2019
 
 
@@ -37,12 +46,47 @@ class JammingTransition(Result):
             ratio = "P/N*" if in_width else "P*/N"
             name = f"r_c = {ratio} (depth {int(at['point_depth'])}, {fixed})"
             note = f"a bound: widen the {'widths' if in_width else 'ratios'}" if at["bound"] else ""
-            yield Row(name, float(at["ratio"]), float(at["ratio_error"]), known, SOURCE, note)
+            ratio, error = float(at["ratio"]), float(at["ratio_error"])
+            yield Row(name, ratio, error, known, SOURCE, note, elsewhere=LARGE)
+        if not in_width:
+            yield from _extrapolations(dataset, known)
         yield from _line_rows(dataset, 1.0 if is_random(dataset) else math.nan)
 
     def panels(self, dataset: Dataset) -> list[Panel]:
         """Return the fraction that jams against P/N, and P against N at the transition."""
         return [_transition, _line]
+
+
+def _extrapolations(dataset: Dataset, known: float) -> Iterator[Row]:
+    """Yield r_c of infinitely large networks of each depth, from at least three sizes.
+
+    r_c = r_inf + c N^-1/2: of a network of given depth N^1/2 is its width, up to a factor, and
+    1 / width is what corrections to infinite width begin with. The error contains the scatter
+    about the straight line.
+    """
+    for depth in np.unique(dataset["point_depth"]):
+        of = dataset.isel(points=np.flatnonzero(dataset["point_depth"] == depth))
+        of = of.isel(points=np.flatnonzero(of["bound"] == 0))
+        N, r_c, error = (of[name].to_numpy() for name in ("point_N", "ratio", "ratio_error"))
+        if len(np.unique(N)) < 3:
+            continue
+        value, uncertainty, chi2 = _intercept(N**-0.5, r_c, error)
+        note = f"linear in N^-1/2, χ²/dof = {chi2:.2g}"
+        name = f"r_c, N → ∞, depth {int(depth)}"
+        yield Row(name, value, uncertainty, known, SOURCE, note, holds=chi2 < _WORST_FIT)
+
+
+def _intercept(x: Array, y: Array, error: Array) -> tuple[float, float, float]:
+    """Return the value at x = 0 of a straight line through points, its error, chi^2 per dof.
+
+    >>> _intercept(np.array([1.0, 2.0, 3.0]), np.array([3.0, 5.0, 7.0]), np.ones(3))[0].round(6)
+    np.float64(1.0)
+    """
+    design = np.stack([np.ones_like(x), x], 1) / error[:, None]
+    covariance = np.linalg.inv(design.T @ design)
+    line = covariance @ design.T @ (y / error)
+    chi2 = float(np.square(design @ line - y / error).sum()) / (len(x) - 2)
+    return line[0], float((covariance[0, 0] * max(1.0, chi2)) ** 0.5), chi2
 
 
 def _line_rows(dataset: Dataset, known: float) -> Iterator[Row]:

@@ -9,17 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_landscape.results.table import Row
-from lightning_landscape.theory.jamming import NETWORKS
 
 if TYPE_CHECKING:
     from torch import Tensor
     from xarray import DataArray, Dataset
 
-__all__ = ["SOURCE", "is_random", "mean_of_each", "mean_row"]
+__all__ = ["LARGE", "SOURCE", "is_random", "mean_of_each", "mean_row"]
 
 Array = NDArray[np.float64]
 
-SOURCE = NETWORKS.source
+SOURCE = "Geiger 2019"
+LARGE = "N ~ 8000"
+"""The size of the networks of which a threshold and a jump were published."""
 
 
 def is_random(dataset: Dataset) -> bool:
@@ -31,7 +32,7 @@ def mean_row(name: str, values: DataArray | Tensor, known: float = math.nan) -> 
     """Return the mean over networks with its standard error, and the published value."""
     x = np.asarray(values, dtype=float)
     error = x.std(ddof=1).item() / len(x) ** 0.5 if len(x) > 1 else math.nan
-    return Row(name, x.mean().item() if len(x) else math.nan, error, known, SOURCE)
+    return Row(name, x.mean().item() if len(x) else math.nan, error, known, SOURCE, elsewhere=LARGE)
 
 
 def mean_of_each(x: Array, y: Array) -> tuple[Array, Array, Array]:
