@@ -9,6 +9,7 @@ from lightning_landscape.cli import report
 from lightning_landscape.cli.report.runs import read
 from lightning_landscape.results import figures
 from lightning_landscape.results.axes import log_errorbar
+from lightning_landscape.results.tick_artist import Ticks
 
 ATTRIBUTES = {"probe": "EnergyRelaxation", "temperature": 0.0, "N": 5, "replicas": 2}
 
@@ -114,12 +115,37 @@ def drawn_axes(low, high):
     return figure.axes[0]
 
 
-def test_minor_ticks_are_one_collection():
-    axes = drawn_axes(1, 1000)
-    ticks = axes.collections[0]
-    places = sorted(segment[0, 0] for segment in ticks.get_segments())
-    assert [x for x in places if 1 < x < 10] == pytest.approx(list(range(2, 10)))
-    assert len(axes.get_xticks(minor=True)) == 0
+def picture(figure):
+    return 255.0 - figures._pixels(figure).astype(float)
+
+
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_ticks_are_drawn_as_matplotlib_draws_them(scale):
+    """The same picture from the axes themselves, up to the lengths of ticks and rounding."""
+
+    def panel(axes):
+        axes.plot([1, 2, 500], [2e-7, 1e-7, 5e-7])
+        axes.set(xscale=scale, xlabel="t", ylabel="E")
+
+    figure = figures.grid([panel], (1, 1), ["head"])
+    ours = picture(figure)
+    (axes,) = figure.axes
+    marks = [artist for artist in axes.artists if isinstance(artist, Ticks)]
+    for artist in marks:
+        artist.remove()
+    without = picture(figure)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_visible(True)
+        axis.set_tick_params(which="minor", length=2.5)
+    theirs = picture(figure)
+    assert len(marks) == 2
+    assert np.abs(ours - theirs).sum() < 0.1 * np.abs(theirs - without).sum()
+
+
+def test_a_cut_to_what_is_drawn_keeps_the_labels():
+    figure = figures.grid([lambda axes: axes.plot([1, 2], [3, 4])], (1, 1), ["head"])
+    box = figure.get_tightbbox()
+    assert box.x0 == pytest.approx(0, abs=0.01) and box.y0 == pytest.approx(0, abs=0.01)
 
 
 @pytest.mark.parametrize(
