@@ -1,13 +1,14 @@
-"""Where the records of a run go."""
+"""Where the records and scalars of a run go."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
-__all__ = ["claimed_folder", "logged_folder"]
+__all__ = ["claimed_folder", "log_scalars", "logged_folder"]
 
 _CLAIMED: WeakKeyDictionary[Any, Path] = WeakKeyDictionary()
 
@@ -19,6 +20,30 @@ def logged_folder(trainer: Any) -> Path | None:
     """
     folder = trainer.log_dir
     return Path(folder) / "probes" if folder else None
+
+
+def log_scalars(
+    trainer: Any, scalars: Mapping[str, float], time_step: float, probes: list[Any]
+) -> None:
+    """Give scalars to all loggers of a run at its step, and to TensorBoard against log10 t too.
+
+    Args:
+        trainer: of the run.
+        scalars: values by their tag.
+        time_step: physical time of a step.
+        probes: of the run, which have the tables of functions of two times.
+    """
+    from lightning_landscape.results import tensorboard
+
+    step = trainer.global_step
+    groups = {
+        probe.name: [table for table, dims in probe.dims.items() if dims[:2] == ("tw", "t")]
+        for probe in probes
+    }
+    for run_logger in trainer.loggers if scalars else []:
+        # not self.log: Lightning drops what falls between its own logging intervals
+        run_logger.log_metrics(dict(scalars), step=step)
+        tensorboard.log(run_logger.experiment, scalars, step * time_step, groups)
 
 
 def claimed_folder(trainer: Any) -> Path:

@@ -15,6 +15,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_info
 from torch import Tensor
 
 from lightning_landscape import records
+from lightning_landscape.arguments import Checked
 from lightning_landscape.callbacks._lightning import Callback
 from lightning_landscape.callbacks.failures import Failsafe
 from lightning_landscape.callbacks.identity import Identity, require_file_name
@@ -25,7 +26,7 @@ from lightning_landscape.callbacks.lifecycle import (
     has_lazy_parameters,
     present_step,
 )
-from lightning_landscape.callbacks.places import claimed_folder, logged_folder
+from lightning_landscape.callbacks.places import claimed_folder, log_scalars, logged_folder
 from lightning_landscape.callbacks.times import Times, axis
 from lightning_landscape.callbacks.view import EnergyFn, View
 from lightning_landscape.clock import next_event
@@ -41,7 +42,7 @@ _SECONDS_BETWEEN_WRITES = 60.0
 logger = logging.getLogger(__name__)
 
 
-class Probe(Identity, Failsafe, Callback):
+class Probe(Identity, Failsafe, Checked, Callback):
     """Base class of the probes: when to measure, isolation, state, writing.
 
     A probe belongs in the ``callbacks`` of any Trainer, of `pytorch_lightning` or of
@@ -286,9 +287,8 @@ class Probe(Identity, Failsafe, Callback):
     def log_scalars(self, trainer: Any, scalars: Mapping[str, float]) -> None:
         """Give scalars to all loggers, as ``<name>/<scalar>``, at the optimizer step."""
         named = {f"{self.name}/{name}": value for name, value in scalars.items()}
-        for run_logger in trainer.loggers if named else []:
-            # not self.log: Lightning drops what falls between its own logging intervals
-            run_logger.log_metrics(named, step=trainer.global_step)
+        probes = [callback for callback in trainer.callbacks if isinstance(callback, Probe)]
+        log_scalars(trainer, named, self.attributes.get("time_step", 1.0), probes)
 
     def view(self, trainer: Any, pl_module: Any, batch: Any = None, batch_idx: int = 0) -> View:
         """Return the run at this moment."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import torch
@@ -10,10 +11,14 @@ from pytorch_lightning.callbacks import ProgressBar
 __all__ = ["PhysicalProgressBar"]
 
 _SECONDS_BETWEEN_UPDATES = 0.2
+_LINES_OF_A_LOG = 10  # at most, where the output is no terminal and every update is a line
 
 
 class PhysicalProgressBar(ProgressBar):
-    """Show integrator steps, physical time, energy (per N if extensive) and temperature."""
+    """Show integrator steps, physical time, energy (per N if extensive) and temperature.
+
+    On a terminal it is one line; in a file or a pipe it is about ten.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,9 +42,9 @@ class PhysicalProgressBar(ProgressBar):
             total=total,
             initial=trainer.global_step,
             unit="step",
-            mininterval=_SECONDS_BETWEEN_UPDATES,
             disable=not self._enabled,
             dynamic_ncols=True,
+            **_pace(total),
         )
 
     def on_train_batch_end(
@@ -58,6 +63,15 @@ class PhysicalProgressBar(ProgressBar):
         """Leave the line to the message of the error."""
         if self._bar is not None:
             self._bar.close()
+
+
+def _pace(total: int | None) -> dict[str, float]:
+    """Return the arguments of tqdm that say how often it writes."""
+    if sys.stderr.isatty():
+        return {"mininterval": _SECONDS_BETWEEN_UPDATES}
+    if total is None:
+        return {"mininterval": 60.0}
+    return {"miniters": max(total // _LINES_OF_A_LOG, 1), "maxinterval": float("inf")}
 
 
 def _state(trainer: Any, pl_module: Any) -> str:

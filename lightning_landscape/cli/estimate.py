@@ -82,7 +82,7 @@ def _one_gradient(module: LandscapeModule, step: int) -> tuple[list[Tensor], flo
             start = time.perf_counter()
             gradient = torch.autograd.grad(module.energy(batch).sum(), parameters)
             seconds = min(seconds, time.perf_counter() - start)
-            if seconds > 0.1:
+            if seconds > 1:
                 break
     return list(gradient), seconds, _peak()
 

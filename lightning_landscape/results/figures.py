@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from xarray import Dataset
 
-__all__ = ["draw", "grid", "image", "png", "publish", "save_image"]
+__all__ = ["draw", "grid", "image", "panel_names", "png", "publish", "save_image"]
 
 Pixels = NDArray[np.uint8]
 
@@ -99,20 +99,47 @@ def grid(
 def publish(
     dataset: Dataset, record: Path, loggers: Iterable[Any], step: int, final: bool = False
 ) -> None:
-    """Draw a record once and give the image to every logger that takes images.
+    """Draw a record once and give the image of each panel to every logger that takes images.
 
-    The image of the final record also becomes ``figures/<name>.png`` of the run, from which
-    `image` reads it. Nothing is drawn where no logger takes images.
+    Their tags are ``<kind>/<panel>``. The whole figure of the final record also becomes
+    ``figures/<name>.png`` of the run, from which `image` reads it. Nothing is drawn where no logger
+    takes images.
     """
     takers = [x.experiment for x in loggers if hasattr(x.experiment, "add_image")]
     figure = draw(dataset) if takers else None
     if figure is None:
         return
     pixels = _pixels(figure)
-    for experiment in takers:
-        experiment.add_image(kind_of(dataset), pixels, step, dataformats="HWC")
+    names = panel_names(look_up(kind_of(dataset)).panels(dataset))
+    for name, picture in zip(names, _cut(pixels, len(names)), strict=True):
+        for experiment in takers:
+            experiment.add_image(f"{kind_of(dataset)}/{name}", picture, step, dataformats="HWC")
     if final:
         _save(pixels, record)
+
+
+def panel_names(panels: Sequence[Callable[..., None]]) -> list[str]:
+    """Return the names of panels, those of their functions; equal ones with a number.
+
+    >>> panel_names([len, len, sum])
+    ['len', 'len 2', 'sum']
+    """
+    names: list[str] = []
+    for panel in panels:
+        name = getattr(panel, "__name__", type(panel).__name__).strip("_").replace("_", " ")
+        before = sum(other == name or other.startswith(f"{name} ") for other in names)
+        names.append(f"{name} {before + 1}" if before else name)
+    return names
+
+
+def _cut(pixels: Pixels, panels: int) -> list[Pixels]:
+    """Return the picture of each panel, cut from that of the figure."""
+    width, height = round(_WIDTH * _DPI), round(_HEIGHT * _DPI)
+    across = min(panels, _MOST_ACROSS)
+    rows = -(-panels // across)
+    below = pixels[pixels.shape[0] - rows * height :]  # the head
+    places = [(k // across * height, k % across * width) for k in range(panels)]
+    return [below[y : y + height, x : x + width] for y, x in places]
 
 
 def image(record: Path, dataset: Dataset) -> bytes | None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lightning_landscape.errors import UsageError, require
-from lightning_landscape.observables.scaling import Collapse, collapse
+from lightning_landscape.observables import scaling
+from lightning_landscape.observables.scaling import Collapse
 from lightning_landscape.results.axes import points
 from lightning_landscape.results.quantities.aging.panels import DELTA, waiting_times
 from lightning_landscape.results.table import Row
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from xarray import Dataset
 
-__all__ = ["WORST", "collapse_row", "collapsed", "fit", "fitted_row"]
+__all__ = ["WORST", "collapse", "collapse_row", "fit", "fitted_row"]
 
 WORST = 4.0  # quality above which no exponent makes the curves fall together
 
@@ -56,10 +57,10 @@ def fit(dataset: Dataset) -> Collapse:
 def _fit_once(tw: bytes, t: bytes, MSD: bytes) -> Collapse:
     waiting_times, times = np.frombuffer(tw), np.frombuffer(t)
     values = np.frombuffer(MSD).reshape(len(waiting_times), len(times), -1)
-    return collapse(waiting_times, times, values)
+    return scaling.collapse(waiting_times, times, values)
 
 
-def collapsed(dataset: Dataset, axes: Axes) -> None:
+def collapse(dataset: Dataset, axes: Axes) -> None:
     """The displacement against t / tw^mu, with the mu at which its curves fall together best."""
     aged = dataset.sel(tw=dataset["tw"] > 0).dropna("tw", how="all", subset=["MSD"])
     try:

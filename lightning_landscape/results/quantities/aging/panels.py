@@ -33,6 +33,7 @@ def two_times(name: str, label: str, scale: str) -> Panel:
         if reached.sizes["tw"]:
             axes.legend(title="$t_w$")
 
+    panel.__name__ = name
     return panel
 
 

@@ -13,7 +13,7 @@ from lightning_landscape.results.comparison.charts import Chart
 from lightning_landscape.results.comparison.verdict import Estimate
 from lightning_landscape.results.finite_size import expected_shift
 from lightning_landscape.results.quantities.aging import compared, ladder
-from lightning_landscape.results.quantities.aging.collapse import collapse_row, collapsed
+from lightning_landscape.results.quantities.aging.collapse import collapse, collapse_row
 from lightning_landscape.results.quantities.aging.panels import DELTA, two_times
 from lightning_landscape.results.registry import Panel, Records, Result, register
 from lightning_landscape.results.system import has_several_temperatures
@@ -47,7 +47,7 @@ class Aging(Result):
         if has_several_temperatures(dataset):
             return ladder.panels(dataset)
         C = two_times("C", r"$C(t_w + t, t_w)$", "linear")
-        return [C, two_times("MSD", DELTA, "log"), collapsed]
+        return [C, two_times("MSD", DELTA, "log"), collapse]
 
     def exact(self, dataset: Dataset) -> Dataset:
         """Add ``C_exact`` and ``MSD_exact`` where C was measured."""
