@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lightning_landscape.errors import require
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["require_memory", "require_memory_of_replicas"]
 
 
-def require_memory(needed: float, argument: str, value: object, remedy: str) -> None:
+def require_memory(
+    needed: float,
+    argument: str,
+    value: object,
+    remedy: str,
+    device: torch.device | None = None,
+) -> None:
     """Raise a `UsageError` if ``needed`` bytes are more than this process can get.
 
     Args:
@@ -18,8 +28,10 @@ def require_memory(needed: float, argument: str, value: object, remedy: str) -> 
         argument: the argument to name.
         value: its value.
         remedy: what to lower.
+        device: where the memory is to be; None is the CPU.
     """
-    available = _available()
+    on_host = device is None or device.type != "cuda"
+    available = _available() if on_host else _free_on(device)
     require(
         needed <= available,
         argument,
@@ -44,6 +56,14 @@ def require_memory_of_replicas(replicas: int, N: int, argument: str = "replicas"
 def _available() -> float:
     """Return the bytes that this process can get, infinite where the system does not say."""
     return min(_free_in_machine(), _limit_of_container())
+
+
+def _free_on(device: torch.device | None) -> float:
+    """Return the bytes of a GPU that are free, or that torch holds and does not use."""
+    from torch import cuda
+
+    unused = cuda.memory_reserved(device) - cuda.memory_allocated(device)
+    return float(cuda.mem_get_info(device)[0] + unused)
 
 
 def _free_in_machine() -> float:

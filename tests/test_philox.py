@@ -114,7 +114,7 @@ def test_the_first_number_of_the_steps_is_a_normal_too():
 ADDRESSES = {
     "whole": Addresses([(3, 5), (7,), (), (2, 2, 4), (600, 1), (0, 3), (2, 2051)]),
     "replicas": Addresses([(3, 5), (3, 2), (3, 1)], replicas=[9, 2**32 - 1, 0]),
-    "cut": Addresses([(3, 5), (7,), (1,)], first=[2, 5, 8]),
+    "cut": Addresses([(3, 5), (7,), (1,)], first=[(2, 0), (5,), (8,)]),
 }
 
 
@@ -131,7 +131,8 @@ def expected(shapes, key, first):
     for k, (shape, start) in enumerate(zip(shapes, first, strict=True)):
         slices = shape[0] if len(shape) > 1 else 1
         for s in range(slices):
-            r, begin = (start + s, 0) if len(shape) > 1 else (0, start)
+            row, *rest = (*start, 0, 0) if len(shape) > 1 else (0, *start, 0)
+            r, begin = row + s, rest[0] * math.prod(shape[2:])
             index = begin + np.arange(math.prod(shape) // slices)
             counters = [[int(i) // 4, r, 0, k] for i in index]
             yield from normals_of_counters(counters, key)[range(len(index)), index % 4]
@@ -139,7 +140,11 @@ def expected(shapes, key, first):
 
 @pytest.mark.parametrize(
     "shapes, first",
-    [([(3, 5), (7,), (), (2, 2, 4), (600, 1), (2, 3)], [0] * 6), ([(3, 5), (7,), (1,)], [2, 5, 8])],
+    [
+        ([(3, 5), (7,), (), (2, 2, 4), (600, 1), (2, 3)], [()] * 6),
+        ([(3, 5), (7,), (1,)], [(2, 0), (5,), (8,)]),
+        ([(1, 5), (1, 3, 7), (1, 2)], [(0, 6), (4, 3, 0), (0, 1)]),
+    ],
 )
 def test_each_number_has_the_counter_of_its_address(shapes, first):
     addresses, key = Addresses(shapes, first=first), 0xFEDCBA9876543210

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -11,10 +11,12 @@ import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from lightning_landscape import parallel
 from lightning_landscape.callbacks.isolation import snapshot
 from lightning_landscape.energies.energy import Energy
+from lightning_landscape.errors import require
 
-__all__ = ["measuring"]
+__all__ = ["measuring", "require_together"]
 
 
 @contextmanager
@@ -56,6 +58,14 @@ def measuring(module: nn.Module) -> Iterator[None]:
                 # batch norm writes without a change of the version
                 if not torch.equal(buffer, before):
                     buffer.copy_(before)
+
+
+def require_together(parameters: Iterable[torch.Tensor]) -> None:
+    """Raise a `UsageError` if derivatives are asked for in parameters that ranks have cut."""
+    remedy = "measure the energy or the configuration, or use a LandscapeModule"
+    required = "its derivatives cannot be measured where FSDP2 cuts the parameters"
+    together = not any(map(parallel.is_cut, parameters))
+    require(together, "module", "FSDP2", required, remedy)
 
 
 def _buffers(module: nn.Module) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from functools import partial
+from contextlib import contextmanager, nullcontext
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from lightning_landscape import parallel
-from lightning_landscape.callbacks.batches import (
-    cut,
-    length,
-    require_mean,
-    require_mean_of_parts,
-)
+from lightning_landscape.callbacks.batches import energies_of_parts, length
 from lightning_landscape.callbacks.isolation import isolated
-from lightning_landscape.callbacks.measuring import measuring
+from lightning_landscape.callbacks.measuring import measuring, require_together
 from lightning_landscape.callbacks.optimizers import step_size_of_sgd, thermal_of
 from lightning_landscape.callbacks.training_step import NotMeasured, energy_method, loss_of_step
 from lightning_landscape.curvature.operators.base import CurvatureOperator
@@ -27,7 +22,7 @@ from lightning_landscape.curvature.operators.kept_graph import HessianOperator
 from lightning_landscape.curvature.operators.of_energy import hessian_of, product_cost
 from lightning_landscape.data.batches import Batches
 from lightning_landscape.energies.energy import Energy, HasData, HasGaps, HasHessian
-from lightning_landscape.errors import UsageError, require
+from lightning_landscape.errors import UsageError
 from lightning_landscape.observables.surfaces import with_parameters
 
 __all__ = ["EnergyFn", "GapFn", "LossFn", "NotMeasured", "SplitFn", "View"]
@@ -56,6 +51,9 @@ class View:
     With ``loss_fn="energy"``, and where a module optimizes by hand, its method ``energy(batch)``
     is used instead of its training step.
 
+    Where the parameters are cut among ranks (FSDP2), `configuration` joins them on every rank, and
+    `measuring` those of a network of ours; `part` and `held` do without.
+
     Attributes:
         landscape: the `Energy` of the run, or None in a foreign project.
         step: optimizer steps done.
@@ -75,6 +73,9 @@ class View:
         self._module, self._batch, self._loss_fn = pl_module, batch, loss_fn
         self._batch_idx = batch_idx
         self.landscape = _energy_of(pl_module)
+        self._shards: Any = self._told("shards", None)
+        if self._shards:  # the energy itself serves the dynamics only
+            self.landscape = self._shards.whole
         self.agree: Callable[[], None] = _nothing
         self.step = step
         self.time_step: float = self._told("time_step", 1.0)
@@ -172,12 +173,22 @@ class View:
     @torch.no_grad()
     def configuration(self) -> Tensor:
         """Return a copy of the configurations, shape (R, N)."""
-        return self._flat([p.detach() for p in self.parameters()])
+        return self.held.join(self.part())
 
-    def _flat(self, parts: list[Tensor]) -> Tensor:
-        """Return one tensor per parameter as vectors, (R, N); a foreign one has no replica axis."""
-        R = self.shape[0]
-        return torch.cat([part.to_dense().reshape(R, -1) for part in parts], dim=1)
+    @torch.no_grad()
+    def part(self) -> Tensor:
+        """Return a copy of what this rank holds of the configurations: all unless they are cut."""
+        return self.held.of(self._moving())
+
+    @cached_property
+    def held(self) -> parallel.Parts:
+        """What this rank holds of the configurations, and how it joins those of all ranks."""
+        return parallel.Parts(self._moving(), self.shape[0])
+
+    def _moving(self) -> list[Tensor]:
+        """Return the parameters that the optimizer moves."""
+        system = self._module if self.landscape is None else self._module.energy
+        return [p for p in system.parameters() if p.requires_grad]
 
     # energy and its derivatives
 
@@ -188,7 +199,7 @@ class View:
         Args:
             mode: ``eval`` puts the module into the mode of evaluation; ``train`` leaves its modes.
         """
-        with measuring(self._module):
+        with measuring(self._module), self._shards.gathered() if self._shards else nullcontext():
             if mode == "eval":
                 self.system.eval()
             yield
@@ -236,8 +247,9 @@ class View:
     def gradient(self) -> Tensor:
         """Return the gradient of `energy`, (R, N), over ranks the mean; inside `measuring`."""
         total, inputs = self.energy().sum(), self.parameters()
+        require_together(inputs)
         parts = torch.autograd.grad(total, inputs, materialize_grads=True)
-        return self.reduce(self._flat(list(parts)), "mean")
+        return self.reduce(parallel.Parts(parts, self.shape[0]).of(parts), "mean")
 
     def hessian(self) -> CurvatureOperator:
         """Return the Hessian of `energy` at this moment; call it inside `measuring`.
@@ -252,6 +264,7 @@ class View:
 
     def hessian_of_batch(self) -> HessianOperator:
         """Return the Hessian of `energy` on this rank alone; call it inside `measuring`."""
+        require_together(self.parameters())
         names = [n for n, p in self.system.named_parameters() if p.requires_grad]
         return HessianOperator(self.energy, self.parameters(), names=names)
 
@@ -361,16 +374,7 @@ class View:
         def energy_of(batch: Any) -> Tensor:
             return self.on_batch(batch, self._batch_idx).energy()
 
-        if split_fn == "samples":
-            count = min(most, length(self._batch))
-            require_mean_of_parts(energy_of, self._module, self._batch, count)
-            parts = cut(self._batch, count)
-        else:
-            parts = list(split_fn(self._batch))
-            admissible = "must give at least 2 parts, for a variance"
-            require(len(parts) >= 2, "split_fn", f"{len(parts)} parts", admissible)
-            require_mean(energy_of, self._module, self._batch, parts)
-        return [partial(energy_of, part) for part in parts]
+        return energies_of_parts(energy_of, self._module, self._batch, most, split_fn)
 
     @contextmanager
     def moved_to(self, parameters: list[Tensor]) -> Iterator[None]:

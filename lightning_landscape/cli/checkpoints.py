@@ -16,6 +16,8 @@ from lightning_landscape import parallel
 from lightning_landscape.cli.interrupts import Interrupted, Interrupts
 from lightning_landscape.cli.runs import CHECKPOINT, PREVIOUS
 from lightning_landscape.errors import UsageError, require
+from lightning_landscape.modules.folders import INDEX, REST
+from lightning_landscape.modules.strategies import BEFORE
 from lightning_landscape.records import write_atomically
 
 __all__ = ["AtomicCheckpointIO", "RunCheckpoint", "step_of", "to_resume_from"]
@@ -27,6 +29,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: Any, path: Any, storage_options: Any = None) -> None:
         """Write ``checkpoint`` to ``path``; a kill leaves the previous file intact."""
         write_atomically(Path(path), lambda temporary: torch.save(checkpoint, temporary))
+
+    def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Read a file; `ShardedStrategy` alone reads folders."""
+        required = "is that of a network cut among devices"
+        remedy = "give --trainer.strategy sharded"
+        require(not Path(path).is_dir(), "ckpt_path", path, required, remedy)
+        return super().load_checkpoint(path, *args, **kwargs)
 
 
 class RunCheckpoint(Checkpoint):
@@ -147,6 +156,8 @@ class RunCheckpoint(Checkpoint):
 
 def _keep(path: Path, previous: Path) -> None:
     """Let ``previous`` be the present file too; at any moment both are complete."""
+    if path.is_dir():  # of `ShardedStrategy`, which takes care of it
+        return
     with suppress(OSError):  # no file yet, or a file system without hard links
         temporary = previous.with_suffix(".link")
         temporary.unlink(missing_ok=True)
@@ -158,14 +169,20 @@ def _keep(path: Path, previous: Path) -> None:
 def step_of(checkpoint: Path) -> int:
     """Return the step of a checkpoint; what it says is not executed, nor is its content loaded.
 
+    Args:
+        checkpoint: a file, or the folder of a network that was cut among devices.
+
     Raises:
         UsageError: the file is missing, damaged, or no checkpoint of a run.
     """
-    known = checkpoint.is_file()
+    in_parts = checkpoint.is_dir() and (checkpoint / INDEX).is_file()
+    file = checkpoint / REST if in_parts else checkpoint
+    known = file.is_file()
     require(known, "ckpt_path", checkpoint, "there is no such file", "give <run>/" + CHECKPOINT)
     try:
-        saved = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
-        saved["state_dict"], saved["optimizer_states"], saved["loops"]
+        saved = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        for part in ("optimizer_states", "loops", *(() if in_parts else ("state_dict",))):
+            saved[part]
         if saved.get("hyper_parameters"):  # Lightning would put them in place of the configuration
             raise ValueError("hyper_parameters")
         return int(saved["global_step"])
@@ -183,7 +200,9 @@ def to_resume_from(run: Path) -> tuple[Path, int] | None:
         UsageError: it has checkpoints, and none can be read.
     """
     last = run / CHECKPOINT
-    found = [path for path in (last, last.with_name(PREVIOUS)) if path.exists()]
+    # the second is there while `ShardedStrategy` renames a folder
+    names = (last.name, last.name + BEFORE, PREVIOUS)
+    found = [path for path in map(last.with_name, names) if path.exists()]
     for path in found:
         try:
             step = step_of(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
+from lightning_landscape import parallel
 from lightning_landscape.clock import HasEvents
 from lightning_landscape.data.batches import Batches
 from lightning_landscape.dynamics.dynamics import dynamics_of
@@ -21,8 +23,13 @@ from lightning_landscape.dynamics.sphere import constrain
 from lightning_landscape.energies.energy import Energy, HasData
 from lightning_landscape.errors import UsageError, require, require_whole
 from lightning_landscape.modules.interruption import Interruption
+from lightning_landscape.modules.shards import Shards
 from lightning_landscape.modules.share import Share
-from lightning_landscape.modules.strategies import CouplingStrategy, ReplicaStrategy
+from lightning_landscape.modules.strategies import (
+    CouplingStrategy,
+    ReplicaStrategy,
+    ShardedStrategy,
+)
 
 __all__ = ["LandscapeModule"]
 
@@ -38,7 +45,8 @@ class LandscapeModule(LightningModule):
     mini-batches and noise are functions of the step, so a run resumes bit for bit.
 
     On several devices the strategy ``replicas`` shares out the replicas, see `ReplicaStrategy`,
-    ``couplings`` those of one large glass, see `CouplingStrategy`, and ``ddp`` mini-batches.
+    ``couplings`` those of one large glass, see `CouplingStrategy`, ``ddp`` mini-batches, and
+    ``sharded`` the parameters of one large network, see `ShardedStrategy`.
 
     Args:
         energy: what the replicas move in.
@@ -79,6 +87,7 @@ class LandscapeModule(LightningModule):
         self.dynamics = constrain(made, energy.constraint)
         self._make_dynamics = optimizer
         self._share: Share | None = None
+        self.shards: Shards | None = None
         if isinstance(self.dynamics, Thermal):
             self.dynamics.twins = energy.twins
         self.batches = batches
@@ -122,6 +131,14 @@ class LandscapeModule(LightningModule):
 
     # training
 
+    def configure_model(self) -> None:
+        """Cut the parameters among the ranks, where the strategy does so."""
+        strategy = self.trainer.strategy
+        if isinstance(strategy, ShardedStrategy) and self.shards is None:
+            mesh = strategy.device_mesh["data_parallel"]
+            self.shards = Shards(self.energy, self.dynamics, self._make_dynamics, mesh)
+            self.dynamics = self.shards.dynamics
+
     def configure_optimizers(self) -> Optimizer:
         """Return the dynamics."""
         return self.dynamics
@@ -135,7 +152,7 @@ class LandscapeModule(LightningModule):
             "the run would never end",
             "give the number of integrator steps",
         )
-        wasted = self._averages_gradients and self.batches is None
+        wasted = self._averages_gradients and self.batches is None and self.shards is None
         require(
             not wasted,
             "trainer.strategy",
@@ -173,6 +190,8 @@ class LandscapeModule(LightningModule):
         first = self.trainer.global_step
         last = self._end_of_block(first)
         self.block_energies = self._integrate_all(range(first, last))
+        if self.shards is not None:  # of this rank's samples
+            self.block_energies = parallel.mean(self.block_energies)
         self._check_finite(first)
         self._count_steps(len(self.block_energies))
 
@@ -208,6 +227,8 @@ class LandscapeModule(LightningModule):
         def energies() -> Tensor:
             dynamics.zero_grad()
             values = energy(batch)
+            if self.shards is not None:
+                values = values * self.shards.share(batch)
             total = values.sum()
             if self._averages_gradients:
                 self.manual_backward(total)
@@ -227,7 +248,7 @@ class LandscapeModule(LightningModule):
     def batch_at(self, step: int) -> Tensor | None:
         """Return the indices of a mini-batch, this rank's part of them; None for all samples."""
         if self.batches is None:
-            return None
+            return None if self.shards is None else self.shards.samples(self.device)
         R = self.energy.replicas // self.energy.twins
         if not self._averages_gradients:
             indices = self.batches(step, self.samples, R)
@@ -264,9 +285,11 @@ class LandscapeModule(LightningModule):
             )
 
         parameters = list(self.energy.parameters())
-        good = torch.stack([p.isfinite().all() for p in parameters]).tolist()
-        if not all(good):  # the last gradient was not, though its energy was
-            p = parameters[good.index(False)].detach()
+        good = torch.stack([parallel.local(p).isfinite().all() for p in parameters])
+        if self.shards is not None:
+            good = parallel.sum(good.int()) == parallel.count()
+        if not good.all():  # the last gradient was not, though its energy was
+            p = parallel.whole(parameters[good.tolist().index(False)])
             replica = (~p.isfinite()).flatten(1).any(1).nonzero()[0].item()
             raise UsageError(
                 f"the gradient of replica {replica} is not finite in the block of steps "
@@ -299,8 +322,9 @@ class LandscapeModule(LightningModule):
         self._evaluate("test")
 
     def _evaluate(self, stage: str) -> None:
-        energy = self.energy
-        values = energy.evaluate("test") if isinstance(energy, HasData) else {"energy": energy()}
+        with nullcontext(self.energy) if self.shards is None else self.shards.gathered() as energy:
+            has_data = isinstance(energy, HasData)
+            values = energy.evaluate("test") if has_data else {"energy": energy()}
         for name, value in values.items():
             self.log(f"{stage}/{name}", value.mean(), batch_size=1, sync_dist=True)
 

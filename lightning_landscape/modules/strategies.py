@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Protocol, runtime_checkable
+import shutil
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol, cast, runtime_checkable
 
-from pytorch_lightning.strategies import DDPStrategy, StrategyRegistry
+from pytorch_lightning.strategies import DDPStrategy, ModelParallelStrategy, StrategyRegistry
 
 from lightning_landscape.errors import require
+from lightning_landscape.modules.folders import read_folder, write_folder
 
-__all__ = ["CouplingStrategy", "ReplicaStrategy"]
+__all__ = ["BEFORE", "CouplingStrategy", "ReplicaStrategy", "ShardedStrategy"]
+
+BEFORE = ".before"
+"""What is added to the name of a checkpoint that the next one is about to replace."""
 
 
 class _NoGradientsStrategy(DDPStrategy):
@@ -76,11 +82,93 @@ class CouplingStrategy(_NoGradientsStrategy):
             glass.divide_couplings()
 
 
+class ShardedStrategy(ModelParallelStrategy):
+    """Every device holds a part of the parameters, by FSDP2: ``trainer.strategy: sharded``.
+
+    For a network that does not fit on one device. A `LandscapeModule` is cut by itself, see
+    `Shards`; any other LightningModule says in ``configure_model`` how it is cut, as for
+    `ModelParallelStrategy`. A checkpoint is a folder, complete or not there; a run may go on with
+    another number of devices.
+
+    Args:
+        data_parallel_size: devices among which the parameters are cut; ``auto`` takes all that
+            ``tensor_parallel_size`` leaves.
+        tensor_parallel_size: devices that share each product, for a ``configure_model`` that cuts
+            those; ``auto`` is 1.
+        kwargs: those of `ModelParallelStrategy`.
+    """
+
+    name: ClassVar[str] = "sharded"
+
+    def __init__(
+        self,
+        data_parallel_size: Literal["auto"] | int = "auto",
+        tensor_parallel_size: Literal["auto"] | int = "auto",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(data_parallel_size, tensor_parallel_size, **kwargs)
+
+    def setup_environment(self) -> None:
+        """Arrange the devices: all of them along the axis of FSDP2 unless told otherwise."""
+        if self._tensor_parallel_size == "auto":
+            self._tensor_parallel_size = 1
+        if self._data_parallel_size == "auto":
+            devices = self.num_nodes * self.num_processes
+            self._data_parallel_size = devices // self._tensor_parallel_size
+        super().setup_environment()
+
+    def optimizer_state(self, optimizer: Any) -> dict[str, Any]:
+        """Return the state of an optimizer; each rank has its part of what is cut."""
+        return cast(dict[str, Any], optimizer.state_dict())
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any = None
+    ) -> None:
+        """Write a checkpoint to a temporary folder and rename it when all ranks are done.
+
+        The folder that was there is kept until then; for a moment of the renaming it has the name
+        ``<path>.before``.
+        """
+        path = Path(self.broadcast(filepath))
+        temporary, before = path.with_name(path.name + ".part"), path.with_name(path.name + BEFORE)
+        if self.is_global_zero:
+            shutil.rmtree(temporary, ignore_errors=True)
+        self.barrier()
+        write_folder(checkpoint, temporary)
+        self.barrier()
+        if self.is_global_zero:
+            shutil.rmtree(before, ignore_errors=True)
+            if path.exists():
+                path.rename(before)
+            temporary.rename(path)
+            shutil.rmtree(before, ignore_errors=True)
+        self.barrier()
+
+    def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> Any:
+        """Read a folder into the module and its optimizers; return all else that is in it.
+
+        Raises:
+            UsageError: it is no folder.
+        """
+        path = Path(self.broadcast(checkpoint_path))
+        required = "is not the folder of a network that was cut among devices"
+        remedy = "start the run anew, or give the strategy that it was made with"
+        require(path.is_dir(), "ckpt_path", path, required, remedy)
+        assert self.lightning_module is not None
+        return read_folder(path, self.lightning_module, self.optimizers)
+
+    @classmethod
+    def register_strategies(cls, strategy_registry: Any) -> None:
+        """Make the strategy known by its name."""
+        description = "parameters cut among devices by FSDP2"
+        strategy_registry.register(cls.name, cls, description=description)
+
+
 @runtime_checkable
 class _HasCouplings(Protocol):
     def divide_couplings(self) -> None: ...
 
 
-for strategy in (ReplicaStrategy, CouplingStrategy):
+for strategy in (ReplicaStrategy, CouplingStrategy, ShardedStrategy):
     if strategy.name not in StrategyRegistry.available_strategies():
         strategy.register_strategies(StrategyRegistry)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.errors import require
 
-__all__ = ["displacement", "overlap", "pairs", "replica_overlaps"]
+__all__ = ["displacement", "of_products", "overlap", "pairs", "products", "replica_overlaps"]
 
 _MOST_PAIRS = 100_000
 
 
+@checked
 def overlap(x: Tensor, y: Tensor) -> Tensor:
     r"""Return the overlap `C = x \cdot y / |x||y|` of each replica, shape (R,), float64.
 
@@ -34,6 +36,7 @@ def overlap(x: Tensor, y: Tensor) -> Tensor:
     return torch.linalg.vecdot(x, y).real / norms
 
 
+@checked
 def displacement(x: Tensor, y: Tensor) -> Tensor:
     r"""Return the mean squared displacement `\Delta = |x - y|^2 / N`, (R,), float64.
 
@@ -48,6 +51,33 @@ def displacement(x: Tensor, y: Tensor) -> Tensor:
     return (x - y).abs().square().mean(-1).double()
 
 
+def products(x: Tensor, y: Tensor) -> Tensor:
+    """Return x.y, x.x, y.y and |x - y|^2 of each replica, shape (4, R), float64.
+
+    They add up over parts of a configuration; `of_products` makes overlap and displacement of them.
+
+    Args:
+        x: some coordinates of the configurations, shape (R, n).
+        y: the same ones at another time, shape (R, n).
+    """
+    _require_same_shape(x, y)
+    x, y = x.double(), y.double()
+    pairs_ = ((x, y), (x, x), (y, y), (x - y, x - y))
+    return torch.stack([torch.linalg.vecdot(a, b) for a, b in pairs_])
+
+
+def of_products(products: Tensor, N: int) -> tuple[Tensor, Tensor]:
+    """Return `overlap` and `displacement`, each (R,), of what `products` gave for all coordinates.
+
+    >>> x, y = torch.tensor([[1.0, 1.0]]), torch.tensor([[1.0, 0.0]])
+    >>> of_products(products(x, y), N=2)
+    (tensor([0.7071], dtype=torch.float64), tensor([0.5000], dtype=torch.float64))
+    """
+    xy, xx, yy, distance = products
+    return xy / (xx.sqrt() * yy.sqrt()), distance / N
+
+
+@checked
 def replica_overlaps(x: Tensor) -> Tensor:
     """Return the overlaps of pairs of replicas, shape (`pairs` (R),), float64.
 

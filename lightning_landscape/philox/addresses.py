@@ -35,8 +35,9 @@ class Addresses:
         shapes: of the parameters at hand.
         replicas: which replicas of the whole system these are, for parameters that all have two
             axes or more; None means 0, 1, …
-        first: for parameters that were cut along their first axis, the index at which each begins
-            in the whole one; None means 0 for all.
+        first: for parts of parameters, the index in the whole one at which each begins, along each
+            axis; None means 0 for all. A part is cut along the first axis, or, if it is of one
+            slice, along the second.
 
     Attributes:
         size: of the buffer.
@@ -49,15 +50,17 @@ class Addresses:
         self,
         shapes: Sequence[Sequence[int]],
         replicas: Sequence[int] | None = None,
-        first: Sequence[int] | None = None,
+        first: Sequence[Sequence[int]] | None = None,
     ) -> None:
         self._shapes = [tuple(shape) for shape in shapes]
-        starts = [0] * len(shapes) if first is None else list(first)
+        starts = [()] * len(shapes) if first is None else list(first)
         parts, self._cuts = [], []
         for k, (shape, start) in enumerate(zip(self._shapes, starts, strict=True)):
             vector = len(shape) < 2
-            row, element = (0, start) if vector else (start, 0)
-            slices, before = (1, element % 4) if vector else (shape[0], 0)
+            row, index = (0, *start, 0)[:2] if vector else (*start, 0, 0)[:2]
+            element = index * math.prod(shape[2:])
+            slices, before = 1 if vector else shape[0], element % 4
+            assert slices == 1 or element == 0, "a part of several slices has whole ones"
             numbers = before + math.prod(shape if vector else shape[1:])
             parts.append((k, row, slices, numbers, element // 4))
             self._cuts += [before, slices * numbers - before]

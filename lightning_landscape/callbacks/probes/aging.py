@@ -17,10 +17,13 @@ from lightning_landscape.errors import UsageError, require
 from lightning_landscape.memory import require_memory
 from lightning_landscape.observables.correlation import (
     displacement,
+    of_products,
     overlap,
     pairs,
+    products,
     replica_overlaps,
 )
+from lightning_landscape.parallel import Parts
 
 if TYPE_CHECKING:
     from xarray import Dataset
@@ -83,6 +86,7 @@ class AgingCorrelation(Probe):
         self.waiting_times = Times.at(waiting_times, "waiting_times")
         self.lags = Times.log(first, last, per_decade, zero=False)
         self.temperature_changes = temperature_changes
+        self._held: Parts | None = None
 
     def events(self, time_step: float) -> list[int]:
         """Return every tw and every tw + t, in steps."""
@@ -129,15 +133,17 @@ class AgingCorrelation(Probe):
         return needed
 
     def measure(self, view: View, due: list[int]) -> dict[str, float]:
-        """Take the snapshots that are due and compare with those that are kept."""
-        x = view.configuration()
-        scalars = {}
+        """Take the snapshots that are due and compare with those that are kept.
+
+        Of parameters that ranks have cut, each looks at its part; they exchange four sums.
+        """
+        self._hold(view)
+        x, scalars = view.part(), {}
         for i, j in (pair for step in due for pair in self._pairs[step]):
             snapshot = self.results.get(self._snapshot(i))
             if snapshot is None:  # tw and tw + t fell into one batch of several steps
                 continue
-            self.results["C"][i, j] = overlap(x, snapshot)
-            self.results["MSD"][i, j] = displacement(x, snapshot)
+            self.results["C"][i, j], self.results["MSD"][i, j] = self._compare(view, i, x)
             tw = f"tw={self.tw_steps[i] * view.time_step:g}"
             scalars[f"C/{tw}"] = self.results["C"][i, j].mean().item()
             scalars[f"MSD/{tw}"] = self.results["MSD"][i, j].mean().item()
@@ -148,6 +154,31 @@ class AgingCorrelation(Probe):
             elif tw_step + self.lag_steps[-1] <= view.step:
                 self.results.pop(self._snapshot(i), None)
         return scalars
+
+    def _compare(self, view: View, i: int, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return C and Delta between ``x`` and the snapshot at the waiting time i, each (R,)."""
+        snapshot = self.results[self._snapshot(i)]
+        if not view.held.is_cut:
+            return overlap(x, snapshot), displacement(x, snapshot)
+        return of_products(view.held.total(products(x, snapshot)), view.shape[1])
+
+    def _hold(self, view: View) -> None:
+        """Keep this rank's part of snapshots from a checkpoint, which has the whole of them."""
+        self._held = view.held if view.held.is_cut else None
+        for name in self._snapshots() if self._held else []:
+            if self.results[name].shape == view.shape:
+                self.results[name] = view.held.split(self.results[name])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state; of snapshots that the ranks have cut, the whole."""
+        state = super().state_dict()
+        if self._held is not None:
+            whole = {name: self._held.join(self.results[name]) for name in self._snapshots()}
+            state["results"] = {**self.results, **whole}
+        return state
+
+    def _snapshots(self) -> list[str]:
+        return [name for name in self.results if name.startswith("snapshot/")]
 
     def _snapshot(self, i: int) -> str:
         return f"snapshot/{self.tw_steps[i]}"

@@ -67,7 +67,7 @@ class Langevin(Overdamped):
     0.4
     """
 
-    noise = Noise
+    noise, moves_parts = Noise, True
 
     def amplitude(self, lr: Any, temperature: Any) -> Any:
         """Return sqrt(2 lr T)."""

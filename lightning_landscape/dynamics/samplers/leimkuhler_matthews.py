@@ -47,7 +47,7 @@ class LeimkuhlerMatthews(Overdamped):
     0.3
     """
 
-    noise = SuccessiveSums
+    noise, moves_parts = SuccessiveSums, True
 
     def amplitude(self, lr: Any, temperature: Any) -> Any:
         """Return half of sqrt(2 lr T), since the sum of two normals has twice their variance."""

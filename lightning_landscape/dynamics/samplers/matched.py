@@ -46,6 +46,8 @@ class MatchedLangevin(Langevin):
     [0.13, 0.4]
     """
 
+    moves_parts = False
+
     @torch.no_grad()
     def adopt(self, variance: Tensor) -> None:
         """Take the variances D, shape (R, N), parameter after parameter, from now on.

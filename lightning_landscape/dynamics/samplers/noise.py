@@ -30,8 +30,8 @@ class Noise:
         parameters: tensors of one device, the keys of what is returned.
         seed: any integer.
         replicas: which replicas of the whole system these are; None means 0, 1, …
-        first: where each parameter begins, along its first axis, in the whole one that it was cut
-            from; None means 0 for all.
+        first: the index, along each axis, at which each parameter begins in the whole one that it
+            was cut from, see `Addresses`; None means 0 for all.
 
     Raises:
         UsageError: ``replicas`` does not fit the parameters.
@@ -47,7 +47,7 @@ class Noise:
         parameters: Sequence[Tensor],
         seed: int,
         replicas: Sequence[int] | None = None,
-        first: Sequence[int] | None = None,
+        first: Sequence[Sequence[int]] | None = None,
     ) -> None:
         self.device = parameters[0].device
         if replicas is not None:
@@ -78,7 +78,7 @@ class SuccessiveSums(Noise):
         parameters: Sequence[Tensor],
         seed: int,
         replicas: Sequence[int] | None = None,
-        first: Sequence[int] | None = None,
+        first: Sequence[Sequence[int]] | None = None,
     ) -> None:
         super().__init__(parameters, seed, replicas, first)
         self._later, self._later_parts = self._buffer(parameters)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lightning_landscape import parallel
 from lightning_landscape.dynamics.dynamics import Dynamics, checked_parameters, require_own_state
 from lightning_landscape.dynamics.samplers.ladder import Ladder
 from lightning_landscape.dynamics.samplers.noise import Noise, check_replicas
@@ -41,6 +42,7 @@ class Thermal(Dynamics, Optimizer):
     """
 
     noise: ClassVar[type[Noise]]
+    moves_parts: ClassVar[bool] = False  # whether parameters may be cut among ranks (FSDP2)
     _temperature: Temperature
 
     def __init__(
@@ -58,6 +60,7 @@ class Thermal(Dynamics, Optimizer):
         self._noise: Noise | None = None
         self._twins = 1
         self._replicas: Sequence[int] | None = None
+        self._parts: dict[Tensor, Tensor] = {}  # what this rank holds of parameters that are cut
         self._constraint = constraint
         self.exchange = exchange
         defaults = {"lr": numbers("lr", lr), "weight_decay": weight_decay}
@@ -94,6 +97,9 @@ class Thermal(Dynamics, Optimizer):
         for p in group["params"]:
             real = self._constraint is None or not p.is_complex()
             require(real, "constraint", self._constraint, "needs real parameters, not complex ones")
+            if parallel.is_cut(p):
+                self._check_cut()
+                self._parts[p] = parallel.local(p)
             group["lr"] = schedulable(of_replicas("lr", group["lr"], p))
             self._temperature = of_replicas("temperature", self._temperature, p)
             for arrangement in (self.temperature, self.exchange):
@@ -101,6 +107,12 @@ class Thermal(Dynamics, Optimizer):
                     arrangement.check(len(p))
         self.constraint = self._constraint  # checks the shapes
         self._noise = None
+
+    def _check_cut(self) -> None:
+        """Refuse parameters of which this rank has a part only, where the scheme needs all."""
+        alone = self.moves_parts and self._constraint is None and self.exchange is None
+        required = "needs whole parameters, and these are cut among devices"
+        require(alone, "optimizer", type(self).__name__, required, "take Langevin in flat space")
 
     @property
     def temperature(self) -> Temperature:
@@ -249,6 +261,8 @@ class Thermal(Dynamics, Optimizer):
         every step. `LandscapeModule` and `minimize` look, and end with a `UsageError`.
         """
         loss = None
+        for p in self._parts:
+            self._parts[p] = parallel.local(p)
         self._exchange(closure)
         if closure is not None:
             with torch.enable_grad():
@@ -320,11 +334,13 @@ class Thermal(Dynamics, Optimizer):
         """The same on the sphere."""
 
     def _moving(self) -> Iterator[tuple[Any, list[Tensor], list[Tensor]]]:
-        """Yield lr, parameters and gradients of each group; a schedule of lr may end at 0."""
+        """Yield lr, parameters and gradients of each group, those that this rank holds."""
         for group in self.param_groups:
             lr, params = group["lr"], [p for p in group["params"] if p.grad is not None]
-            if params and (isinstance(lr, Tensor) or lr > 0):
-                yield lr, params, self._gradients(params, group.get("weight_decay", 0.0))
+            if params and (isinstance(lr, Tensor) or lr > 0):  # a schedule may end at 0
+                gradients = self._gradients(params, group.get("weight_decay", 0.0))
+                here = [self._parts.get(p, p) for p in params]
+                yield lr, here, [*map(parallel.local, gradients)] if self._parts else gradients
 
     def _gradients(self, params: list[Tensor], decay: float) -> list[Tensor]:
         """Return the gradients of E + decay |x|^2 / 2."""
@@ -346,14 +362,16 @@ class Thermal(Dynamics, Optimizer):
         return total
 
     def _draw(self) -> dict[Tensor, Tensor]:
-        parameters = self._parameters()
+        whole = self._parameters()
+        parameters = [self._parts.get(p, p) for p in whole]
         if self._noise is None or self._noise.device != parameters[0].device:
             n, own = self._twins, self._replicas
             distinct = [p[: len(p) // n] if n > 1 else p for p in parameters]
-            self._noise = self.noise(distinct, self.seed, own and own[: len(own) // n])
+            first = [parallel.begins(p) for p in whole]
+            self._noise = self.noise(distinct, self.seed, own and own[: len(own) // n], first)
         drawn = self._noise(self.step_count)
         if self._twins == 1:
-            return drawn
+            return dict(zip(parameters, drawn.values(), strict=True))
         shared = (noise.repeat(self._twins, *[1] * (noise.dim() - 1)) for noise in drawn.values())
         return dict(zip(parameters, shared, strict=True))
 
@@ -364,7 +382,7 @@ class Thermal(Dynamics, Optimizer):
         # the noise is drawn anew
         own = ("_temperature", "seed", "exchange", "_constraint", "_twins", "_replicas")
         kept = {k: self.__dict__[k] for k in own}
-        return {**super().__getstate__(), "_noise": None, **kept}
+        return {**super().__getstate__(), "_noise": None, "_parts": {}, **kept}
 
 
 def _of_some(temperature: Temperature, replicas: list[int]) -> Temperature:
