@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,9 +29,9 @@ Pixels = NDArray[np.uint8]
 _MOST_ACROSS = 4  # panels in a row
 # A panel and its margins in inches, and the space above all. Fixed margins fit our labels; to
 # measure all texts first, as layout engines do, takes longer than to draw them.
-_WIDTH, _HEIGHT = 5.2, 3.9
+_WIDTH, _HEIGHT = 4.4, 3.4
 _LEFT, _RIGHT, _BOTTOM, _TOP, _HEAD = 0.85, 0.15, 0.55, 0.15, 0.5
-_DPI = 130
+_DPI = 150
 _KEY = "Record"  # of the text in a PNG that says which record it shows
 _STYLE: dict[Any, Any] = {
     "axes.grid": True,
@@ -192,8 +193,17 @@ def _pixels(figure: Figure) -> Pixels:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)
+    canvas.get_renderer().mathtext_parser = _mathtext_parser()
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3]
+
+
+@cache
+def _mathtext_parser() -> Any:
+    """Return what sets formulas, and keeps them: most are the same in all figures."""
+    from matplotlib.backends.backend_agg import RendererAgg
+
+    return RendererAgg(1, 1, _DPI).mathtext_parser
 
 
 def _encode(pixels: Pixels, text: dict[str, str]) -> bytes:
