@@ -17,6 +17,7 @@ from lightning_landscape import records
 from lightning_landscape.__main__ import main
 from lightning_landscape.cli.report import find_runs
 from lightning_landscape.cli.sweep.catalogue import Catalogue
+from lightning_landscape.cli.sweep.laws import check_law
 from lightning_landscape.cli.sweep.points import grid, part_of
 from lightning_landscape.cli.sweep.work import Found, Outcome
 from lightning_landscape.errors import UsageError
@@ -280,3 +281,77 @@ def test_seeds_are_averaged_and_other_options_are_curves(tmp_path):
     axes = Figure().add_subplot()
     panel(dataset, axes)
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["N = 16", "N = 24"]
+
+
+# laws
+
+
+def swept(tmp_path, law, quantity, exact=math.nan):
+    """A catalogue of E = quantity(N, T) at some N, T and seeds, with errors of 0.01 or 0.02."""
+    points = grid(["energy.N=16,32,64,128", "temperature=0.2,0.4", "energy.seed=0:2"])
+    made = Catalogue(tmp_path / "sweep.nc", points, {}, law)
+    for point in points:
+        N, T, seed = point.values.values()
+        error = 0.01 if N < 100 else 0.02
+        E = quantity(N, T) + (error, -error)[seed]
+        found = Found("E", E, error, exact, math.nan)
+        made.add(point, Outcome("done", 1.0, found=[found]))
+    made.write()
+    return records.read(tmp_path / "sweep.nc")
+
+
+def test_the_limit_of_infinite_size_is_fitted(tmp_path):
+    dataset = swept(tmp_path, "infinity", lambda N, T: -1 + T + 3 / N, exact=-0.8)
+    # by hand: weighted least squares in 1/N; two seeds at +-s have the standard error s
+    N = np.array([16, 32, 64, 128])
+    A = np.stack([np.ones(4), 1 / N], 1) / np.array([0.01, 0.01, 0.01, 0.02])[:, None]
+    statistical = np.linalg.inv(A.T @ A)[0, 0] ** 0.5
+    assert dataset["law"].sel(quantity="E").to_numpy() == pytest.approx([-0.8, -0.6])
+    assert dataset["law_error"].to_numpy() == pytest.approx(statistical, abs=1e-9)
+    assert dataset["law_coefficients"][0, 0].to_numpy() == pytest.approx([-0.8, 3])
+    cold, _ = (row for row in look_up("Sweep").rows(dataset) if "∞" in row.note)
+    assert cold.note == "temperature = 0.2, N → ∞, χ² = 0.0 of 2"
+    assert cold.exact == -0.8
+
+
+def test_powers_and_the_limit_of_zero_are_fitted(tmp_path):
+    power = swept(tmp_path, "power", lambda N, T: 2 * N**0.5)
+    assert power["law"].to_numpy().ravel() == pytest.approx([0.5, 0.5], abs=1e-4)
+    zero = swept(tmp_path, "zero:2", lambda N, T: T + N**2 / 1000)
+    assert zero["law"].to_numpy().ravel() == pytest.approx([0.2, 0.4])
+    assert zero.attrs["law_text"] == "zero:2"  # another law replaces the first
+
+
+def test_a_law_is_drawn(tmp_path):
+    dataset = swept(tmp_path, "infinity", lambda N, T: -1 + T + 3 / N)
+    (panel,) = look_up("Sweep").panels(dataset)
+    axes = Figure().add_subplot()
+    panel(dataset, axes)
+    x, y = axes.lines[-1].get_data()
+    assert y == pytest.approx(-0.6 + 3 / x)
+
+
+@pytest.mark.parametrize("law", ["cubic", "power:2", "zero:-1", "infinity:x"])
+def test_another_law_is_refused(law):
+    with pytest.raises(UsageError, match="law = "):
+        check_law(law)
+
+
+@pytest.mark.parametrize("what", ["folders", "catalogue"])
+def test_a_thousand_finished_points_are_looked_over_at_once(what, config, capsys):
+    over = ["model.optimizer.temperature=0.2,0.4", "model.energy.seed=0:500"]
+    points, part = grid(over), []
+    if what == "folders":
+        part = ["--part", "0/1"]
+        for point in points:
+            (config / point.label / "version_0" / "probes").mkdir(parents=True)
+            (config / point.label / "version_0" / "results.md").write_text("")
+    else:
+        made = Catalogue(config / "probes" / "sweep.nc", points, {})
+        for k, point in enumerate(points):
+            made.add(point, Outcome("done", 1.0, found=[Found("E", k, 0.1, math.nan, math.nan)]))
+        made.write()
+    start = time.process_time()
+    assert sweep(*(word for option in over for word in ("--over", option)), *part) == 0
+    assert time.process_time() - start < 5
+    assert "1000" in capsys.readouterr().out

@@ -16,6 +16,7 @@ from lightning_landscape.cli.interrupts import ending_at_once
 from lightning_landscape.cli.runs import inside
 from lightning_landscape.cli.sweep.catalogue import Catalogue
 from lightning_landscape.cli.sweep.engine import carry_out
+from lightning_landscape.cli.sweep.laws import check_law
 from lightning_landscape.cli.sweep.points import Point, grid, part_of
 from lightning_landscape.cli.sweep.work import Keep, Outcome, Task, finished
 from lightning_landscape.errors import require
@@ -36,9 +37,10 @@ _OPTIONS: tuple[tuple[str, Any, str], ...] = (
         "arguments of the queue, as {queue: long}",
     ),
     ("workers", int, "how many runs at a time"),
+    ("law", str, "infinity, zero or power: what is fitted against the option, see the docs"),
     ("part", str, "k/n: only every n-th point from the k-th, in this process"),
 )
-_FILE_KEYS = ("fit", "over", "engine", "workers", "engine_options", "keep")
+_FILE_KEYS = ("fit", "over", "engine", "workers", "engine_options", "keep", "law")
 
 
 def main(args: list[str]) -> int:
@@ -57,7 +59,8 @@ def main(args: list[str]) -> int:
         return _show(chosen, tasks)
     does = _workers(options)
     _check_definition(experiment, fit)
-    catalogue = Catalogue(experiment / "probes" / "sweep.nc", points, {"config": base["text"]})
+    path, said = experiment / "probes" / "sweep.nc", {"config": base["text"]}
+    catalogue = Catalogue(path, points, said, options.law)
     missing = [p for p in chosen if p.label not in catalogue.outcomes]
     writes = options.part is None  # parts run beside each other: one command collects them
     with ending_at_once():
@@ -92,6 +95,7 @@ def _parsed(args: list[str]) -> tuple[argparse.Namespace, list[str]]:
     fit = _filled(options, with_packaged_config(fit))
     require(len(options.over) > 0, "over", "", "is missing", "give --over KEY=V1,V2")
     options.keep = options.keep or "all"
+    options.law = None if options.law is None else check_law(options.law)
     return options, fit
 
 
@@ -109,7 +113,7 @@ def _filled(options: argparse.Namespace, fit: list[str]) -> list[str]:
     require(isinstance(over, dict), "over", over, "must be a mapping of options to values")
     require(isinstance(base, str), "fit", base, "must be the name of a configuration")
     options.over = options.over or [f"{key}={_listed(values)}" for key, values in over.items()]
-    for key in ("engine", "workers", "engine_options", "keep"):
+    for key in ("engine", "workers", "engine_options", "keep", "law"):
         if getattr(options, key) is None:
             setattr(options, key, content.get(key))
     place = next(k for k, a in enumerate(fit) if a == "--config" or a.startswith("--config="))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lightning_landscape import records
+from lightning_landscape.cli.sweep.laws import with_law
 from lightning_landscape.cli.sweep.points import Point, short_names
 from lightning_landscape.cli.sweep.work import Found, Outcome
 
@@ -31,6 +32,7 @@ class Catalogue:
         path: the file; what it holds of ``points`` is taken over.
         points: all of the sweep.
         attributes: of the record.
+        law: to be fitted, see `laws.check_law`; None for none.
 
     Attributes:
         outcomes: by the label of the point.
@@ -39,13 +41,21 @@ class Catalogue:
         UsageError: the file is no record.
     """
 
-    def __init__(self, path: Path, points: list[Point], attributes: dict[str, Any]) -> None:
-        self.path, self.points, self.attributes = path, points, attributes
+    def __init__(
+        self,
+        path: Path,
+        points: list[Point],
+        attributes: dict[str, Any],
+        law: str | None = None,
+    ) -> None:
+        self.path, self.points, self.attributes, self.law = path, points, attributes, law
         known = {point.label for point in points}
-        before = _outcomes(records.read(path)) if path.is_file() else {}
-        self.outcomes = {label: o for label, o in before.items() if label in known}
+        before = records.read(path) if path.is_file() else None
+        done = {} if before is None else _outcomes(before)
+        self.outcomes = {label: o for label, o in done.items() if label in known}
         self._written_at = time.monotonic()
-        self._written = dict(self.outcomes)
+        same = before is not None and before.attrs.get("law_text") == law
+        self._written: dict[str, Outcome] | None = dict(self.outcomes) if same else None
 
     def add(self, point: Point, outcome: Outcome) -> None:
         """Take an outcome; write the file if the last time was a minute ago."""
@@ -83,7 +93,8 @@ class Catalogue:
         for key, name in zip(keys, short_names(keys), strict=True):
             variables[name] = ("point", _column([p.values[key] for p in self.points]))
         attributes = {"probe": "Sweep", "swept": short_names(keys), **self.attributes}
-        return Dataset(variables, {"point": labels, "quantity": quantities}, attributes)
+        dataset = Dataset(variables, {"point": labels, "quantity": quantities}, attributes)
+        return dataset if self.law is None else with_law(dataset, self.law)
 
 
 def _column(values: list[Any]) -> list[Any]:

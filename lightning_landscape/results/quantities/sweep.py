@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from xarray import Dataset
 
-__all__ = ["Curve", "Sweep", "curves"]
+__all__ = ["Curve", "Sweep", "axis_of", "curves"]
 
 _MOST_PANELS, _MOST_CURVES, _MOST_ROWS = 9, 8, 7
 _WIDE = 30.0  # a ratio of values from which their axis is logarithmic
@@ -60,8 +60,9 @@ class Sweep(Result):
         states = dataset["state"].to_numpy()
         yield Row("points done", float((states == "done").sum()), np.nan)
         yield Row("points failed", float((states == "failed").sum()), np.nan)
-        axis = _axis(dataset)
+        axis = axis_of(dataset)
         for quantity in _quantities(dataset):
+            yield from _laws(dataset, quantity)
             for curve in curves(dataset, quantity)[:_MOST_CURVES]:
                 for k in spread(len(curve.x), _MOST_ROWS):
                     note = f"{curve.label}{axis} = {curve.x[k]:g}"
@@ -73,6 +74,39 @@ class Sweep(Result):
         return [partial(_against, quantity=quantity) for quantity in _quantities(dataset)]
 
 
+def _laws(dataset: Dataset, quantity: str) -> Iterator[Row]:
+    """Yield the limits or exponents of a law that was fitted, one a curve."""
+    if "law" not in dataset:
+        return
+    kind, axis = dataset.attrs["law"], axis_of(dataset)
+    at = {"infinity": f"{axis} → ∞", "zero": f"{axis} → 0", "power": f"exponent of {axis}"}[kind]
+    for curve, law in zip(curves(dataset, quantity), _fits(dataset, quantity), strict=True):
+        value, error, chi2, freedom = (
+            float(law[n]) for n in ("law", "law_error", "law_chi2", "law_freedom")
+        )
+        if np.isnan(value):
+            continue
+        # a theory of infinite size says the same at every size
+        same = kind == "infinity" and np.ptp(curve.exact) <= 1e-9 * abs(curve.exact).max()
+        exact = float(curve.exact[0]) if same else np.nan
+        note = f"{curve.label}{at}, χ² = {chi2:.1f} of {freedom:.0f}"
+        yield Row(quantity, value, error, exact, note=note)
+
+
+def _fits(dataset: Dataset, quantity: str) -> list[Dataset]:
+    of_quantity = dataset.sel(quantity=quantity)
+    return [of_quantity.isel(curve=k) for k in range(dataset.sizes["curve"])]
+
+
+def _law(dataset: Dataset, law: Dataset, x: np.ndarray) -> np.ndarray:
+    """Return the law at some values of the option."""
+    a, b = law["law_coefficients"].to_numpy()
+    if dataset.attrs["law"] == "power":
+        return np.asarray(a * x**b)
+    w = dataset.attrs["law_exponent"]
+    return np.asarray(a + b * x ** (-w if dataset.attrs["law"] == "infinity" else w))
+
+
 def curves(dataset: Dataset, quantity: str) -> list[Curve]:
     """Return a quantity against the option with the most values, a curve for the others' values.
 
@@ -82,7 +116,7 @@ def curves(dataset: Dataset, quantity: str) -> list[Curve]:
         dataset: the catalogue of a sweep.
         quantity: one of its coordinate.
     """
-    axis = _axis(dataset)
+    axis = axis_of(dataset)
     others = [n for n in _options(dataset) if n != axis and not n.endswith("seed")]
     of_quantity = dataset.sel(quantity=quantity).isel(point=dataset["state"].to_numpy() == "done")
     if not others:
@@ -101,7 +135,7 @@ def _options(dataset: Dataset) -> list[str]:
     return [swept] if isinstance(swept, str) else [str(name) for name in swept]
 
 
-def _axis(dataset: Dataset) -> str:
+def axis_of(dataset: Dataset) -> str:
     """Return the option with numbers that has the most values; a seed only where all are seeds."""
     names = [n for n in _options(dataset) if np.issubdtype(dataset[n].dtype, np.number)]
     names = names or _options(dataset)
@@ -118,13 +152,18 @@ def _quantities(dataset: Dataset) -> list[str]:
 
 
 def _against(dataset: Dataset, axes: Axes, quantity: str) -> None:
-    axis, found = _axis(dataset), curves(dataset, quantity)[:_MOST_CURVES]
+    axis, found = axis_of(dataset), curves(dataset, quantity)[:_MOST_CURVES]
     for curve, color in zip(found, shades(len(found)), strict=True):
         label = curve.label.rstrip(", ") or None
         x = curve.x if np.issubdtype(curve.x.dtype, np.number) else np.arange(len(curve.x))
         axes.errorbar(x, curve.mean, np.nan_to_num(curve.error), fmt="o", color=color, label=label)
         if not np.isnan(curve.exact).all():
             axes.plot(x, curve.exact, color=color, linewidth=1)
+    if "law" in dataset:
+        fits = _fits(dataset, quantity)[: len(found)]
+        for curve, law, color in zip(found, fits, shades(len(found)), strict=True):
+            x = np.geomspace(curve.x.min(), curve.x.max(), 100)
+            axes.plot(x, _law(dataset, law, x), "--", color=color, linewidth=1)
     if all((c.x > 0).all() and c.x.max(initial=1) > _WIDE * c.x.min(initial=1) for c in found):
         axes.set_xscale("log")
     axes.set(xlabel=axis, ylabel=quantity.split(",")[0])
