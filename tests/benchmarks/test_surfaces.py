@@ -106,3 +106,27 @@ def test_anyones_module_against_a_loop(compare):
         at_least=1.2,
         rounds=3,
     )
+
+
+def test_several_points_of_a_small_module_at_once(compare, monkeypatch):
+    from lightning_landscape.observables.surfaces import of_module
+
+    net = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 3))
+    x, y = torch.randn(200, 4), torch.arange(200) % 3
+    parameters = list(net.parameters())
+    cut = Cut(nn.utils.parameters_to_vector(parameters).detach(), random_directions(parameters))
+    loss = of_module.with_parameters(net, lambda: F.cross_entropy(net(x), y))
+    axes = [torch.linspace(-1, 1, 21, dtype=torch.float64)] * 2
+
+    def together(points=64):
+        monkeypatch.setattr(of_module, "_MOST_POINTS", points)
+        return evaluate(of_module.loss_on(loss, dict(net.named_parameters()), cut), axes)
+
+    compare(
+        "the same of a module of 131 weights, 21 x 21 points",
+        together,
+        lambda: together(1),
+        against="point by point",
+        at_least=4,
+        rounds=3,
+    )

@@ -53,8 +53,9 @@ class LossSurface(Probe):
 
     The energy of an `Energy` is its whole one, or that of its held-out data; many points are
     evaluated at once on the replica axis. In a foreign project it is the mean of the training
-    step's loss, see `View`, over all data of a loader, one point after the other; what sees the
-    same input at every point, as the first layer does, is computed once for all. In the mode
+    step's loss, see `View`, over all data of a loader, several points together where its code
+    allows it; what sees the same input at every point, as the first layer does, is computed once
+    for all. In the mode
     ``train`` batch norm uses the statistics of each batch. In ``eval`` it uses the running ones of
     the present weights, which are not those of the other points.
 

@@ -32,7 +32,7 @@ class AffineLayers(TorchFunctionMode):
     one. That an input is the same is seen by comparing it, number by number.
 
     Args:
-        at: the coordinates c.
+        factors: 1 and the coordinates c, shape (1 + D,).
         parameters: the tensors that stand for the parameters at c, by name.
         terms: of each parameter its values at the origin and in the directions.
         known: what is known from the points before; it is added to.
@@ -40,13 +40,13 @@ class AffineLayers(TorchFunctionMode):
 
     def __init__(
         self,
-        at: Sequence[float],
+        factors: Tensor,
         parameters: Mapping[str, Tensor],
         terms: Mapping[str, Sequence[Tensor]],
         known: Known,
     ) -> None:
         super().__init__()
-        self.factors, self.terms, self.known = [1.0, *at], terms, known
+        self.factors, self.terms, self.known = factors, terms, known
         self.names = {id(p): name for name, p in parameters.items()}
 
     def __torch_function__(
@@ -60,7 +60,7 @@ class AffineLayers(TorchFunctionMode):
             options = {name: value for name, value in kwargs.items() if name != "bias"}
             ours = id(W) in self.names and (b is None or id(b) in self.names)
             if ours and (outputs := self._outputs(func, x, W, b, options)) is not None:
-                return torch.tensordot(outputs.new_tensor(self.factors), outputs, dims=1)
+                return torch.tensordot(self.factors.to(outputs.dtype), outputs, dims=1)
         return func(*args, **kwargs)
 
     def _outputs(
@@ -75,7 +75,7 @@ class AffineLayers(TorchFunctionMode):
         if known is None:
             return None
         before, outputs = known
-        if x.dtype != before.dtype or not torch.equal(x, before):
+        if x.dtype != before.dtype or not _equal(x, before):
             self.known[name] = None
             return None
         if not outputs.numel():
@@ -85,3 +85,11 @@ class AffineLayers(TorchFunctionMode):
             outputs = torch.stack([func(x, w, bias, **options) for w, bias in pairs])
             self.known[name] = before, outputs
         return outputs
+
+
+def _equal(x: Tensor, y: Tensor) -> bool:
+    """Whether all numbers are the same; those of several points of `vmap` are not."""
+    try:
+        return torch.equal(x, y)
+    except RuntimeError:
+        return False

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.errors import require, require_whole
 
 __all__ = ["Cut", "evaluate", "grid"]
@@ -66,6 +67,7 @@ class Cut:
         return c, (offset - c @ d).norm(dim=1)
 
 
+@checked
 def grid(axes: Sequence[Tensor]) -> Tensor:
     """Return all points of a grid, shape (n_1 n_2 ..., D), the last coordinate running fastest.
 

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.errors import require, require_whole
 from lightning_landscape.rng import Stream
 
@@ -17,6 +18,7 @@ __all__ = ["Normalization", "PrincipalDirections", "normalized", "principal_dire
 Normalization = Literal["filter", "layer", "none"]
 
 
+@checked
 def random_directions(
     parameters: Sequence[Tensor],
     number: int = 2,
@@ -54,6 +56,7 @@ def random_directions(
     return torch.stack(rows)
 
 
+@checked
 def normalized(
     direction: Sequence[Tensor], parameters: Sequence[Tensor], normalization: Normalization
 ) -> list[Tensor]:
@@ -115,6 +118,7 @@ class PrincipalDirections(NamedTuple):
     explained: Tensor
 
 
+@checked
 def principal_directions(trajectory: Tensor, number: int = 2) -> PrincipalDirections:
     r"""Return the principal directions of x_t - x_T, T the last time.
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.energies.energy import Energy, HasData
 from lightning_landscape.energies.networks.network import NetworkEnergy
 from lightning_landscape.energies.regularized import WithL2
@@ -17,6 +18,7 @@ from lightning_landscape.observables.surfaces.cut import Cut
 __all__ = ["energy_on"]
 
 
+@checked
 def energy_on(
     energy: Energy, cut: Cut, replica: int = 0, split: str = "train"
 ) -> Callable[[Tensor], Tensor]:

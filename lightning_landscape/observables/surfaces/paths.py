@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.errors import require
 
 __all__ = ["Barrier", "barrier"]
@@ -27,6 +28,7 @@ class Barrier(NamedTuple):
     at: float
 
 
+@checked
 def barrier(loss: Tensor, along: Tensor | None = None) -> Barrier:
     """Return the barrier of a path from the losses at points of it.
 

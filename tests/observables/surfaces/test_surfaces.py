@@ -150,9 +150,29 @@ def test_the_first_layer_is_multiplied_at_two_points_only():
     with FlopCounterMode(display=False) as counter:
         on(torch.linspace(-1, 1, points)[:, None])
     first, last, sums = 2 * 3 * 4 * 6, 2 * 3 * 6 * 1, 2 * 2 * 3 * 6
-    # the first point, then the origin and the direction, then sums of what is known
-    expected = (1 + 2) * first + (points - 1) * sums + points * last
+    # the first point, then the origin and the direction, then sums of what is known; the first two
+    # points once more, together
+    expected = (1 + 2) * first + (points + 1) * sums + (points + 2) * last
     assert counter.get_total_flops() == expected
+
+
+@pytest.mark.parametrize(
+    ("function", "calls"), [(torch.tanh, 4), (lambda h: h * h.max().item(), 12)]
+)
+def test_points_go_together_where_the_code_allows_it(function, calls):
+    """Two by themselves, the same two together, the others together; or all by themselves."""
+    net, cut, parameters = two_layers_on_a_line()
+    x, counted = torch.ones(3, 4).double(), []
+
+    def loss():
+        counted.append(1)
+        return function(net(x)).square().mean()
+
+    points = torch.linspace(-1, 1, 10).double()[:, None]
+    values = loss_on(with_parameters(net, loss), parameters, cut)(points)
+    assert len(counted) <= calls
+    expected = module_by_loop(net, lambda m: function(m(x)).square().mean(), cut, [points[:, 0]])
+    torch.testing.assert_close(values, expected, rtol=1e-6, atol=0)
 
 
 def test_what_is_known_of_other_data_is_not_used():

@@ -42,6 +42,7 @@ def test_the_panels_show_contours_profiles_and_a_view():
     assert "90%" in contours.get_xlabel()
     assert contours.lines[0].get_xydata().tolist() == [[1, -1], [0, 0]]
     assert profiles.lines[0].get_ydata() == pytest.approx([2, 1.25, 1, 1.25, 2])
+    assert [axes.get_visible() for axes in figure.axes if axes.name != "3d"].count(False) == 1
     assert any(axes.name == "3d" for axes in figure.axes)
 
 

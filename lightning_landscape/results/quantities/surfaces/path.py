@@ -33,6 +33,8 @@ class LossPath(Result):
             height = float(dataset.attrs[f"{name}_barrier"])
             excess = float(dataset.attrs[f"{name}_above_line"])
             note = f"{excess:.3g} above the line between the losses of the ends"
+            if name == "band" and not dataset.attrs.get("band_converged", True):
+                note += "; the band has not converged: give more --steps"
             yield Row(f"barrier along the {label}", height, nan, note=note)
 
     def panels(self, dataset: Dataset) -> list[Panel]:

@@ -143,7 +143,7 @@ def _view(dataset: Dataset, axes: Axes) -> None:
 
     loss, (levels, logarithmic) = _last(dataset), _levels(_last(dataset))
     place, figure = axes.get_position().bounds, axes.figure
-    axes.set_axis_off()
+    axes.set_visible(False)
     view: Any = figure.add_axes(place, projection="3d")
     alpha, beta = np.meshgrid(dataset["alpha"], dataset["beta"], indexing="ij")
     height = np.log10(loss) if logarithmic else loss
