@@ -1,0 +1,9 @@
+import pytest
+
+from lightning_landscape.results import figures
+
+
+@pytest.fixture(autouse=True)
+def coarse_figures(monkeypatch):
+    """A run draws all its figures; here with fewer pixels, which nobody looks at."""
+    monkeypatch.setattr(figures, "_DPI", 30)
