@@ -75,6 +75,8 @@ def test_of_a_run_of_ours(tmp_path, monkeypatch, capsys):
     assert edge.attrs["bound"] == "2/lr"
     assert not (tmp_path / "landscape_logs").exists()
     assert main(["report", str(run / "diagnosis"), "--output", "page.html"]) == 0
+    page = (tmp_path / "page.html").read_text()
+    assert "Where the training stands" in page and "Is the learning rate near the edge?" in page
 
 
 @pytest.fixture

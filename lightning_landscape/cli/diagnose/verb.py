@@ -62,7 +62,7 @@ def main(args: list[str]) -> int:
     found = [records_of(start), records_of(parts)]
     text = page([v for one in found for v in verdicts(one)], left_out([*start, *parts]))
     print(f"\n{text}\n")
-    _write({"initial_": found[0], "": found[1]}, folder, text)
+    _write({folder / "initial": found[0], folder: found[1]}, folder, text)
     return 0
 
 
@@ -127,13 +127,13 @@ def _system(
     return partial(module_of, options), loader_of(options), saved, folder
 
 
-def _write(found: dict[str, dict[str, Dataset]], folder: Path, text: str) -> None:
-    """Write the page, and the records as a run has them, by a prefix and their kind."""
-    for prefix, of_kinds in found.items():
+def _write(found: dict[Path, dict[str, Dataset]], folder: Path, text: str) -> None:
+    """Write the page, and records by their kind into folders as runs have them."""
+    for run, of_kinds in found.items():
         for kind, dataset in of_kinds.items():
             name = re.sub(r"(?<!^)(?=[A-Z])", "_", kind).lower()
-            records.write(dataset, folder / "probes" / f"{prefix}{name}.nc")
+            records.write(dataset, run / "probes" / f"{name}.nc")
     page = folder / "diagnosis.md"
     records.write_atomically(page, lambda p: p.write_text(f"{text}\n", encoding="utf-8"))
-    print(f"page     {page}\nrecords  {folder / 'probes'}")
+    print(f"page     {page}\nrecords  {folder / 'probes'}, {folder / 'initial' / 'probes'}")
     print(f"figures  python -m lightning_landscape report {folder}")

@@ -11,6 +11,7 @@ from lightning_landscape import __version__
 from lightning_landscape.cli.report.agreement import as_html
 from lightning_landscape.cli.report.panels import same_axes
 from lightning_landscape.cli.report.runs import Record, Run, configuration, differences
+from lightning_landscape.cli.report.standing import standing
 from lightning_landscape.results import comparison
 from lightning_landscape.results.comparison.verdict import MARGIN
 from lightning_landscape.results.figures import image
@@ -39,7 +40,8 @@ def page(runs: list[Run], margin: float = MARGIN) -> str:
     style, script = (folder.joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))
     count = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
     body = (
-        f"{_note()}{same_axes(runs)}{as_html(runs, margin)}{_numbers(runs)}{_differences(runs)}"
+        f"{_note()}{standing(runs)}{same_axes(runs)}{as_html(runs, margin)}{_numbers(runs)}"
+        f"{_differences(runs)}"
         f"{''.join(_section(kind, runs) for kind in _kinds(runs))}{_configurations(runs)}"
     )
     return (
