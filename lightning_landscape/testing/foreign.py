@@ -13,7 +13,7 @@ import torchmetrics
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-__all__ = ["FORMS", "MEMORIES"]
+__all__ = ["FORMS", "MEMORIES", "TOGETHER"]
 
 Named = namedtuple("Named", "x y")
 
@@ -47,7 +47,8 @@ class Counter(Tiny):
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         """Count the call."""
         self.calls += 1
-        return self.loss(batch) * min(1.0, self.calls / 20) * (1 + 0.1 * batch_idx)
+        factor = min(1.0, self.calls / 20) * (1 + 0.1 * batch_idx)
+        return super().training_step(batch, batch_idx) * factor
 
 
 class Buffers(Tiny):
@@ -63,7 +64,7 @@ class Buffers(Tiny):
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         """Move both scales."""
-        loss = self.loss(batch)
+        loss = super().training_step(batch, batch_idx)
         self.scale = 0.9 * self.scale + 0.1 * loss.detach()
         self.hidden.mul_(0.9).add_(0.1 * loss.detach())
         return loss / (self.scale + self.hidden)
@@ -78,10 +79,10 @@ class Teacher(Tiny):
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         """Move the teacher."""
-        loss = (self.net(batch[0]) - self.teacher(batch[0])).square().mean()
+        distance = (self.net(batch[0]) - self.teacher(batch[0])).square().mean()
         with torch.no_grad():
             self.teacher.weight.lerp_(self.net.weight, 0.1)
-        return loss
+        return super().training_step(batch, batch_idx) + distance
 
 
 class Queue(Tiny):
@@ -94,9 +95,8 @@ class Queue(Tiny):
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         """Keep the mean output."""
         self.outputs.append(self.net(batch[0]).mean(0).detach())
-        return (
-            self.loss(batch) + (self.net(batch[0]) - torch.stack(self.outputs)[-3:].mean()).mean()
-        )
+        change = (self.net(batch[0]) - torch.stack(self.outputs)[-3:].mean()).mean()
+        return super().training_step(batch, batch_idx) + change
 
 
 class Measured(Tiny):
@@ -108,7 +108,7 @@ class Measured(Tiny):
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         """Update the metric."""
-        loss = self.loss(batch)
+        loss = super().training_step(batch, batch_idx)
         self.error.update(loss.detach())
         return loss * self.error.compute()
 
@@ -120,7 +120,7 @@ class WritesIntoBatch(Tiny):
         """Scale the inputs and take the targets out."""
         batch[0].mul_(1.1)
         targets = batch.pop()
-        return self.loss([batch[0], targets])
+        return super().training_step([batch[0], targets], batch_idx)
 
 
 class Augmentation:
@@ -159,7 +159,8 @@ class Carried(Tiny):
         optimizer: Any = self.optimizers()
         optimizer.param_groups[0]["lr"] *= 0.95
         x = self.augment(batch[0]) + self.bank
-        return self.anneal(self.loss([x, batch[1]])) * next(self.weights)
+        loss = super().training_step([x, batch[1]], batch_idx)
+        return self.anneal(loss) * next(self.weights)
 
 
 class HoldsAnIterator(Tiny):
@@ -174,6 +175,10 @@ class HoldsAnIterator(Tiny):
         """Ask for the next batch of it."""
         (x,) = next(self.unlabelled)
         return self.loss(batch) + 0.1 * self.net(x).square().mean()
+
+
+class Remembers(WritesIntoBatch, Carried, Counter, Buffers, Queue, Teacher, Measured):
+    """All of these memories in one step, but the iterator."""
 
 
 class NoIndex(Tiny):
@@ -311,6 +316,12 @@ MEMORIES: dict[str, type[Tiny]] = {
     "an iterator of its own": HoldsAnIterator,
 }
 """Projects whose training step has side effects."""
+
+TOGETHER: dict[str, type[Tiny]] = {
+    "all that can be put back": Remembers,
+    "an iterator of its own": HoldsAnIterator,
+}
+"""The same side effects in as few runs as show each of them in the end of the run."""
 
 FORMS: dict[str, type[Tiny]] = {
     "no index": NoIndex,

@@ -18,7 +18,7 @@ from lightning_landscape import records
 from lightning_landscape.callbacks.probe import Probe
 from lightning_landscape.energies.quadratic import Quadratic
 from lightning_landscape.modules.landscape import LandscapeModule
-from lightning_landscape.testing.foreign import FORMS, MEMORIES
+from lightning_landscape.testing.foreign import FORMS, MEMORIES, TOGETHER
 
 __all__ = [
     "Classifier",
@@ -239,13 +239,13 @@ class ProbeContract:
         (record,) = tmp_path.rglob("*.nc")
         assert record.stem == probe.name
 
-    @pytest.mark.parametrize("memory", MEMORIES)
+    @pytest.mark.parametrize("memory", TOGETHER)
     def test_a_step_with_side_effects_goes_on_bit_for_bit(
         self, memory: str, tmp_path: Path
     ) -> None:
         """What ``training_step`` changes beside its loss is as it would be without the probe."""
         probe = self.make()
-        self._assert_trajectory_is_unchanged(MEMORIES[memory], self.EPOCH, probe, tmp_path)
+        self._assert_trajectory_is_unchanged(TOGETHER[memory], self.EPOCH, probe, tmp_path)
 
     @pytest.mark.parametrize("form", FORMS)
     def test_a_project_of_another_form_runs_to_its_end(self, form: str, tmp_path: Path) -> None:

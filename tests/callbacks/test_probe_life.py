@@ -27,7 +27,7 @@ from lightning_landscape.modules import LandscapeModule
 from lightning_landscape.testing.foreign import FORMS, MEMORIES
 from lightning_landscape.testing.probe import TwoOptimizers, bare_trainer, last_record, train
 
-Tiny = MEMORIES["a counter"].__mro__[1]
+Tiny = FORMS["no index"].__mro__[1]
 
 
 class Breaks(Probe):
@@ -318,3 +318,15 @@ def test_the_budget_holds_without_a_length(tmp_path):
         steps.append(probe.results["step"].tolist())
     assert steps[0] == steps[1]
     assert 1 <= len(steps[0]) < 5
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_each_side_effect_of_a_step_is_put_back(memory, tmp_path):
+    """Alone; the contract of every probe has most of them in one step."""
+    times = {"first": 2, "last": 6, "per_decade": 3}
+    ends = []
+    for probes in ([], [EnergyRelaxation(**times), GradientNoise(**times, groups=2)]):
+        module = MEMORIES[memory]()
+        train(module, tmp_path, probes, max_epochs=1)
+        ends.append({name: value.clone() for name, value in module.state_dict().items()})
+    assert all(value.equal(ends[1][name]) for name, value in ends[0].items())
