@@ -8,14 +8,15 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from lightning_landscape.arguments import Checked
 from lightning_landscape.errors import require
 from lightning_landscape.replicas import flatten, size, unflatten
 from lightning_landscape.sphere import Sphere
 
-__all__ = ["Energy", "HasData", "HasGaps", "HasHessian", "HasSymmetry"]
+__all__ = ["Energy", "HasCopies", "HasData", "HasGaps", "HasHessian", "HasSymmetry"]
 
 
-class Energy(nn.Module):
+class Energy(Checked, nn.Module):
     """An energy landscape with R replicas of a configuration of N degrees of freedom.
 
     Every parameter carries the replica axis first, so the gradient of ``energy().sum()`` holds the
@@ -184,6 +185,14 @@ class HasHessian(Protocol):
 
     def hessian(self) -> Tensor:
         """Return the second derivatives in flat space, shape (R, N, N)."""
+
+
+@runtime_checkable
+class HasCopies(Protocol):
+    """An energy whose configurations have copies, of which a path should join the nearest."""
+
+    def nearest_copy(self, x: Tensor, to: Tensor) -> Tensor:
+        """Return the copies of rows of ``x`` (B, N) that are nearest to the rows of ``to``."""
 
 
 @runtime_checkable

@@ -92,7 +92,7 @@ def elastic_band(
 
     Args:
         landscape: where.
-        start: shape (B, N), minima as a rule; clusters aligned with their partners.
+        start: shape (B, N), minima as a rule; of clusters see `Landscape.nearest_copy`.
         end: shape (B, N).
         images: between the ends of each path, >= 1.
         max_step: the longest step of an image.

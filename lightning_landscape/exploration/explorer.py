@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lightning_landscape.arguments import Checked
 from lightning_landscape.dynamics.saddles.ends import Kind
 from lightning_landscape.energies.energy import HasSymmetry
 from lightning_landscape.errors import require
@@ -40,7 +41,7 @@ _DESCENTS = 2**31
 _ATTEMPTS = 3
 
 
-class Explorer:
+class Explorer(Checked):
     """Fills a database: minima by quenches, transition states by searches from kicked minima.
 
     A round quenches random starts, or kicks known minima, searches for a transition state from

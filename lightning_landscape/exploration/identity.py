@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_landscape.arguments import Checked
+from lightning_landscape.errors import require
 from lightning_landscape.exploration.stationary_points import StationaryPoints
 
 __all__ = ["Identity"]
@@ -12,7 +16,7 @@ __all__ = ["Identity"]
 Array = NDArray[np.float64]
 
 
-class Identity:
+class Identity(Checked):
     """Two points are the same where their energies and their sorted spectra agree.
 
     Both are invariant under every orthogonal symmetry: rigid motions and permutations of a cluster,
@@ -26,11 +30,17 @@ class Identity:
         energy: tolerance of |E - E'| / max(1, |E|).
         spectrum: tolerance of eigenvalues, relative to the largest one.
         distance: tolerance of |x - x'|, or None.
+
+    Raises:
+        UsageError: a tolerance is negative or not finite.
     """
 
     def __init__(
         self, energy: float = 1e-7, spectrum: float = 1e-3, distance: float | None = None
     ) -> None:
+        for name, tolerance in (("energy", energy), ("spectrum", spectrum), ("distance", distance)):
+            holds = tolerance is None or 0 <= tolerance < inf
+            require(holds, name, tolerance, "must be at least 0, and finite")
         self.energy, self.spectrum, self.distance = energy, spectrum, distance
 
     def find(self, energy: float, x: Array, spectrum: Array, known: StationaryPoints) -> int:

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lightning_landscape.arguments import Checked
 from lightning_landscape.curvature.operators.kept_graph import HessianOperator
-from lightning_landscape.energies.energy import Energy, HasHessian
+from lightning_landscape.energies.energy import Energy, HasCopies, HasHessian
 from lightning_landscape.errors import require, require_kind
 from lightning_landscape.rng import Stream
 
@@ -32,7 +33,7 @@ class Points(NamedTuple):
     converged: Tensor
 
 
-class Landscape:
+class Landscape(Checked):
     """The landscape of one replica of an energy, evaluated at any number of rows x, shape (B, N).
 
     On a sphere |x|^2 = N gradients and Hessians are those in the tangent space, with the
@@ -100,6 +101,13 @@ class Landscape:
     def retract(self, x: Tensor) -> Tensor:
         """Return the configurations that the rows of ``x`` stand for: scaled to the sphere."""
         return x if self.sphere is None else self.sphere.retract_(x.clone())
+
+    def nearest_copy(self, x: Tensor, to: Tensor) -> Tensor:
+        """Return the copies of rows of ``x`` (B, N) that are nearest to the rows of ``to``.
+
+        By the symmetries of clusters; of other energies ``x`` itself.
+        """
+        return self.energy.nearest_copy(x, to) if isinstance(self.energy, HasCopies) else x
 
     def tangent(self, v: Tensor, x: Tensor) -> Tensor:
         """Return the parts of ``v``, shape (B, N), in which the rows of ``x`` can move."""

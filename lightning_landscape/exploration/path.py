@@ -40,8 +40,8 @@ def find_path(
     is found in pieces. Where no gap is left, the round is 20 searches from kicked minima.
 
     The database may hold symmetric copies as one minimum, see `Identity`; the path then leads from
-    one copy to one of the other. Cost: ``images`` times 100 gradients a gap, and a search
-    and two quenches for each maximum of a band.
+    one copy to one of the other, and bands of clusters to the nearest copy. Cost: ``images`` times
+    100 gradients a gap, and a search and two quenches for each maximum of a band.
 
     Args:
         explorer: searches and quenches.
@@ -116,6 +116,7 @@ def _search(
 ) -> None:
     x = torch.from_numpy(database.minima.x)
     first, second = x[[i for i, _ in gaps]], x[[j for _, j in gaps]]
+    second = explorer.landscape.nearest_copy(second, first)
     bands = elastic_band(
         explorer.landscape, first, second, images, explorer.max_step / 2, steps=_STEPS, climb=False
     )

@@ -122,6 +122,18 @@ class LennardJones(Surface):
         modes = torch.cat([shifts, turns], dim=1).flatten(2)  # (B, 6, 3 n)
         return torch.linalg.qr(modes.mT).Q.mT
 
+    def nearest_copy(self, x: Tensor, to: Tensor) -> Tensor:
+        """Return the copies of rows of ``x`` (B, 3 n) that are nearest to the rows of ``to``.
+
+        Copies by permutations, rotations, reflections and translations, all of the same energy.
+        Cost: 50 milliseconds a row.
+        """
+        from lightning_landscape.energies.surfaces._nearest_copy import nearest_copy
+
+        pairs = zip(x.view(-1, self.atoms, 3), to.view(-1, self.atoms, 3), strict=True)
+        rows = [torch.from_numpy(nearest_copy(a.numpy(), b.numpy())) for a, b in pairs]
+        return torch.stack(rows).flatten(1).to(x)
+
     @property
     def log_copies(self) -> float:
         """The logarithm of 2 n!: copies by permutation and inversion of a cluster of order 1."""
