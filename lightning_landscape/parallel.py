@@ -6,7 +6,9 @@ Without a process group there is one rank, and each reduction is the identity.
 
 from __future__ import annotations
 
+import builtins
 import math
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +27,7 @@ __all__ = [
     "cut",
     "gather",
     "is_cut",
+    "launched",
     "load",
     "local",
     "lost",
@@ -55,6 +58,16 @@ def count() -> int:
 def rank() -> int:
     """Return the number of this rank, from 0."""
     return dist.get_rank() if _is_distributed() else 0
+
+
+def launched() -> int:
+    """Return how many processes a launcher has started for this run, at least 1.
+
+    Known, from the environment that torchrun, SLURM and Lightning give, before they have met.
+    """
+    slurm = os.environ.get("SLURM_NTASKS", "1") if "SLURM_PROCID" in os.environ else "1"
+    told = (os.environ.get("WORLD_SIZE", "1"), slurm)
+    return builtins.max(count(), *(int(number) for number in told if number.isdigit()))
 
 
 def lost(error: BaseException) -> bool:

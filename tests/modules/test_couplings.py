@@ -1,5 +1,6 @@
 """One glass shared out among ranks: the same forces, energies, Hessians and runs."""
 
+import math
 from functools import partial
 
 import pytest
@@ -11,13 +12,16 @@ from lightning_landscape.callbacks import EnergyRelaxation
 from lightning_landscape.curvature import hessian_of
 from lightning_landscape.dynamics import Langevin
 from lightning_landscape.energies import Quadratic, SphericalPSpin
+from lightning_landscape.energies.glasses._couplings import Couplings
+from lightning_landscape.energies.glasses._products import Products
 from lightning_landscape.errors import UsageError
 from lightning_landscape.modules import LandscapeModule
+from lightning_landscape.rng import Stream
 
 GLASS = partial(SphericalPSpin, N=128, seed=3, dtype="float64")
 PURE = {"p": 3, "replicas": 2}
 MIXED = {"mixture": {2: 0.3, 3: 0.5}, "replicas": 1}
-OWN_SAMPLES = {"p": 3, "replicas": 2, "disorder": "independent"}
+OWN_SAMPLES = {"p": 3, "replicas": 2, "disorder": "independent", "start_temperature": [0.7, 1.2]}
 
 
 def measured(energy):
@@ -68,6 +72,52 @@ def test_a_force_is_one_sum_and_a_rank_holds_half_of_the_couplings(two_ranks):
     for calls, held in two_ranks(sums_of_a_force):
         assert calls == 1
         assert held == pytest.approx(0.5, abs=0.06)  # groups are padded
+
+
+def drawn_by(rank):
+    """Return the largest indices of the couplings that this rank draws."""
+    before, steps = Stream.normal_, set()
+
+    def noted(self, out, step):
+        steps.add((self.name, step))
+        return before(self, out, step)
+
+    Stream.normal_ = noted
+    try:
+        energy = GLASS(**PURE)
+        energy.divide_couplings()
+    finally:
+        Stream.normal_ = before
+    return sorted(step for name, step in steps if name == "couplings/3/0")
+
+
+def test_a_rank_draws_its_own_couplings_only(two_ranks):
+    first, second = two_ranks(drawn_by)
+    assert len(first) == len(second) == 64
+    assert sorted(first + second) == list(range(128))
+
+
+@pytest.mark.parametrize("p", [2, 3, 4])
+@pytest.mark.parametrize("temperature", [math.inf, 0.7])
+def test_matrices_are_the_same_whether_all_couplings_are_drawn_or_some(p, temperature):
+    N, number = 9, torch.float32
+    spins = Stream(1, "spins").normal_(torch.empty(2, N, dtype=torch.float64), step=0)
+    planted = () if math.isinf(temperature) else [(0.5 / temperature, s) for s in spins]
+    streams = [Stream(seed, "couplings") for seed in (3, 4)]
+    couplings = Couplings(N, p, 0.5, streams, planted, number)
+    one, other = (Products(source, N, p) for source in (couplings.drawn(), couplings))
+    assert one.matrices.equal(other.matrices) and one.matrices.any()
+
+
+def test_what_is_drawn_late_is_the_same(monkeypatch):
+    settings = {**OWN_SAMPLES, "N": 16}
+    now = GLASS(**settings)
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    late, again = GLASS(**settings), GLASS(**settings)
+    assert late.interactions[0].packed.numel() == 0
+    assert late().equal(now()) and late.hessian().equal(now.hessian())
+    some = torch.tensor([1])
+    assert again.only(some)().equal(now.only(some)())
 
 
 def in_step(rank):

@@ -8,7 +8,8 @@ H = -P.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -22,7 +23,80 @@ from lightning_landscape.energies.glasses._tuples import (
 )
 from lightning_landscape.rng import Stream
 
-__all__ = ["curvature", "draw_", "plant_"]
+__all__ = ["Couplings", "curvature", "draw_", "plant_"]
+
+
+class Couplings:
+    """The couplings of some samples of the disorder, before they are drawn.
+
+    Any block of them can be drawn without the others, since the normals of the tuples with largest
+    index m are step m of a stream.
+
+    Args:
+        N: the number of variables.
+        p: the order.
+        strength: as for `draw_`.
+        streams: one for each sample.
+        planted: the amounts and configurations to `plant_`, one for each sample, or none.
+        dtype: of the couplings.
+    """
+
+    def __init__(
+        self,
+        N: int,
+        p: int,
+        strength: float,
+        streams: Sequence[Stream],
+        planted: Sequence[tuple[float, Tensor]] = (),
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.N, self.p, self.dtype = N, p, dtype
+        self._strength, self._streams, self._planted = strength, streams, planted
+
+    def __len__(self) -> int:
+        """The number of samples."""
+        return len(self._streams)
+
+    def drawn(self) -> Tensor:
+        """Return all couplings, shape (S, count(N, p))."""
+        packed = torch.empty(len(self), count(self.N, self.p), dtype=self.dtype)
+        for s, couplings in enumerate(packed):
+            draw_(couplings, self.N, self.p, self._strength, self._streams[s])
+            if self._planted:
+                plant_(couplings, self.N, self.p, *self._planted[s])
+        return packed
+
+    def runs(self, starts: Sequence[int], lengths: Sequence[int]) -> Iterator[Tensor]:
+        """Yield packed[:, start : start + length] of some runs, drawing their blocks only.
+
+        Args:
+            starts: increasing.
+            lengths: each within the block of one largest index.
+        """
+        ends = [count(m + 1, self.p) for m in range(self.N)]
+        wanted = iter(zip(starts, lengths, strict=True))
+        start, length = next(wanted, (-1, 0))
+        rest = tuples(self.N, self.p - 1)
+        unchanged = permutations(rest).double()
+        while start >= 0:
+            m = bisect_right(ends, start)
+            block = self._block(m, rest, unchanged)
+            first = count(m, self.p)
+            while start >= 0 and start < ends[m]:
+                yield block[:, start - first : start - first + length]
+                start, length = next(wanted, (-1, 0))
+
+    def _block(self, m: int, rest: Tensor, unchanged: Tensor) -> Tensor:
+        """Return the couplings with largest index m, shape (S, n)."""
+        others, orderings = _of_largest(m, self.p, rest, unchanged)
+        block = torch.empty(len(self), len(orderings), dtype=self.dtype)
+        for s, couplings in enumerate(block):
+            scale = _scale(self.N, self.p, self._strength)
+            couplings.copy_(_normals(self._streams[s], m, orderings) * scale)
+            if self._planted:
+                amount, spins = self._planted[s]
+                couplings += _bias(self.N, self.p, amount, spins, m, others, orderings)
+        return block
 
 
 def draw_(packed: Tensor, N: int, p: int, strength: float, stream: Stream) -> Tensor:
@@ -48,11 +122,19 @@ def draw_(packed: Tensor, N: int, p: int, strength: float, stream: Stream) -> Te
 
     Source: Auffinger, Ben Arous, Cerny 2013, arXiv:1003.1129, for the isotropic form.
     """
-    scale = math.sqrt(strength) * N ** ((1 - p) / 2)
     for m, block, _, orderings in _blocks(N, p):
-        normals = stream.normal_(torch.empty(len(orderings), dtype=torch.float64), step=m)
-        packed[block] = normals * orderings.sqrt() * scale
+        packed[block] = _normals(stream, m, orderings) * _scale(N, p, strength)
     return packed
+
+
+def _scale(N: int, p: int, strength: float) -> float:
+    return math.sqrt(strength) * N ** ((1 - p) / 2)
+
+
+def _normals(stream: Stream, m: int, orderings: Tensor) -> Tensor:
+    """Return normals with the number of orderings as their variance, (n,), float64."""
+    normals = stream.normal_(torch.empty(len(orderings), dtype=torch.float64), step=m)
+    return normals * orderings.sqrt()
 
 
 def plant_(packed: Tensor, N: int, p: int, amount: float, spins: Tensor) -> Tensor:
@@ -71,10 +153,16 @@ def plant_(packed: Tensor, N: int, p: int, amount: float, spins: Tensor) -> Tens
 
     Source: Krzakala, Zdeborova 2009, arXiv:0901.2130.
     """
-    scale = amount * float(N) ** (1 - p)
     for m, block, rest, orderings in _blocks(N, p):
-        packed[block] += scale * spins[m] * orderings * monomials(rest, spins)
+        packed[block] += _bias(N, p, amount, spins, m, rest, orderings)
     return packed
+
+
+def _bias(
+    N: int, p: int, amount: float, spins: Tensor, m: int, rest: Tensor, orderings: Tensor
+) -> Tensor:
+    """Return what planting adds to the couplings with largest index m, (n,), float64."""
+    return amount * float(N) ** (1 - p) * spins[m] * orderings * monomials(rest, spins)
 
 
 def _blocks(N: int, p: int) -> Iterator[tuple[int, slice, Tensor, Tensor]]:
@@ -87,10 +175,17 @@ def _blocks(N: int, p: int) -> Iterator[tuple[int, slice, Tensor, Tensor]]:
     rest = tuples(N, p - 1)
     unchanged = permutations(rest).double()
     for m in range(N):
-        n, start = count(m + 1, p - 1), count(m, p)
-        others = rest[:, :n]
-        times_m = (others == m).sum(0) + 1
-        yield m, slice(start, start + n), others, math.factorial(p) / (unchanged[:n] * times_m)
+        others, orderings = _of_largest(m, p, rest, unchanged)
+        start = count(m, p)
+        yield m, slice(start, start + len(orderings)), others, orderings
+
+
+def _of_largest(m: int, p: int, rest: Tensor, unchanged: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the other indices of the tuples with largest index m, and their orderings."""
+    n = count(m + 1, p - 1)
+    others = rest[:, :n]
+    times_m = (others == m).sum(0) + 1
+    return others, math.factorial(p) / (unchanged[:n] * times_m)
 
 
 def curvature(packed: Tensor, x: Tensor, p: int) -> tuple[Tensor, Tensor]:

@@ -30,6 +30,9 @@ class Interaction(nn.Module):
         """Return the derivative of `force` along the rows of v, shape (B, N)."""
         raise NotImplementedError
 
+    def draw(self) -> None:
+        """Draw couplings that were to be drawn where they are used first."""
+
     def keep(self, replicas: Tensor) -> None:
         """Keep the couplings of these replicas only; those shared by all stay as they are."""
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_landscape import parallel
+from lightning_landscape.energies.glasses._couplings import Couplings
 from lightning_landscape.energies.glasses._tuples import count, pair_numbers, tuples
 
 __all__ = ["Products"]
@@ -30,7 +31,8 @@ class Products(nn.Module):
     order p - 1 would hold it p times.
 
     Args:
-        packed: couplings of S samples, shape (S, count(N, p)); see `_couplings`.
+        packed: couplings of S samples, shape (S, count(N, p)); see `_couplings`. Or `Couplings`
+            that have not been drawn, of which those in the matrices are.
         N: the number of variables.
         p: the order.
         is_divided: whether each rank keeps the matrices of some u only. Then `gradient` is
@@ -40,9 +42,18 @@ class Products(nn.Module):
     matrices: Tensor
     outer: Tensor
 
-    def __init__(self, packed: Tensor, N: int, p: int, is_divided: bool = False) -> None:
+    def __init__(
+        self,
+        packed: Tensor | Couplings,
+        N: int,
+        p: int,
+        is_divided: bool = False,
+        device: torch.device | None = None,
+    ) -> None:
         super().__init__()
         self.is_divided = is_divided
+        if p == 2 and isinstance(packed, Couplings):  # one run of all of them
+            packed = packed.drawn().to(device)
         outer = tuples(N, p - 2)
         sizes = outer[0] + 1 if p > 2 else torch.tensor([N])
         runs = torch.tensor([count(K, 2) for K in sizes.tolist()])
@@ -53,16 +64,31 @@ class Products(nn.Module):
         group = _GROUP // parallel.count() if is_divided else _GROUP
         together = max(1, min(group, _COLUMNS // N))
         self._sizes = [part.tolist() for part in sizes[order].split(together) if len(part)]
-        starts = (runs.cumsum(0) - runs)[order].split(together)
+        starts = (runs.cumsum(0) - runs)[order].tolist()
         total = sum(len(sizes) * sizes[-1] ** 2 for sizes in self._sizes)
-        matrices, pairs = packed.new_zeros(len(packed), total), pair_numbers(N).to(packed.device)
+        device = packed.device if isinstance(packed, Tensor) else device
+        matrices = torch.zeros(len(packed), total, dtype=packed.dtype, device=device)
         self.register_buffer("matrices", matrices, persistent=False)
-        self.register_buffer("outer", outer[:, order].to(packed.device), persistent=False)
-        for (_, block), sizes, first in zip(self._groups(), self._sizes, starts, strict=False):
+        self.register_buffer("outer", outer[:, order].to(device), persistent=False)
+        self._fill(packed, starts, pair_numbers(N).to(device))
+
+    def _fill(self, packed: Tensor | Couplings, starts: list[int], pairs: Tensor) -> None:
+        """Write the runs of couplings that begin at ``starts`` into the matrices."""
+        symmetric = []
+        for (_, block), sizes in zip(self._groups(), self._sizes, strict=True):
             by_tuple = block.unflatten(2, (len(sizes), -1)).unbind(2)
-            for S, K, start in zip(by_tuple, sizes, first.tolist(), strict=True):
-                S[:, :K, :K] = packed[:, start : start + count(K, 2)][:, pairs[:K, :K]]
-                S.diagonal(dim1=1, dim2=2).mul_(2)
+            symmetric += [S[:, :K, :K] for S, K in zip(by_tuple, sizes, strict=True)]
+        places = sorted(range(len(starts)), key=starts.__getitem__)
+        first = [starts[k] for k in places]
+        length = [count(symmetric[k].shape[1], 2) for k in places]
+        if isinstance(packed, Tensor):
+            runs = (packed[:, i : i + n] for i, n in zip(first, length, strict=True))
+        else:
+            runs = (run.to(pairs.device) for run in packed.runs(first, length))
+        for k, run in zip(places, runs, strict=True):
+            S = symmetric[k]
+            S[:] = run[:, pairs[: S.shape[1], : S.shape[1]]]
+            S.diagonal(dim1=1, dim2=2).mul_(2)
 
     def _groups(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield of each group the tuples u (p-2, n), and (S_u)_ij at (sample, i, (u, j))."""

@@ -54,6 +54,8 @@ class Glass(Energy):
 
         Couplings that are not shared by all replicas are copied, unless all replicas are asked for.
         """
+        for interaction in cast(Sequence[Interaction], list(self.interactions)):
+            interaction.draw()  # once, for both
         some = super().only(replicas)
         assert isinstance(some, Glass)
         for interaction in cast(Sequence[Interaction], list(some.interactions)):

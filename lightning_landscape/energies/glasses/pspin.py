@@ -9,7 +9,8 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor
 
-from lightning_landscape.energies.glasses._couplings import draw_, plant_
+from lightning_landscape import parallel
+from lightning_landscape.energies.glasses._couplings import Couplings
 from lightning_landscape.energies.glasses._dense import Dense
 from lightning_landscape.energies.glasses._tuples import count
 from lightning_landscape.energies.glasses.glass import Glass, check_sizes, uniform_start
@@ -95,13 +96,13 @@ class SphericalPSpin(Glass):
         if disorder == "shared" and math.isfinite(start_temperatures[0]):
             start = start[:1].repeat(replicas, 1)
         interactions = []
+        late = parallel.launched() > 1  # they may be divided: `divide_couplings`
         for p, a in mixture.items():
-            packed = torch.empty(samples, count(N, p), dtype=number)
-            for s, couplings in enumerate(packed):
-                draw_(couplings, N, p, a, Stream(seed, f"couplings/{p}/{s}"))
-                if math.isfinite(start_temperatures[s]):
-                    plant_(couplings, N, p, a / start_temperatures[s], start[s])
-            interactions.append(Dense(packed, N, p, use_products=many))
+            streams = [Stream(seed, f"couplings/{p}/{s}") for s in range(samples)]
+            planted = any(math.isfinite(T) for T in start_temperatures)
+            amounts = [(a / T, s) for T, s in zip(start_temperatures, start, strict=False)]
+            couplings = Couplings(N, p, a, streams, amounts if planted else (), number)
+            interactions.append(Dense(couplings, use_products=many, late=late))
         several = len(set(start_temperatures)) > 1
         started_at = start_temperatures if several else start_temperatures[0]
         super().__init__(start.to(number), interactions, mixture, started_at)
@@ -114,7 +115,8 @@ class SphericalPSpin(Glass):
     def divide_couplings(self) -> None:
         """Share out the couplings among the ranks; from now on every force is collective.
 
-        Each rank keeps 1/ranks of them, as matrix products. All ranks hold all configurations and
+        Each rank keeps 1/ranks of them, as matrix products; where torchrun or SLURM started it, it
+        draws no others. All ranks hold all configurations and
         compute the same numbers, to the bit; those of one process to rounding.
 
         Cost: one sum over the ranks of R x N numbers for each force, and for each order p.
@@ -156,4 +158,4 @@ def _check_memory(
         for p in mixture
     )
     remedy = "lower N or p, use float32 or share the disorder, or take DilutedPSpin"
-    require_memory(needed, "N", N, remedy)
+    require_memory(needed / parallel.launched(), "N", N, remedy)  # the least that a process holds
