@@ -246,7 +246,7 @@ def test_an_energy_that_is_linear_everywhere_has_no_curvature():
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
-def test_memory_stays_flat_over_a_hundred_measurements():
+def test_memory_stays_flat_over_many_measurements():
     """Each graph holds 4 MB of activations; without leak they never add up."""
     net = nn.Sequential(
         nn.Linear(3, 128), nn.Tanh(), nn.Linear(128, 128), nn.Tanh(), nn.Linear(128, 2)
@@ -264,7 +264,7 @@ def test_memory_stays_flat_over_a_hundred_measurements():
     for _ in range(5):
         measure()
     before = resident()
-    for _ in range(100):
+    for _ in range(40):
         measure()
     assert resident() - before < 40e6
 
