@@ -101,37 +101,37 @@ class _Interpolant:
 
 
 class _Curves:
-    """ln value as functions of ln t, one per waiting time."""
+    """ln value as functions of ln t, one per waiting time; and their points, one after another."""
 
     def __init__(self, tw: Array, x: Array, values: Array) -> None:
-        self.tw, self.points = tw, []
-        for curve in values:
-            seen = np.isfinite(curve).all(-1)
-            mean = curve[seen].mean(-1)
-            R = curve.shape[-1]
-            variance = curve[seen].var(-1, ddof=1) / R if R > 1 else mean**2
-            self.points.append((x[seen], np.log(mean), variance / mean**2))
-        self.curves = [_Interpolant(x, np.stack([y, v], -1)) for x, y, v in self.points]
+        points = [_logarithm(x, curve) for curve in values]
+        self.tw = tw
+        self.curves = [_Interpolant(x, np.stack([y, v], -1)) for x, y, v in points]
+        self.owner = np.repeat(np.arange(len(points)), [len(x) for x, *_ in points])
+        self.x, self.y, self.variance = map(np.concatenate, zip(*points, strict=True))
 
     def quality(self, mu: float) -> float:
-        distances, total = [], 0
-        for i, (x, y, variance) in enumerate(self.points):
-            weights, weighted = np.zeros_like(x), np.zeros_like(x)
-            for j, curve in enumerate(self.curves):
-                if i == j:
-                    continue
-                shifted = x + mu * (self.tw[j] - self.tw[i])
-                inside = (shifted >= curve.x[0]) & (shifted <= curve.x[-1])
-                other, spread = curve(shifted[inside]).T
-                weights[inside] += 1 / spread
-                weighted[inside] += other / spread
-            met = weights > 0
-            total += len(x)
-            of_others = 1 / weights[met]
-            distance = y[met] - weighted[met] * of_others
-            distances.append(distance**2 / (variance[met] + of_others))
-        squares = np.concatenate(distances)
-        return float(squares.mean()) if len(squares) >= _OVERLAP * total else np.inf
+        weights, weighted = np.zeros_like(self.x), np.zeros_like(self.x)
+        for j, curve in enumerate(self.curves):
+            shifted = self.x + mu * (self.tw[j] - self.tw[self.owner])
+            inside = (shifted >= curve.x[0]) & (shifted <= curve.x[-1]) & (self.owner != j)
+            other, spread = curve(shifted[inside]).T
+            weights[inside] += 1 / spread
+            weighted[inside] += other / spread
+        met = weights > 0
+        if met.sum() < _OVERLAP * len(self.x):
+            return np.inf
+        of_others = 1 / weights[met]
+        distance = self.y[met] - weighted[met] * of_others
+        return float((distance**2 / (self.variance[met] + of_others)).mean())
+
+
+def _logarithm(x: Array, curve: Array) -> tuple[Array, Array, Array]:
+    """Return where a curve is known, ln of its mean there, and the variance of that."""
+    seen, R = np.isfinite(curve).all(-1), curve.shape[-1]
+    mean = curve[seen].mean(-1)
+    variance = curve[seen].var(-1, ddof=1) / R if R > 1 else mean**2
+    return x[seen], np.log(mean), variance / mean**2
 
 
 def _best_exponent(curves: _Curves, lowest: float, highest: float) -> Collapse:
