@@ -17,6 +17,7 @@ from lightning_landscape.data.hierarchy import RandomHierarchy
 from lightning_landscape.data.images import CIFAR10, MNIST, FashionMNIST
 from lightning_landscape.data.labelled_data import LabelledData
 from lightning_landscape.data.labels import GroupedClasses, Parity, RandomLabels
+from lightning_landscape.data.mnist5000 import MNIST5000
 from lightning_landscape.data.projections import OnSphere, PrincipalComponents
 from lightning_landscape.data.random_data import RandomData
 from lightning_landscape.data.subsets import Resplit, Subset
@@ -25,6 +26,7 @@ from lightning_landscape.data.xor import XOR
 __all__ = [
     "CIFAR10",
     "MNIST",
+    "MNIST5000",
     "XOR",
     "Batches",
     "Digits",
