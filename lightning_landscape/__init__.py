@@ -7,7 +7,7 @@ The public names below are imported on first use, so that ``import lightning_lan
 from importlib import import_module
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "AgingCorrelation": "callbacks",

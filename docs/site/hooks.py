@@ -85,9 +85,9 @@ def gallery_index(known: list[Configuration]) -> str:
         lines += ["| question | configuration | run time |", "|---|---|---|"]
         for each in of_folder:
             kept = (GALLERY / each.name / "run.json").is_file()
-            ran = each.run_time.split(";")[0].rstrip(".") if kept else "*not run here*"
+            ran = _cell(each.run_time.split(";")[0]).rstrip(".") if kept else "*not run here*"
             link = f"[`{each.name}`]({each.name}.md)"
-            lines.append(f"| {_cell(each.question)} | {link} | {_cell(ran)} |")
+            lines.append(f"| {_cell(each.question)} | {link} | {ran} |")
         lines.append("")
     return "\n".join(lines)
 
@@ -99,11 +99,11 @@ def gallery_page(each: Configuration) -> str:
     lines = [f"# {each.name}", "", f"**{_sentence(each.question)}**", ""]
     lines += ["```bash", each.command, "```", ""]
     if (home / "run.json").is_file():
-        facts = json.loads((home / "run.json").read_text(encoding="utf-8"))
-        lines += _of_run(facts, each)
         for figure in sorted(home.glob("*.png")):
             path = f"{each.name.rpartition('/')[2]}/{figure.name}"
             lines += [f"![{figure.stem.replace('_', ' ')}]({path})", ""]
+        facts = json.loads((home / "run.json").read_text(encoding="utf-8"))
+        lines += _of_run(facts, each)
     else:
         lines += ["*Not run here.*", ""]
     lines += ["## Expected", "", _plain(each.expected), ""]
@@ -118,7 +118,7 @@ def _of_run(facts: dict[str, Any], each: Configuration) -> list[str]:
     lines = [f"Run with version {facts['version']} in {took}.", ""]
     if facts["checksum"] != checksum(each.path):
         lines += ["!!! warning", "    The configuration has changed since this run.", ""]
-    return [*lines, facts["results"], ""]
+    return [*lines, _as_markdown(facts["results"]), ""]
 
 
 def checksum(path: Path) -> str:
@@ -133,6 +133,15 @@ def checksum_of_text(text: str) -> str:
 
 def _without_head(text: str) -> str:
     return re.sub(r"\A(#[^\n]*\n)+", "", text).rstrip()
+
+
+def _as_markdown(printed: str) -> str:
+    """Return what a terminal shows as Markdown: bars inside of cells escaped, lists set off."""
+    lines = [
+        line if line.startswith("|-") else re.sub(r"(?<=\S)\|(?=\S)", r"\\|", line)
+        for line in printed.splitlines()
+    ]
+    return re.sub(r":\n- ", ":\n\n- ", "\n".join(lines))
 
 
 def _plain(text: str) -> str:
@@ -194,7 +203,7 @@ def tutorial_page(script: Path) -> str:
         lines += ["```python", cell.text, "```", ""]
         if printed := facts["printed"][str(k)].rstrip():
             is_table = any(line.startswith("|") for line in printed.splitlines())
-            lines += [printed, ""] if is_table else ["```text", printed, "```", ""]
+            lines += [_as_markdown(printed), ""] if is_table else ["```text", printed, "```", ""]
         for figure in sorted(home.glob(f"{k}_*.png")):
             lines += [f"![figure]({script.stem}/{figure.name})", ""]
     seconds = f"{facts['seconds']:.0f} seconds on one core"
