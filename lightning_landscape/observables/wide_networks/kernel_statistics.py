@@ -5,11 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.errors import require
 
 __all__ = ["kernel_alignment", "kernel_motion", "kernel_spectrum"]
 
 
+@checked
 def kernel_motion(kernel: Tensor, start: Tensor) -> Tensor:
     """Return |Theta - Theta_0| / |Theta_0| in the Frobenius norm, shape (R,).
 
@@ -26,6 +28,7 @@ def kernel_motion(kernel: Tensor, start: Tensor) -> Tensor:
     return (kernel - start).flatten(1).norm(dim=1) / start.flatten(1).norm(dim=1)
 
 
+@checked
 def kernel_alignment(kernel: Tensor, targets: Tensor) -> Tensor:
     """Return y . Theta y / (|Theta| |y|^2), shape (R,): 1 where Theta is a multiple of y y^T.
 
@@ -50,6 +53,7 @@ def kernel_alignment(kernel: Tensor, targets: Tensor) -> Tensor:
     return (square @ y) @ y / (square.flatten(1).norm(dim=1) * y.square().sum())
 
 
+@checked
 def kernel_spectrum(kernel: Tensor) -> Tensor:
     """Return the eigenvalues of Theta, as a matrix over k P outputs, ascending, shape (R, k P).
 

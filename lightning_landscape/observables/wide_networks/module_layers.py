@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from lightning_landscape.activations import ACTIVATIONS, Activation
+from lightning_landscape.arguments import checked
 from lightning_landscape.errors import UsageError, nearest, require
+from lightning_landscape.observables.wide_networks._functions import Called
 
 __all__ = ["LayerInfo", "Passage", "described", "known_activation", "layers_of", "replaced"]
 
@@ -41,9 +43,10 @@ class LayerInfo:
         width: neurons or channels; 0 where the layer is a block.
         weight_variance: C_W, the mean of W^2 times the fan-in; nan for a block.
         bias_variance: C_b, the mean of b^2.
-        passes: the classes of the modules between this layer and the next.
+        passes: what is between this layer and the next: classes of modules, names of functions.
         activation: the one activation of those, a key of `ACTIVATIONS`; empty where it is not
             known, or where more than an activation and a normalisation is in between.
+        nonlinearity: the one activation of those, whatever else is in between, or empty.
         norm: the class of the normalisation in front of the activation, or empty.
         normalized: the variance to which it sets its output, mean gamma^2 + beta^2; else nan.
         keep: the probability with which dropout keeps a neuron.
@@ -58,12 +61,14 @@ class LayerInfo:
     bias_variance: float = math.nan
     passes: tuple[str, ...] = ()
     activation: str = ""
+    nonlinearity: str = ""
     norm: str = ""
     normalized: float = math.nan
     keep: float = 1.0
     contains: tuple[str, ...] = ()
 
 
+@checked
 def layers_of(module: nn.Module, names: Sequence[str] | None = None) -> dict[str, nn.Module]:
     """Return the layers at which to measure, by name, in the order of registration.
 
@@ -146,11 +151,12 @@ class Passage:
     """What has been passed since the last layer; `info` describes it.
 
     Attributes:
-        assumed: the activation to assume where a signal changed outside of any module.
+        assumed: the activation to assume where a signal changed outside of any module; functions
+            are named where there is none.
     """
 
     assumed: str = ""
-    modules: list[nn.Module | None] = field(default_factory=list)
+    modules: list[nn.Module | Called | None] = field(default_factory=list)
     last: Tensor | None = None
 
     def enter(self, inputs: tuple[object, ...]) -> None:
@@ -158,6 +164,14 @@ class Passage:
         x = next((x for x in inputs if isinstance(x, Tensor)), None)
         if self.last is not None and x is not None and not _shares(self.last, x):
             self.modules.append(None)
+
+    def call(self, function: Called | None, inputs: list[Tensor], output: Tensor) -> None:
+        """Note a function of the signal; None is one that changes no value."""
+        if self.last is None or not any(_shares(self.last, x) for x in inputs):
+            return
+        if function is not None:
+            self.modules.append(function)
+        self.last = output
 
     def leave(self, module: nn.Module | None, output: object) -> None:
         """Note a module that has returned; None begins anew after a layer."""
@@ -169,23 +183,42 @@ class Passage:
 
     def info(self, info: LayerInfo) -> LayerInfo:
         """Return what is known of the way from the last layer to this moment."""
-        passes = tuple("function" if m is None else type(m).__name__ for m in self.modules)
-        norm, name, keep, normalized, known = "", "", 1.0, math.nan, True
+        passes = tuple(_name_of(m) for m in self.modules)
+        norm, keep, normalized, known = "", 1.0, math.nan, info.fan_in > 0
+        names: list[str] = []
         for m in self.modules:
-            found = self.assumed if m is None else _activation(m)
+            found = self._activation_of(m)
             if found:
-                known, name = known and not name, found
+                names.append(found)
             elif isinstance(m, _NORMS):
-                known, norm = known and not name and not norm, type(m).__name__
+                known, norm = known and not names and not norm, type(m).__name__
                 normalized = _variance_after(m)
             elif isinstance(m, nn.modules.dropout._DropoutNd):
                 keep *= 1 - m.p if m.training else 1.0
             else:
                 known = known and isinstance(m, _TRANSPARENT)
-        activation = (name or "linear") if known else ""
+        name = names[0] if len(names) == 1 else ""
+        known = known and len(names) < 2
         return replace(
-            info, passes=passes, activation=activation, norm=norm, normalized=normalized, keep=keep
+            info,
+            passes=passes,
+            activation=(name or "linear") if known else "",
+            nonlinearity=name,
+            norm=norm,
+            normalized=normalized,
+            keep=keep,
         )
+
+    def _activation_of(self, m: nn.Module | Called | None) -> str | None:
+        if isinstance(m, Called):
+            return m.activation
+        return self.assumed if m is None else _activation(m)
+
+
+def _name_of(m: nn.Module | Called | None) -> str:
+    if isinstance(m, Called):
+        return m.name
+    return "function" if m is None else type(m).__name__
 
 
 def described(name: str, module: nn.Module) -> LayerInfo:

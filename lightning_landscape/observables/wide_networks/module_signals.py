@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.errors import UsageError, require
+from lightning_landscape.observables.wide_networks._functions import Called, Functions
 from lightning_landscape.observables.wide_networks.module_layers import (
     LayerInfo,
     Passage,
@@ -30,6 +32,7 @@ from lightning_landscape.rng import Stream
 __all__ = ["module_signals"]
 
 
+@checked
 def module_signals(
     module: nn.Module,
     run: Callable[[], Any],
@@ -54,7 +57,8 @@ def module_signals(
         module: any.
         run: evaluates it, once, by calls of its submodules: its forward pass or its loss.
         layers: names of submodules; None takes those of `layers_of`.
-        activation: to assume where a signal changes between modules, by a function.
+        activation: to assume where a signal changes between modules, by functions; by default
+            they are those of torch, by name.
         seed: of the random directions.
 
     Raises:
@@ -128,11 +132,15 @@ def _watched(
     names = {part: name for name, part in places.items()}
     seen: set[nn.Module] = set()
 
+    inside: list[nn.Module] = []  # what is called within a watched module is its own affair
+
     def before(part: nn.Module, inputs: tuple[Any, ...]) -> None:
-        if passage is not None:
+        if passage is not None and not inside:
             passage.enter(inputs)
+        inside.append(part)
 
     def after(part: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
+        inside.pop()
         z = _first(output)
         if part in names and part not in seen and z is not None:
             seen.add(part)
@@ -144,17 +152,23 @@ def _watched(
             if passage is not None:
                 passage.leave(None, _first(output))
             return output
-        if passage is not None:
+        if passage is not None and not inside:
             passage.leave(part, output)
         return None
 
+    def called(function: Called | None, inputs: list[Tensor], output: Tensor) -> None:
+        if passage is not None and not inside:
+            passage.call(function, inputs, output)
+
     watched = [part for part in module.modules() if part in names or not any(part.children())]
+    named = passage is not None and not passage.assumed
     handles: list[Any] = []
     try:
         for part in watched:
             handles.append(part.register_forward_pre_hook(before))
             handles.append(part.register_forward_hook(after))
-        yield
+        with Functions(called) if named else nullcontext():
+            yield
     finally:
         for handle in handles:
             handle.remove()

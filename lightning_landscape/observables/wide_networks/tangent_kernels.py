@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.energies.networks.architectures import FullyConnected
 from lightning_landscape.errors import require
 from lightning_landscape.memory import require_memory
@@ -76,6 +77,7 @@ def fully_connected_tangent_kernels(
     return kernel
 
 
+@checked
 def tangent_kernels(outputs: Tensor, parameters: Sequence[Tensor]) -> Tensor:
     """Return Theta = J J^T with J = d outputs / d parameters, shape (R, k, P, k, P).
 

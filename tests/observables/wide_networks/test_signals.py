@@ -1,5 +1,7 @@
 """Signals: K and the susceptibilities against theory, finite differences and brute force."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from lightning_landscape.observables.wide_networks import (
     module_signals,
     signals,
 )
+from lightning_landscape.results.quantities.wide_networks.criticality import predicted
 from lightning_landscape.theory.wide_networks import Layer, first_order, metric_law, metric_vertex
 
 
@@ -215,6 +218,23 @@ def test_a_normalisation_makes_the_next_layer_blind_to_the_size():
     assert abs(found.parallel[0, 1]) < 0.01  # eps of the normalisation
 
 
+@pytest.mark.parametrize("activation, growth", [(nn.ReLU, np.pi / (np.pi - 1)), (nn.Tanh, 1.1778)])
+def test_batch_normalisation_makes_gradients_grow(activation, growth):
+    """By <sigma'^2> / (<sigma^2> - <sigma>^2) at K = 1, whatever C_W is."""
+    torch.manual_seed(1)
+    layers, m = [], 300
+    for _ in range(5):
+        layers += [nn.Linear(m, 300), nn.BatchNorm1d(300), activation()]
+    net = nn.Sequential(*layers, nn.Linear(m, 300))
+    found, infos = module_signals(net, lambda: net(torch.randn(300, 300)))
+    assert found.perpendicular[0, 1:5].mean().item() == pytest.approx(growth, rel=0.04)
+    columns = np.array([[info.weight_variance, info.bias_variance] for info in infos]).T
+    exact = predicted([asdict(info) for info in infos], *columns, K1=1 / 3)
+    assert np.isnan(exact.perpendicular[0])
+    np.testing.assert_allclose(exact.perpendicular[1:5], growth, rtol=0.02)
+    np.testing.assert_allclose(found.K[0, 1:], exact.K[1:], rtol=0.05)
+
+
 def test_repeated_blocks_are_the_layers_of_residual_networks():
     net = ResNet18(width=4, channels=1, normalization="group", replicas=1).copy_of(0)
     names = list(layers_of(net))
@@ -235,7 +255,7 @@ def test_functions_between_modules_are_noticed():
             return self.second(torch.tanh(self.first(x)))
 
     net, x = Net(), torch.randn(5, 4)
-    assert module_signals(net, lambda: net(x))[1][0].activation == ""
+    assert module_signals(net, lambda: net(x))[1][0].passes == ("tanh",)
     assumed = module_signals(net, lambda: net(x), activation="tanh")[1][0]
     assert assumed.activation == "tanh" and assumed.passes == ("function",)
     with pytest.raises(UsageError, match=r"^activation = tahn: .*did you mean tanh"):

@@ -13,7 +13,12 @@ from numpy.typing import NDArray
 from lightning_landscape.activations import ACTIVATIONS
 from lightning_landscape.results.registry import Panel, Result, register
 from lightning_landscape.results.table import Row, Shift, estimate, row, spread
-from lightning_landscape.theory.wide_networks import Layer, metric_law, metric_vertex
+from lightning_landscape.theory.wide_networks import (
+    GaussianAverages,
+    Layer,
+    metric_law,
+    metric_vertex,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -90,7 +95,10 @@ def predicted(infos: Infos, C_W: Array, C_b: Array, K1: float, skip: float = 0.0
     Layer by layer K' = C_b + C_W <sigma^2>_K + gamma^2 K and so on, see `Layer`, with C_W and C_b
     of the layer above. Dropout that keeps a neuron with probability p divides C_W by p. A
     normalisation in front of sigma replaces K by K_0 = mean gamma^2 + beta^2; then chi_parallel = 0
-    and chi_perp = C_W <sigma'^2>_{K_0} K_0 / K.
+    and chi_perp = C_W <sigma'^2>_{K_0} K_0 / K. Batch normalisation divides by the variance over
+    the batch instead of K, which is known behind another one: C_W (<sigma^2> - <sigma>^2)_{K_0}.
+    So gradients of ReLU networks grow by pi / (pi - 1) a layer, at any C_W (Yang et al. 2019,
+    arXiv:1902.08129).
 
     Args:
         infos: what the layers are, and what is between them; see `LayerInfo`.
@@ -101,7 +109,7 @@ def predicted(infos: Infos, C_W: Array, C_b: Array, K1: float, skip: float = 0.0
     """
     L = len(infos)
     found = Predicted(*(np.full(L, np.nan) for _ in range(3)))
-    K = K1
+    K, over_batch = K1, math.nan
     for l, info in enumerate(infos):
         found.K[l] = K
         end = l + 1 == L or not info["activation"] or math.isnan(C_W[l + 1])
@@ -110,13 +118,21 @@ def predicted(infos: Infos, C_W: Array, C_b: Array, K1: float, skip: float = 0.0
         own_skip = skip if 0 < l + 1 < L - 1 else 0.0
         layer = Layer(info["activation"], C_W[l + 1] / info["keep"], C_b[l + 1], own_skip)
         if info["norm"]:
-            K0 = info["normalized"]
-            found.parallel[l], found.perpendicular[l] = 0.0, layer.perpendicular(K0) * K0 / K
+            K0, of_batch = info["normalized"], "BatchNorm" in info["norm"]
+            found.parallel[l] = 0.0
+            found.perpendicular[l] = layer.perpendicular(K0) * K0 / (over_batch if of_batch else K)
+            over_batch = _variance_over_batch(layer, K0) if of_batch else math.nan
             K = layer.kernel(K0)
         else:
             found.parallel[l], found.perpendicular[l] = layer.parallel(K), layer.perpendicular(K)
-            K = layer.kernel(K)
+            K, over_batch = layer.kernel(K), math.nan
     return found
+
+
+def _variance_over_batch(layer: Layer, K0: float) -> float:
+    """Return C_W (<sigma^2> - <sigma>^2): what independent inputs do not share of K'."""
+    average = GaussianAverages(layer.sigma, K0)
+    return layer.weight_variance * (average.square - average.mean(average.value) ** 2)
 
 
 def chance(infos: Infos, C_W: Array, C_b: Array, K1: float, skip: float = 0.0) -> Array:

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["table_and_verdict", "verdict"]
 
 _DEEP = 100  # layers after which a flow has reached its fixed point, for a verdict
+_KEPT = 0.1  # relative growth a layer that is called none
 _CLOSE = 0.03  # relative deviation of C_W that is no more than the chance of one layer
+_A_BLOCK = "a block is measured as a whole"
 _LAWS = {
     "scale-invariant": "K keeps any value",
     "vanishing": "K ~ 1/l",
@@ -45,7 +47,7 @@ def table_and_verdict(dataset: Dataset) -> str:
     """
     first = dataset.isel(t=0)
     lines = [*_layers(first), "", *_class(first), *_notes(infos_of(first))]
-    return "\n".join([*lines, f"verdict     {verdict(first)}"])
+    return "\n".join([*lines, f"verdict     {verdict(first)}", *_how(first)])
 
 
 # the table
@@ -86,7 +88,7 @@ def _number(x: float) -> str:
 
 def _class(first: Dataset) -> Iterator[str]:
     infos = infos_of(first)
-    name = _activation(infos)
+    name = _nonlinearity(infos)
     if not name:
         yield "class       unknown: there is not one activation between all layers"
         return
@@ -100,6 +102,8 @@ def _class(first: Dataset) -> Iterator[str]:
     critical = Layer.critical(name, skip)
     law = _LAWS[point.kind].format(K=point.K)
     yield f"class       {point.kind}: {law} ({name})"
+    if any(info["norm"] for info in infos):
+        return
     yield (
         f"critical at C_W = {critical.weight_variance:.6g}, C_b = {critical.bias_variance:.6g}; "
         f"here C_W = {C_W:.4g}, C_b = {C_b:.4g}"
@@ -155,8 +159,9 @@ def _notes(infos: Sequence[dict[str, Any]]) -> Iterator[str]:
         yield f"{', '.join(attention)}: no theory of independent neurons; all of it is measured"
     unknown = next((i for i in infos[:-1] if not i["activation"]), None)
     if unknown is not None and not attention:
-        passes = ", ".join(unknown["passes"]) or unknown["kind"]
-        yield f"theory ends at {unknown['name']}: {passes} is more than one activation"
+        passes = ", ".join(unknown["passes"])
+        reason = f"{passes} is more than one activation" if unknown["fan_in"] else _A_BLOCK
+        yield f"theory ends at {unknown['name']}: {reason}"
 
 
 def _norms(info: dict[str, Any]) -> list[str]:
@@ -178,40 +183,86 @@ def verdict(first: Dataset) -> str:
     if not sigma.critical:
         return f"{name} is critical at no initialisation; use another activation, such as gelu"
     critical = Layer.critical(name, skip)
-    use = f"use C_W = {critical.weight_variance:.6g}, C_b = {critical.bias_variance:.6g}"
     deep = Layer(name, C_W, C_b, skip).flow(max(float(first["K"][:, 0].mean()), 1e-6), _DEEP)
     parallel, perpendicular = deep.parallel[-1], deep.perpendicular[-1]
-    off = C_W / critical.weight_variance - 1
-    off_b = abs(C_b - critical.bias_variance) / max(critical.bias_variance, 0.01)
-    if abs(off) < _CLOSE and off_b < _CLOSE:
+    if _is_close(critical, C_W, C_b):
         return "critical: signals and gradients keep their size, up to powers of the depth"
-    default = abs(C_W - 1 / 3) < 0.02
-    whose = f"; PyTorch's default, C_W = 1/3, is not meant for {name}" if default else ""
+    advice = _advice(name, critical, C_W)
     if perpendicular < 1:
         return (
             f"subcritical: signals shrink by {parallel:.2g} a layer and gradients by "
-            f"{perpendicular:.2g}, in square{whose}; {use}"
+            f"{perpendicular:.2g}, in square{advice}"
         )
     return (
         f"supercritical: gradients, and differences between signals, grow by {perpendicular:.3g} a "
-        f"layer, in square{whose}; {use}"
+        f"layer, in square{advice}"
     )
+
+
+def _is_close(critical: Layer, C_W: float, C_b: float) -> bool:
+    off = abs(C_W / critical.weight_variance - 1)
+    off_b = abs(C_b - critical.bias_variance) / max(critical.bias_variance, 0.01)
+    return off < _CLOSE and off_b < _CLOSE
+
+
+def _advice(name: str, critical: Layer, C_W: float) -> str:
+    default = abs(C_W - 1 / 3) < 0.02
+    whose = f"; PyTorch's default, C_W = 1/3, is not meant for {name}" if default else ""
+    use = f"use C_W = {critical.weight_variance:.6g}, C_b = {critical.bias_variance:.6g}"
+    return f"{whose}; {use}"
 
 
 def _measured_verdict(first: Dataset) -> str:
     """Return what the measured growth says, where theory does not reach."""
-    perpendicular = first["perpendicular"].mean("replica").to_numpy()
+    infos = infos_of(first)
+    end = -2 if len(infos) > 3 else -1  # what is pooled and read out at the end is no layer more
+    start = 1 if infos[0]["norm"] and len(infos) > 3 else 0  # the size of the inputs is arbitrary
+    perpendicular = first["perpendicular"].mean("replica").to_numpy()[start:end]
     growth = float(np.exp(np.nanmean(np.log(perpendicular))))
-    if abs(growth - 1) < 0.1:
-        change = f"keep their size: by {growth:.3g} a layer, in square"
-    else:
-        change = f"{'grow' if growth > 1 else 'shrink'} by {growth:.3g} a layer, in square"
-    return f"as measured, where theory does not reach all layers, gradients {change}"
+    where = f"a layer from {infos[start]['name']} to {infos[end]['name']}, in square"
+    if abs(growth - 1) < _KEPT:
+        return f"as measured, gradients keep their size: by {growth:.3g} {where}"
+    said = f"as measured, gradients {'grow' if growth > 1 else 'shrink'} by {growth:.3g} {where}"
+    of_batches = any("BatchNorm" in norm for info in infos for norm in _norms(info))
+    if of_batches and growth > 1 and all(info["fan_in"] for info in infos):
+        return f"{said}; batch normalisation does so at any C_W, and skip connections limit it"
+    name = _tunable(infos)
+    C_W, C_b = _variances(first)
+    if not name or _is_close(critical := Layer.critical(name), C_W, C_b):
+        return said
+    return said + _advice(name, critical, C_W)
+
+
+def _tunable(infos: Sequence[dict[str, Any]]) -> str:
+    """Return the activation of which the weights decide: no normalisation, and no blocks."""
+    name = _nonlinearity(infos)
+    free = all(info["fan_in"] and not _norms(info) for info in infos)
+    return name if free and name and ACTIVATIONS[name].critical else ""
+
+
+def _how(first: Dataset) -> Iterator[str]:
+    """Yield how to set the variances in torch, where that is the advice."""
+    name = _tunable(infos_of(first))
+    if not name or "; use C_W" not in verdict(first):
+        return
+    layer = Layer.critical(name, float(first.attrs.get("skip", 0.0)))
+    C_W, C_b = layer.weight_variance, layer.bias_variance
+    bias = f"normal_(layer.bias, std={C_b**0.5:.4g})" if C_b > 0 else "zeros_(layer.bias)"
+    yield (
+        f"in torch    nn.init.normal_(layer.weight, std=({C_W:.6g} / fan_in) ** 0.5); "
+        f"nn.init.{bias}"
+    )
 
 
 def _activation(infos: Sequence[dict[str, Any]]) -> str:
     """Return the one activation between all layers, or the empty string."""
     names = {info["activation"] for info in infos[:-1]}
+    return next(iter(names)) if len(names) == 1 else ""
+
+
+def _nonlinearity(infos: Sequence[dict[str, Any]]) -> str:
+    """Return the one activation between all layers, whatever else is, or the empty string."""
+    names = {info["activation"] or info["nonlinearity"] for info in infos[:-1]}
     return next(iter(names)) if len(names) == 1 else ""
 
 
