@@ -39,6 +39,7 @@ __all__ = [
     "save",
     "share",
     "sum",
+    "teams",
     "whole",
 ]
 
@@ -87,19 +88,37 @@ def meet(rank: int, count: int) -> dist.Store:
     return store
 
 
-def share(total: int) -> range:
+def share(total: int, team: int = 1) -> range:
     """Return the replicas, of ``total``, that this rank owns: a block; sizes differ by at most 1.
+
+    Args:
+        total: how many there are.
+        team: how many successive ranks own the same ones.
 
     >>> share(5)
     range(0, 5)
     """
     require(total >= 0, "total", total, "must be at least 0")
-    return range(rank() * total // count(), (rank() + 1) * total // count())
+    k, of = rank() // team, count() // team
+    return range(k * total // of, (k + 1) * total // of)
 
 
-def sum(x: Tensor) -> Tensor:
-    """Return the sum over the ranks, elementwise; ``x`` has one shape on all of them."""
-    return _reduced(x, "sum")
+def teams(size: int) -> Any:
+    """Return the group of this rank, of groups of ``size`` successive ranks; None for size 1."""
+    if size == 1:
+        return None
+    made = [dist.new_group([*range(k, k + size)]) for k in range(0, count(), size)]
+    return made[rank() // size]
+
+
+def sum(x: Tensor, team: Any = None) -> Tensor:
+    """Return the sum over the ranks, elementwise; ``x`` has one shape on all of them.
+
+    Args:
+        x: what is summed.
+        team: the ranks to sum over, see `teams`; None for all.
+    """
+    return _reduced(x, "sum", team)
 
 
 def max(x: Tensor) -> Tensor:
@@ -146,11 +165,11 @@ def reduce(x: Tensor, how: Reduction, dim: int = 0) -> Tensor:
     return {"sum": sum, "mean": mean, "max": max}[how](x)
 
 
-def _reduced(x: Tensor, how: Literal["sum", "max"]) -> Tensor:
+def _reduced(x: Tensor, how: Literal["sum", "max"], team: Any = None) -> Tensor:
     if count() == 1:
         return x
     out = x.detach().to(_device(x), copy=True).contiguous()
-    dist.all_reduce(out, dist.ReduceOp.SUM if how == "sum" else dist.ReduceOp.MAX)
+    dist.all_reduce(out, dist.ReduceOp.SUM if how == "sum" else dist.ReduceOp.MAX, group=team)
     return out.to(x.device)
 
 

@@ -25,6 +25,7 @@ def _on_rank(rank, folder, results):
         "rank": parallel.rank(),
         "count": parallel.count(),
         "share": list(parallel.share(8)),
+        "team": list(parallel.share(8, team=3)),
         "sum": parallel.sum(x),
         "mean": parallel.mean(x),
         "max": parallel.reduce(x, "max"),
@@ -71,6 +72,7 @@ def test_the_shares_are_all_replicas_in_order(ranks):
     assert {found["count"] for found in ranks} == {3}
     assert [r for found in ranks for r in found["share"]] == list(range(8))
     assert {len(found["share"]) for found in ranks} == {2, 3}
+    assert all(found["team"] == list(range(8)) for found in ranks)
 
 
 def test_one_process_is_one_rank_and_reductions_are_the_identity():

@@ -22,6 +22,7 @@ from lightning_landscape.dynamics.samplers.thermal import Thermal
 from lightning_landscape.dynamics.sphere import constrain
 from lightning_landscape.energies.energy import Energy, HasData
 from lightning_landscape.errors import UsageError, require, require_whole
+from lightning_landscape.modules.data_part import DataPart
 from lightning_landscape.modules.interruption import Interruption
 from lightning_landscape.modules.shards import Shards
 from lightning_landscape.modules.share import Share
@@ -227,14 +228,15 @@ class LandscapeModule(LightningModule):
         def energies() -> Tensor:
             dynamics.zero_grad()
             values = energy(batch)
-            if self.shards is not None:
-                values = values * self.shards.share(batch)
+            if self._part is not None:
+                values = values * self._part.weight(batch)
             total = values.sum()
             if self._averages_gradients:
                 self.manual_backward(total)
             else:
                 total.backward()
-            return values.detach()
+            values = values.detach()
+            return values if self._share is None else self._share.average(values)
 
         move: Any = dynamics.step  # typed by torch for one number
         return move(energies)
@@ -245,13 +247,20 @@ class LandscapeModule(LightningModule):
         alone = isinstance(self.trainer.strategy, ReplicaStrategy | CouplingStrategy)
         return self.trainer.world_size > 1 and not alone
 
+    @property
+    def _part(self) -> DataPart | None:
+        """The samples that this rank evaluates, where ranks share out data; None for all."""
+        owner = self.shards or self._share
+        return None if owner is None else owner.part
+
     def batch_at(self, step: int) -> Tensor | None:
         """Return the indices of a mini-batch, this rank's part of them; None for all samples."""
         if self.batches is None:
-            return None if self.shards is None else self.shards.samples(self.device)
+            return None if self._part is None else self._part.samples(self.device)
         R = self.energy.replicas // self.energy.twins
         if not self._averages_gradients:
-            indices = self.batches(step, self.samples, R)
+            rank, ranks = (0, 1) if self._part is None else (self._part.index, self._part.parts)
+            indices = self.batches(step, self.samples, R, rank=rank, world_size=ranks)
             if self._share is not None and not self.batches.shared:
                 distinct = self._share.energy.replicas // self.energy.twins
                 indices = indices[self._share.replicas[:distinct]]

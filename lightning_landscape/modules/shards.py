@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -15,9 +14,9 @@ from lightning_landscape import parallel
 from lightning_landscape.dynamics.dynamics import Dynamics
 from lightning_landscape.dynamics.samplers.thermal import Thermal
 from lightning_landscape.energies.energy import Energy
-from lightning_landscape.energies.networks.architectures import Architecture
 from lightning_landscape.errors import require
 from lightning_landscape.memory import require_memory
+from lightning_landscape.modules.data_part import DataPart, can_share_data
 
 __all__ = ["Shards"]
 
@@ -46,6 +45,8 @@ class Shards:
     Attributes:
         dynamics: that of the parts.
         whole: an energy of the same kind; it has parameters inside `gathered` only.
+        part: the samples that this rank evaluates; None where samples see each other, so that
+            every rank needs all of them.
 
     Raises:
         UsageError: several replicas, an energy on a sphere or without data, or a dynamics that
@@ -71,18 +72,8 @@ class Shards:
         parallel.cut(energy, mesh, axis)
         self._energy = energy
         self.dynamics = make(energy.parameters())
-        self._own = _own_samples(energy)
-
-    def samples(self, device: torch.device) -> Tensor | None:
-        """Return the samples that this rank evaluates where all count, int64; None for all."""
-        self._own = None if self._own is None else self._own.to(device)
-        return self._own
-
-    def share(self, batch: Tensor | None) -> float:
-        """Return what the mean over this rank's samples counts in the mean over the ranks."""
-        if batch is not self._own or self._own is None:
-            return 1.0
-        return len(self._own) * parallel.count() / self._energy.samples
+        shared = can_share_data(energy, parallel.count())
+        self.part = DataPart(energy, parallel.rank(), parallel.count()) if shared else None
 
     @contextmanager
     def gathered(self) -> Iterator[Energy]:
@@ -126,11 +117,3 @@ def _check(energy: Energy, dynamics: Optimizer) -> None:
     remedy = "take Langevin, torch.optim.SGD or torch.optim.Adam"
     required = f"{type(dynamics).__name__} needs whole parameters"
     require(plain, strategy, "sharded", required, remedy)
-
-
-def _own_samples(energy: Energy) -> Tensor | None:
-    """Return this rank's samples; None where samples see each other, so that all are needed."""
-    networks = [m for m in energy.modules() if isinstance(m, Architecture)]
-    together = any(network.samples_together is not None for network in networks)
-    few = energy.samples < parallel.count()
-    return None if together or few else torch.tensor(parallel.share(energy.samples))

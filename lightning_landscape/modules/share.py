@@ -17,6 +17,7 @@ from lightning_landscape.dynamics.sphere import constrain
 from lightning_landscape.energies.copies import Copies
 from lightning_landscape.energies.energy import Energy
 from lightning_landscape.errors import require
+from lightning_landscape.modules.data_part import DataPart, can_share_data
 
 __all__ = ["Share"]
 
@@ -34,6 +35,10 @@ class Share:
     four a rank, where matrix products round otherwise. What belongs together stays together: the
     copies of a replica, and the rungs of a ladder whose configurations change places.
 
+    Where the replicas are fewer than the ranks, and the energy is a mean over data, successive
+    ranks move the same replicas, each with its part of the samples, and average energies and
+    gradients at every step. The result is then that of one process but for the order of sums.
+
     Cost: a block ends with one gathering of the configurations, R x N numbers, and of what the
     optimizer remembers of them. Couplings that are shared by the replicas are held once; those of
     independent samples are held for all replicas, and a second time for those of this rank.
@@ -47,21 +52,48 @@ class Share:
         energy: that of this rank's replicas.
         dynamics: that of this rank's replicas.
         replicas: their indices in the whole system, int64.
+        part: the samples that this rank evaluates; None for all.
 
     Raises:
-        UsageError: there are fewer replicas, or groups that belong together, than ranks.
+        UsageError: there are fewer replicas, or groups that belong together, than ranks, and data
+            cannot be shared out instead.
     """
 
     def __init__(
         self, energy: Energy, dynamics: Optimizer, make: Callable[[Iterable[Tensor]], Optimizer]
     ) -> None:
         self._whole, self._dynamics = energy, dynamics
-        self.replicas = _own(energy, dynamics)
-        self._order = parallel.gather(self.replicas).argsort()
+        blocks, unit = _together(energy, dynamics)
+        units = energy.replicas // blocks
+        team = _team(energy, units, unit)
+        self.part = None if team == 1 else DataPart(energy, parallel.rank() % team, team)
+        self._team = parallel.teams(team)
+        own = torch.tensor(parallel.share(units, team))
+        self.replicas = torch.cat([own + block * units for block in range(blocks)])
+        self._order = self._gathered(self.replicas).argsort()
         self.energy = energy.only(self.replicas)
         self.dynamics = _made_for(self.energy, energy, dynamics, make)
         pairs = zip(_parameters(dynamics), _parameters(self.dynamics), strict=True)
         self._pairs: list[tuple[Tensor, Tensor]] = list(pairs)
+
+    @torch.no_grad()
+    def average(self, energies: Tensor) -> Tensor:
+        """Average energies and gradients over the ranks that move the same replicas."""
+        if self.part is None:
+            return energies
+        moving = [p for p in self.energy.parameters() if p.grad is not None]
+        gradients = [p.grad for p in moving if p.grad is not None]
+        flat = torch.cat([energies, *(g.flatten() for g in gradients)])
+        sizes = [len(energies), *(g.numel() for g in gradients)]
+        mean, *parts = (parallel.sum(flat, self._team) / self.part.parts).split(sizes)
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
+        return mean
+
+    def _gathered(self, value: Tensor) -> Tensor:
+        """Return the rows of all ranks; of those that have the same replicas, of the first."""
+        first = self.part is None or self.part.index == 0
+        return parallel.gather(value if first else value[:0])
 
     @torch.no_grad()
     def begin(self) -> None:
@@ -118,14 +150,14 @@ class Share:
         """Return for all replicas what is known of this rank's, in their order."""
         R = len(self.replicas)
         if isinstance(value, Tensor) and value.dim() > 0 and len(value) == R:
-            return parallel.gather(value)[self._order.to(value.device)]
+            return self._gathered(value)[self._order.to(value.device)]
         if isinstance(value, list) and len(value) == R:
             return self._join(torch.tensor(value)).tolist()
         return value
 
 
-def _own(energy: Energy, dynamics: Optimizer) -> Tensor:
-    """Return the replicas of this rank: of every block of them the same part.
+def _together(energy: Energy, dynamics: Optimizer) -> tuple[int, str]:
+    """Return into how many blocks the replicas fall, and what a rank owns the same part of each.
 
     The blocks are the copies of all replicas, or the rungs of the ladders that exchange.
     """
@@ -138,12 +170,19 @@ def _own(energy: Energy, dynamics: Optimizer) -> Tensor:
         remedy = "run it on one device"
         require(alone, "trainer.strategy", "replicas", "cannot exchange copies", remedy)
         blocks, unit = energy.replicas // exchange.chains, "ladders of temperatures"
-    units, ranks = energy.replicas // blocks, parallel.count()
-    remedy = f"use at most {units} devices"
+    return blocks, unit
+
+
+def _team(energy: Energy, units: int, unit: str) -> int:
+    """Return how many ranks share the data of the same replicas; 1 where each has its own."""
+    ranks = parallel.count()
+    if units < ranks and ranks % units == 0 and can_share_data(energy, ranks // units):
+        return ranks // units
+    multiple = ", or a multiple of them" if energy.samples else ""
+    remedy = f"use at most {units} devices{multiple}"
     required = f"must be at most the {units} {unit}"
     require(units >= ranks, "trainer.devices", ranks, required, remedy)
-    own = torch.tensor(parallel.share(units))
-    return torch.cat([own + block * units for block in range(blocks)])
+    return 1
 
 
 def _made_for(

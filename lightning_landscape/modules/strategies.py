@@ -40,7 +40,8 @@ class ReplicaStrategy(_NoGradientsStrategy):
     """Every device moves its own replicas, with no traffic: ``trainer.strategy: replicas``.
 
     For a `LandscapeModule`. Records and checkpoints are those of all replicas, and the run is that
-    of one process, see `Share`; it may go on with another number of devices.
+    of one process, see `Share`; it may go on with another number of devices. Where the replicas are
+    fewer than the devices, these share out the data of a network, and average gradients.
 
     Args:
         start_method: ``popen`` starts the command again for each device, ``fork`` copies the

@@ -57,7 +57,7 @@ def test_two_ranks_have_the_glass_of_one_process(two_ranks, settings):
 def sums_of_a_force(rank):
     energy, calls = GLASS(**PURE), []
     energy.divide_couplings()
-    before, dist.all_reduce = dist.all_reduce, lambda *a: calls.append(before(*a))
+    before, dist.all_reduce = dist.all_reduce, lambda *a, **k: calls.append(before(*a, **k))
     try:
         energy().sum().backward()
     finally:

@@ -223,6 +223,37 @@ def test_replicas_on_mini_batches_see_those_of_one_process(tmp_path):
     assert_same(two["state_dict"], one["state_dict"])
 
 
+def one_network():
+    options = {"replicas": 1, "seed": 1, "dtype": "float64"}
+    return NetworkEnergy(FullyConnected([64, 8, 10], **options), Digits())
+
+
+ONE_REPLICA = {
+    "Langevin": (one_network, partial(Langevin, lr=0.1, temperature=1e-4)),
+    "rejections": (one_network, partial(MetropolisLangevin, lr=0.1, temperature=1e-3)),
+    "a strength": (lambda: WithL2(one_network(), [0.1]), partial(FIRE, lr=0.05)),
+}
+
+
+@pytest.mark.parametrize("batches", [None, Batches(50, seed=2)], ids=["all data", "mini-batches"])
+@pytest.mark.parametrize("name", ONE_REPLICA)
+def test_ranks_share_out_the_data_of_one_replica(tmp_path, name, batches):
+    if name == "rejections" and batches is not None:
+        pytest.skip("it accepts by the whole energy")
+    make_energy, make = ONE_REPLICA[name]
+    one, two = (
+        fit(
+            LandscapeModule(make_energy(), make, batches),
+            20,
+            tmp_path / str(devices),
+            devices=devices,
+        )
+        for devices in (1, 2)
+    )
+    for key, value in one["state_dict"].items():
+        torch.testing.assert_close(two["state_dict"][key], value, rtol=1e-9, atol=1e-11)
+
+
 def test_processes_that_would_all_do_the_same_are_refused(tmp_path):
     trainer = pl.Trainer(
         max_steps=3,
