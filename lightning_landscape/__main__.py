@@ -29,6 +29,10 @@ VERBS = {
     ),
     "diagnose": ("lightning_landscape.cli.diagnose", "say where a training stands, and why"),
     "jamming": ("lightning_landscape.cli.jamming", "find when networks no longer fit their data"),
+    "compare": (
+        "lightning_landscape.cli.report.compare",
+        "run configurations, and say in which quantities they agree",
+    ),
     "report": ("lightning_landscape.cli.report", "compare runs in one HTML page"),
     "configs": (
         "lightning_landscape.cli.configurations.verb",

@@ -37,7 +37,11 @@ def log_scalars(
 
     step = trainer.global_step
     groups = {
-        probe.name: [table for table, dims in probe.dims.items() if dims[:2] == ("tw", "t")]
+        probe.name: [
+            table
+            for table, dims in probe.dims.items()
+            if dims[:2] == ("tw", "t") and table in probe.results
+        ]
         for probe in probes
     }
     for run_logger in trainer.loggers if scalars else []:

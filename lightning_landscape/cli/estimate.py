@@ -144,8 +144,8 @@ def _duration(seconds: float) -> str:
     """Return a duration as text.
 
     >>> _duration(7), _duration(600), _duration(1e5)
-    ('7 s', '10 min', '28 h')
+    ('7 s', '10 min', '27.8 h')
     """
-    if seconds < 120:
+    if seconds < 99.5:  # which two digits round to 99
         return f"{seconds:.2g} s"
     return f"{seconds / 60:.2g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"

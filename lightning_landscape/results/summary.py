@@ -92,9 +92,9 @@ def summarize(run: Path, most: int = MOST_ROWS) -> Summary:
 def shortened(tables: list[list[Row]], most: int = MOST_ROWS) -> list[Row]:
     """Return at most ``most`` rows of tables, in their order, with a share for each table.
 
-    First come numbers that stand alone, such as exponents, then the last of each series (the
-    energy at the last time), then the others of a series, evenly spread. A series is what differs
-    only in brackets.
+    First comes the last of the first series (the energy at the last time), then numbers that stand
+    alone, such as exponents, then the last of each other series, then what is left of a series,
+    evenly spread. A series is what differs only in brackets.
 
     >>> table = [Row(f"E(t = {t})", 1.0, 0.1) for t in range(9)] + [Row("exponent", 1.0, 0.1)]
     >>> [row.quantity for row in shortened([table], most=3)]
@@ -124,7 +124,7 @@ def _by_importance(table: list[Row]) -> list[int]:
         for members in rest
     ]
     turns = zip_longest(*([m[k] for k in order] for m, order in zip(rest, halves, strict=True)))
-    return [*alone, *last, *(i for turn in turns for i in turn if i is not None)]
+    return [*last[:1], *alone, *last[1:], *(i for turn in turns for i in turn if i is not None)]
 
 
 def _notes(table: list[Row], exact: bool, finite: bool) -> list[str]:

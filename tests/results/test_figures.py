@@ -51,7 +51,7 @@ def test_logger_file_and_report_share_one_drawing(written, drawn, tmp_path):
     figures.publish(dataset, path, [logger], step=7, final=True)
     ((tag, image, step, layout),) = logger.images
     assert (tag, step, layout) == ("EnergyRelaxation/relaxation", 7, "HWC")
-    assert image.shape == (507, 676, 3)  # the panel, without the head of the figure
+    assert image.shape == (510, 660, 3)  # the panel, without the head of the figure
     png = tmp_path / "figures" / "energy_relaxation.png"
     assert figures.image(path, dataset) == png.read_bytes()
     figures.save_image(path, dataset)

@@ -49,8 +49,8 @@ def test_the_run_has_record_figure_and_rows(run):
     assert (run / "figures" / "mean_square.png").is_file()
     assert table[3].quantity in summarize(run).full
     events = EventAccumulator(str(run)).Reload()
-    (image,) = events.Images("MeanSquare")
-    assert (image.step, image.width) == (200, 676)
+    (image,) = events.Images("MeanSquare/draw")
+    assert (image.step, image.width) == (200, 660)
 
 
 def test_a_report_finds_the_installed_package_without_importing_it_first(run, tmp_path):
@@ -65,7 +65,7 @@ def test_a_report_finds_the_installed_package_without_importing_it_first(run, tm
     text = page.read_text()
     assert "<h2>MeanSquare</h2>" in text
     assert text.count("⟨x²⟩(t = 0.4)") == 3  # of each run, and side by side
-    assert text.count("<img") == 3
+    assert text.count("<img") == 2 and text.count("<svg") == 1
 
 
 def test_an_entry_point_that_fails_is_one_sentence(tmp_path, monkeypatch, caplog):

@@ -58,10 +58,10 @@ def test_each_panel_is_an_image_with_a_name(tmp_path):
     )
     figures.publish(dataset, tmp_path / "probes" / "aging.nc", [Pictures()], step=3)
     assert list(images) == [f"AgingCorrelation/{name}" for name in ("C", "MSD", "collapse")]
-    assert {image.shape for image in images.values()} == {(507, 676, 3)}
+    assert {image.shape for image in images.values()} == {(510, 660, 3)}
     whole = figures.draw(dataset)
     pixels = figures._pixels(whole)
-    assert (pixels[-507:, 676 : 2 * 676] == images["AgingCorrelation/MSD"]).all()
+    assert (pixels[-510:, 660 : 2 * 660] == images["AgingCorrelation/MSD"]).all()
 
 
 @pytest.mark.parametrize("panels", [1, 4, 5, 9])
@@ -69,4 +69,4 @@ def test_panels_are_cut_where_they_are_drawn(panels):
     across = min(panels, 4)
     figure = figures.grid([None] * panels, (-(-panels // across), across), ["head"])
     cut = figures._cut(figures._pixels(figure), panels)
-    assert [picture.shape for picture in cut] == [(507, 676, 3)] * panels
+    assert [picture.shape for picture in cut] == [(510, 660, 3)] * panels

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from itertools import combinations
+from textwrap import fill
 
 import numpy as np
 
@@ -34,7 +35,7 @@ def as_text(runs: list[Run], margin: float = MARGIN) -> str:
         f"{a.name} | {b.name}\n\n{aligned([_HEADER, *map(_cells, found)])}\n"
         for (a, b), found in judged
     ]
-    return "\n".join([*parts, _explanation(margin), ""])
+    return "\n".join([*parts, fill(_explanation(margin), 100), ""])
 
 
 def as_html(runs: list[Run], margin: float = MARGIN) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from ast import literal_eval
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,7 +20,7 @@ from lightning_landscape.results.table import Row
 if TYPE_CHECKING:
     from xarray import Dataset
 
-__all__ = ["Record", "Run", "configuration", "differences", "find_runs", "read"]
+__all__ = ["Record", "Run", "configuration", "differences", "find_runs", "holds", "read"]
 
 _LARGEST_CONFIG = 10**6  # bytes
 
@@ -121,6 +122,30 @@ def _without_module(value: str) -> str:
     return value.rpartition(".")[2] if re.fullmatch(r"[\w.]*\.[A-Za-z]\w*", value) else value
 
 
+def holds(text: str, options: Any) -> bool:
+    """Return whether a resolved configuration has all options of a file, with the same values.
+
+    >>> holds("{a: 1.0, b: {class_path: x.C, init_args: {d: 3}}}", {"a": 1, "b": {"d": 3}})
+    True
+    """
+    resolved = _named(_parsed(text))
+    return all(resolved.get(name) == value for name, value in _named(options).items())
+
+
+def _named(options: Any) -> dict[str, Any]:
+    """Return options by their path, without the init_args that a file may leave out."""
+    flat = _flat(options)
+    return {name.replace("init_args.", ""): _comparable(value) for name, value in flat}
+
+
+def _comparable(value: str) -> Any:
+    """Return a number or a list of them as such, since 1 and 1.0 are written differently."""
+    try:
+        return literal_eval(value)
+    except (ValueError, SyntaxError):
+        return _without_module(value)
+
+
 def _prefixes(name: str) -> list[str]:
     """Return the parts that hold an option, the outermost first, and the option itself.
 
@@ -146,7 +171,7 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
     elif isinstance(value, list) and any(isinstance(inner, dict) for inner in value):
         for k, inner in enumerate(value):
             yield from _flat(inner, f"{name}.{_class_name(inner) or k}")
-    else:
+    elif name:
         yield name, str(value)
 
 
