@@ -10,8 +10,10 @@ import lightning_landscape
 
 PACKAGE = Path(lightning_landscape.__file__).parent
 FLOORS = {
-    **dict.fromkeys(["errors", "philox", "rng", "clock", "sphere", "records", "netcdf"], 0),
-    **dict.fromkeys(["activations", "memory", "mixture", "replicas", "parallel"], 0),
+    **dict.fromkeys(
+        ["errors", "philox", "rng", "clock", "sphere", "records", "netcdf"], 0
+    ),
+    **dict.fromkeys(["activations", "arguments", "memory", "mixture", "replicas", "parallel"], 0),
     **dict.fromkeys(["theory", "data"], 1),
     "energies": 2,
     "curvature": 3,
@@ -25,7 +27,7 @@ NEIGHBOURS = {
     ("records", "errors"), ("records", "netcdf"), ("rng", "errors"), ("rng", "philox"),
     ("parallel", "errors"),
     ("clock", "errors"), ("sphere", "errors"), ("activations", "errors"), ("replicas", "errors"),
-    ("memory", "errors"), ("mixture", "errors"),
+    ("memory", "errors"), ("mixture", "errors"), ("arguments", "errors"),
     ("testing", "cli"), ("__main__", "cli"),
     ("observables", "dynamics"),  # an estimator that runs a sampler
 }  # fmt: skip

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.curvature.results import Spectrum
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["spectrum"]
 
 
+@checked
 def spectrum(operator: CurvatureOperator) -> Spectrum:
     """Return all N eigenvalues of each of R matrices.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.curvature.krylov import KrylovBasis, Ritz
 from lightning_landscape.curvature.results import Eigenpairs
 from lightning_landscape.errors import require
@@ -19,6 +20,7 @@ __all__ = ["Which", "lanczos"]
 Which = Literal["highest", "lowest", "both", "magnitude"]
 
 
+@checked
 def lanczos(
     operator: CurvatureOperator,
     k: int = 10,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.curvature.lanczos import lanczos
 from lightning_landscape.curvature.operators.base import CurvatureOperator
 from lightning_landscape.curvature.operators.composed import SubsetOperator
@@ -23,6 +24,7 @@ _OF_PAIRS = {
 }
 
 
+@checked
 def highest_of_parts(
     operator: CurvatureOperator,
     parts: Mapping[str, slice],

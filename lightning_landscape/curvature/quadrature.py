@@ -10,6 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.curvature.random_vectors import Deflation
 from lightning_landscape.curvature.results import Estimate, Traces
 from lightning_landscape.errors import require
@@ -168,6 +169,7 @@ class SpectralQuadrature:
         return surely.double().sum(1) / self.N, perhaps.double().sum(1) / self.N
 
 
+@checked
 def symmetric_log_edges(smallest: float, largest: float, per_decade: int = 5) -> Tensor:
     """Return bin edges on a logarithmic axis of either sign, with one bin (-smallest, smallest).
 

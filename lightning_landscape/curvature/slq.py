@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.curvature.operators.vectors import dots, norms, require_finite
 from lightning_landscape.curvature.quadrature import SpectralQuadrature
 from lightning_landscape.curvature.random_vectors import Deflation, chunks, unit_vectors
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["stochastic_lanczos"]
 
 
+@checked
 def stochastic_lanczos(
     operator: CurvatureOperator,
     random_vectors: int = 10,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from lightning_landscape.arguments import Checked, checked
 from lightning_landscape.curvature.dense import spectrum
 from lightning_landscape.curvature.lanczos import lanczos
 from lightning_landscape.curvature.operators.base import CurvatureOperator, require_symmetry
@@ -36,7 +37,7 @@ _TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
-class Budget:
+class Budget(Checked):
     """What a `spectrum_summary` may spend.
 
     All eigenvalues are computed where N is at most ``dense_up_to``, or where the N products that
@@ -101,6 +102,7 @@ class Budget:
         return self.estimate
 
 
+@checked
 def spectrum_summary(
     operator: CurvatureOperator, budget: Budget, parts: Mapping[str, slice] | None = None
 ) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.curvature.operators.vectors import dots, norms
 from lightning_landscape.curvature.random_vectors import Deflation, chunks, unit_vectors
 from lightning_landscape.curvature.results import Eigenpairs, Estimate, Traces
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["HutchinsonSamples", "hutchinson"]
 
 
+@checked
 def hutchinson(
     operator: CurvatureOperator,
     random_vectors: int = 100,

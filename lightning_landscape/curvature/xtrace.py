@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.curvature.operators.vectors import dots
 from lightning_landscape.curvature.random_vectors import signs
 from lightning_landscape.curvature.results import Estimate
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["xtrace"]
 
 
+@checked
 def xtrace(operator: CurvatureOperator, products: int = 100, *, seed: int = 0) -> Estimate:
     r"""Return tr H, with less variance than plain random vectors where few eigenvalues dominate.
 

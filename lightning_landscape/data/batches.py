@@ -8,6 +8,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from lightning_landscape.arguments import Checked
 from lightning_landscape.errors import require, require_whole
 from lightning_landscape.rng import Stream
 
@@ -15,7 +16,7 @@ __all__ = ["Batches"]
 
 
 @dataclass(frozen=True)
-class Batches:
+class Batches(Checked):
     """The samples that each replica sees at each step: a pure function of (seed, step).
 
     Without replacement every epoch is a random permutation of the samples, cut into batches; a

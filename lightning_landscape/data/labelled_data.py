@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from lightning_landscape.arguments import Checked
 from lightning_landscape.errors import require
 
 __all__ = ["LabelledData"]
 
 
-class LabelledData:
+class LabelledData(Checked):
     """Labelled samples, for training and for testing.
 
     The constructor of a subclass makes the tensors and passes them to this one.

@@ -8,12 +8,13 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lightning_landscape.arguments import Checked
 from lightning_landscape.errors import require
 
 __all__ = ["Dynamics", "checked_parameters", "dynamics_of", "require_own_state"]
 
 
-class Dynamics:
+class Dynamics(Checked):
     """An optimizer as a dynamics; the defaults are those of a descent by one time step per step.
 
     A scheme derives from it and from `torch.optim.Optimizer`, and overrides what differs.

@@ -10,12 +10,13 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_landscape.activations import ACTIVATIONS, ActivationName
+from lightning_landscape.arguments import Checked
 from lightning_landscape.errors import require
 
 __all__ = ["LayerRates"]
 
 
-class LayerRates:
+class LayerRates(Checked):
     r"""Make an optimizer with a learning rate for each layer, by which all layers learn alike.
 
     With eta the learning rate of ``optimizer``, layers l = 1, ..., L and n_{l-1} the fan-in of

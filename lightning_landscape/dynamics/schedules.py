@@ -7,6 +7,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from lightning_landscape.arguments import Checked
 from lightning_landscape.errors import require
 
 __all__ = ["Anneal", "Constant", "Cycle", "Quench", "Schedule"]
@@ -15,7 +16,7 @@ __all__ = ["Anneal", "Constant", "Cycle", "Quench", "Schedule"]
 _ROUNDING = 1e-9
 
 
-class Schedule(ABC):
+class Schedule(Checked, ABC):
     """A temperature T(t) >= 0 for t >= 0; any function of t can take its place.
 
     Attributes:
@@ -28,7 +29,7 @@ class Schedule(ABC):
     def __call__(self, t: float) -> float | Tensor:
         """Return the temperature at physical time ``t``: one, or one for each replica, (R,)."""
 
-    def check(self, replicas: int) -> None:  # noqa: B027
+    def check(self, replicas: int) -> None:
         """Raise a `UsageError` if the schedule is not for so many replicas; most are for any."""
 
 

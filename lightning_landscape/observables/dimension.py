@@ -12,7 +12,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from lightning_landscape.errors import require
+from lightning_landscape.arguments import Checked, checked
+from lightning_landscape.errors import require, require_whole
 from lightning_landscape.rng import Stream
 
 __all__ = [
@@ -83,6 +84,7 @@ def from_specific_heat(
     return np.sqrt(T[1:] * T[:-1]), 2 * np.diff(U) / np.diff(T), 2 * noise / np.diff(T)
 
 
+@checked
 def participation_ratio(samples: Tensor, sketched: int | None = None) -> Tensor:
     r"""Return (tr C)^2 / tr C^2 of the covariance C of configurations, one for each replica.
 
@@ -128,7 +130,7 @@ def participation_ratio(samples: Tensor, sketched: int | None = None) -> Tensor:
     return squared / of_square
 
 
-class Sketch:
+class Sketch(Checked):
     """Projections of configurations on random directions, from which their spread is estimated.
 
     A configuration of N numbers becomes m products with the same Gaussian directions of variance
@@ -144,7 +146,8 @@ class Sketch:
     """
 
     def __init__(self, N: int, size: int = 256, seed: int = 0) -> None:
-        require(size >= 2, "size", size, "must be at least 2")
+        require_whole("N", N)
+        require_whole("size", size, 2)
         self.N, self.size = N, min(N, size)
         self._stream = Stream(seed, "sketch")
 

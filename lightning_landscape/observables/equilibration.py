@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lightning_landscape.errors import require
+from lightning_landscape.arguments import checked
+from lightning_landscape.errors import UsageError, require
 
 __all__ = ["gelman_rubin", "two_starts"]
 
 
+@checked
 def two_starts(above: ArrayLike, below: ArrayLike) -> tuple[float, float]:
     """Return how far apart two groups of chains are, <x>_above - <x>_below, and its error.
 
@@ -27,7 +29,7 @@ def two_starts(above: ArrayLike, below: ArrayLike) -> tuple[float, float]:
     >>> two_starts([[1.0, 3.0], [2.0, 4.0]], [[2.0, 2.0], [3.0, 3.0]])
     (0.0, 0.70710...)
     """
-    means = [np.atleast_2d(np.asarray(x, dtype=np.float64)).mean(1) for x in (above, below)]
+    means = [_chains("above", above).mean(1), _chains("below", below).mean(1)]
     for name, m in zip(("above", "below"), means, strict=True):
         require(bool(np.isfinite(m).all()), name, "inf or nan", "must be finite")
         require(len(m) >= 2, name, f"{len(m)} chains", "needs at least 2 for an error bar")
@@ -35,6 +37,7 @@ def two_starts(above: ArrayLike, below: ArrayLike) -> tuple[float, float]:
     return float(means[0].mean() - means[1].mean()), float(variance**0.5)
 
 
+@checked
 def gelman_rubin(x: ArrayLike) -> float:
     """Return R-hat of chains split in halves: 1 where all sample one distribution, larger before.
 
@@ -57,7 +60,7 @@ def gelman_rubin(x: ArrayLike) -> float:
     >>> round(gelman_rubin([[0.0, 1.0, 0.0, 1.0], [0.0, 1.0, 0.0, 1.0]]), 3)  # sqrt(1/2)
     0.707
     """
-    values = np.atleast_2d(np.asarray(x, dtype=np.float64))
+    values = _chains("x", x)
     n = values.shape[1] // 2
     require(bool(np.isfinite(values).all()), "x", "inf or nan", "must be finite")
     require(n >= 2, "x", f"{values.shape[1]} samples", "needs at least 4 of each chain")
@@ -65,3 +68,12 @@ def gelman_rubin(x: ArrayLike) -> float:
     within = halves.var(axis=1, ddof=1).mean()
     between = halves.mean(axis=1).var(ddof=1)
     return float(np.sqrt((n - 1) / n + between / within)) if within > 0 else float("nan")
+
+
+def _chains(name: str, x: ArrayLike) -> NDArray[np.float64]:
+    try:
+        return np.atleast_2d(np.asarray(x, dtype=np.float64))
+    except (TypeError, ValueError):
+        raise UsageError(
+            f"{name} = {type(x).__name__}: must be numbers, (chains, samples)"
+        ) from None

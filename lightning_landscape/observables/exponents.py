@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.errors import require
 from lightning_landscape.observables.statistics import jackknife
 
@@ -53,6 +54,7 @@ class PowerLaw:
         return float(np.fmax(self.error, self.replica_error))
 
 
+@checked
 def fit_power_law(samples: ArrayLike, low: float, high: float, seed: int = 0) -> PowerLaw:
     r"""Fit p(x) = (s + 1) x^s / (high^(s+1) - low^(s+1)) to what lies in [low, high].
 
@@ -86,6 +88,7 @@ def fit_power_law(samples: ArrayLike, low: float, high: float, seed: int = 0) ->
     return _fit(_Interval(low, high), x, seed)
 
 
+@checked
 def fit_size_law(sizes: ArrayLike, low: int, high: int, seed: int = 0) -> PowerLaw:
     """Fit p(x) = x^s / sum_k k^s to the whole numbers from ``low`` to ``high``.
 

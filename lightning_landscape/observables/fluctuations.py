@@ -9,6 +9,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.errors import require
 from lightning_landscape.observables.statistics import Array, jackknife
 
@@ -42,6 +43,7 @@ def gradient_of(
     return torch.cat([g.reshape(replicas, -1).double() for g in gradient], 1)
 
 
+@checked
 def configurational_temperature_ratio(
     squares: ArrayLike, traces: ArrayLike, temperature: float
 ) -> tuple[float, float]:

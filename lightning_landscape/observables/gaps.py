@@ -11,6 +11,7 @@ import math
 import torch
 from torch import Tensor
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.energies.networks import losses
 from lightning_landscape.errors import require
 from lightning_landscape.observables.exponents import PowerLaw, fit_power_law
@@ -40,6 +41,7 @@ THETA_WINDOW, GAMMA_WINDOW = (0.003, 0.3), (0.01, 0.3)
 """Where the laws are fitted: of Delta / sqrt(L), whose mean is near 3, and of |Delta|, near 1."""
 
 
+@checked
 def classification_gaps(outputs: Tensor, labels: Tensor, margin: float = 1.0) -> Tensor:
     """Return the gaps of any classifier, shape (R, P), or (P,) for outputs without replica axis.
 
@@ -59,6 +61,8 @@ def classification_gaps(outputs: Tensor, labels: Tensor, margin: float = 1.0) ->
     right = outputs.dim() in (2, 3) and outputs.shape[-2] == len(labels)
     required = f"must be (P, k) or (R, P, k) with P = {len(labels)} labels"
     require(right, "outputs.shape", tuple(outputs.shape), required)
+    are_classes = not labels.is_floating_point() and bool((labels >= 0).all())
+    require(are_classes, "labels", labels.dtype, "must be whole numbers of at least 0")
     k = outputs.shape[-1]
     y = losses.target_vectors(labels.long(), max(2, k), k, "squared").to(outputs.dtype)
     gaps = losses.gaps(outputs.reshape(-1, *outputs.shape[-2:]), y[None], margin)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.dynamics.dynamics import dynamics_of
 from lightning_landscape.errors import require
 
@@ -37,6 +38,7 @@ class LearningCoefficient:
     energy: Tensor
 
 
+@checked
 def learning_coefficient(
     energy: Callable[[], Tensor],
     sampler: Optimizer,

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.errors import require, require_kind
 from lightning_landscape.observables.statistics import jackknife
 
@@ -36,6 +37,7 @@ Array = NDArray[np.float64]
 FAST, SLOW = (0.0, 0.25), (0.5, 1.0)
 
 
+@checked
 def noise_response(x: Tensor, start: Tensor, score: Tensor) -> Tensor:
     r"""Return the integrated response from the noise that drove a Langevin run, (R,), float64.
 
@@ -63,6 +65,7 @@ def noise_response(x: Tensor, start: Tensor, score: Tensor) -> Tensor:
     return (x.double() - start.double()).mul_(score.double()).mean(-1)
 
 
+@checked
 def field_response(plus: Tensor, minus: Tensor, signs: Tensor, field: float) -> Tensor:
     r"""Return the integrated response of twins in opposite fields, shape (R,), float64.
 
@@ -88,6 +91,7 @@ def field_response(plus: Tensor, minus: Tensor, signs: Tensor, field: float) -> 
     )
 
 
+@checked
 def copy_distance(x: Tensor) -> Tensor:
     r"""Return d^2 = |x_a - x_b|^2 / N, the mean over pairs of copies a < b, shape (R,), float64.
 
@@ -101,6 +105,7 @@ def copy_distance(x: Tensor) -> Tensor:
     return 2 * x.double().var(0, correction=1).mean(-1)
 
 
+@checked
 def effective_temperature(
     decay: ArrayLike, chi: ArrayLike, window: tuple[float, float]
 ) -> tuple[float, float]:

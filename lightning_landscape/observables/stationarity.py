@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.errors import require, require_kind
 
 __all__ = ["Balance", "balance", "yaida_fdr1", "yaida_fdr2"]
@@ -25,6 +26,7 @@ def _require_pair(argument: str, one: Tensor, other: Tensor) -> None:
     require(same, f"{argument}.shape", shapes, "must be (R, N), the same for both")
 
 
+@checked
 def yaida_fdr1(x: Tensor, y: Tensor, lr: float) -> tuple[Tensor, Tensor]:
     r"""Return both sides of the first relation, FDR1, for one step from x to y = x + Delta.
 
@@ -63,6 +65,7 @@ def yaida_fdr1(x: Tensor, y: Tensor, lr: float) -> tuple[Tensor, Tensor]:
     return -(x.double() * step).sum(-1) / lr, step.square().sum(-1) / (2 * lr)
 
 
+@checked
 def yaida_fdr2(step: Tensor, before: Tensor, after: Tensor, lr: float) -> tuple[Tensor, Tensor]:
     r"""Return both sides of the second relation, FDR2, for one step Delta.
 
@@ -108,6 +111,7 @@ class Balance(NamedTuple):
         return abs(self.deviation) < sigmas
 
 
+@checked
 def balance(left: Tensor, right: Tensor) -> Balance:
     """Compare two sides measured at n times in R replicas.
 

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lightning_landscape.arguments import checked
+from lightning_landscape.errors import require
+
 if TYPE_CHECKING:
     from xarray import DataArray, Dataset
 
@@ -16,12 +19,15 @@ __all__ = ["by_temperature", "jackknife", "mean_and_error", "rungs"]
 Array = NDArray[np.float64]
 
 
+@checked
 def mean_and_error(values: DataArray, dim: str = "replica") -> tuple[DataArray, DataArray]:
     """Return the mean over ``dim`` and its standard error s/sqrt(R), which is nan for one value.
 
     The error covers what differs between the replicas: with shared couplings that is the noise
     and the start, not the disorder.
     """
+    known = dim in getattr(values, "dims", ())
+    require(known, "values", type(values).__name__, f"must be an array with the dimension {dim}")
     R = values.sizes[dim]
     error = values.std(dim, ddof=1) if R > 1 else values.isel({dim: 0}, drop=True) * float("nan")
     return values.mean(dim), error / R**0.5

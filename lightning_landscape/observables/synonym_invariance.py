@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.data.hierarchy import Derivations, Grammar
 from lightning_landscape.errors import require
 
@@ -40,6 +41,7 @@ def sensitivity(z: Tensor, exchanged: Tensor) -> Tensor:
     return changes / (2 * z.var(-1).sum(1))
 
 
+@checked
 def synonym_sensitivity(
     representations: Callable[[Tensor], Sequence[Tensor]],
     grammar: Grammar,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytorch_lightning.utilities.rank_zero import rank_zero_info
 
+from lightning_landscape.arguments import Checked
 from lightning_landscape.callbacks._lightning import Callback
 from lightning_landscape.callbacks.all_data import Data
 from lightning_landscape.callbacks.diagnosis.parts import Part, parts_of_run
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Diagnosis", "left_out", "records_of"]
 
 
-class Diagnosis(Callback):
+class Diagnosis(Checked, Callback):
     """Say at the end of a training where it stands: against which bounds, and what to do.
 
     One callback in anyone's project:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import torch
 
+from lightning_landscape.arguments import Checked
 from lightning_landscape.callbacks._lightning import Callback
 from lightning_landscape.callbacks.times import Times
 from lightning_landscape.callbacks.view import View
@@ -21,7 +22,7 @@ __all__ = ["MatchedNoise"]
 _NOISES = ("diagonal", "isotropic")
 
 
-class MatchedNoise(Callback):
+class MatchedNoise(Checked, Callback):
     r"""Steer `MatchedLangevin` by the noise that mini-batches would have.
 
     This is no probe: it changes the trajectory. The run uses all data at every step, and its

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from lightning_landscape.arguments import Checked
 from lightning_landscape.callbacks._lightning import Callback
 from lightning_landscape.errors import require
 
 __all__ = ["StopWhenSatisfied"]
 
 
-class StopWhenSatisfied(Callback):
+class StopWhenSatisfied(Checked, Callback):
     """End the run when the energies of all replicas, at its last step, are below a bound.
 
     This is no probe: it ends the run before ``max_steps``. It is asked after every block of

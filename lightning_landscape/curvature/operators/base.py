@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from lightning_landscape.arguments import Checked
 from lightning_landscape.curvature.operators.parameters import FlatParameters
 from lightning_landscape.errors import require
 from lightning_landscape.rng import Stream
@@ -26,7 +27,7 @@ _CHUNK_BYTES = 2**26
 _ASYMMETRY = 1e-2
 
 
-class CurvatureOperator(ABC):
+class CurvatureOperator(Checked, ABC):
     """R symmetric matrices H_r of size N x N, one for each replica, known through products.
 
     ``op @ V`` is H_r v for

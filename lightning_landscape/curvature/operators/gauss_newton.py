@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.curvature.operators.base import CurvatureOperator
 from lightning_landscape.curvature.operators.evaluation import evaluate, twice_differentiable
 from lightning_landscape.curvature.operators.kept_graph import HessianOperator, second_backward
@@ -80,6 +81,7 @@ class GaussNewtonOperator(CurvatureOperator):
         return second_backward([self._f], self.at.tensors, w)
 
 
+@checked
 def empirical_fisher(
     losses: Callable[[], Tensor], parameters: Iterable[Tensor]
 ) -> GaussNewtonOperator:
@@ -100,6 +102,7 @@ def empirical_fisher(
     return GaussNewtonOperator(losses, lambda losses: losses.square().mean(-1) / 2, parameters)
 
 
+@checked
 def split_hessian(
     outputs: Callable[[], Tensor],
     loss: Callable[[Tensor], Tensor],

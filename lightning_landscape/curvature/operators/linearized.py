@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.curvature.operators.base import CurvatureOperator
 from lightning_landscape.curvature.operators.evaluation import evaluate, twice_differentiable
 from lightning_landscape.curvature.operators.kept_graph import HessianOperator
@@ -25,6 +26,7 @@ _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 logger = logging.getLogger(__name__)
 
 
+@checked
 def linearized_hessian(
     energy: Callable[[], Tensor], parameters: Iterable[Tensor], module: nn.Module
 ) -> CurvatureOperator:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.curvature.operators.base import CurvatureOperator
 from lightning_landscape.errors import require
 
@@ -24,7 +25,7 @@ class DenseOperator(CurvatureOperator):
         matrices: symmetric, shape (R, N, N), or (N, N) for R = 1.
 
     Raises:
-        UsageError: the matrices are not square.
+        UsageError: the matrices are not square, or not finite.
 
     >>> DenseOperator(torch.tensor([[2.0, 1.0], [1.0, 0.0]])) @ torch.tensor([[1.0, 1.0]])
     tensor([[3., 1.]])
@@ -36,6 +37,8 @@ class DenseOperator(CurvatureOperator):
         square = matrices.dim() in (2, 3) and matrices.shape[-1] == matrices.shape[-2]
         admissible = "must be (R, N, N), or (N, N)"
         require(square, "matrices.shape", tuple(matrices.shape), admissible)
+        finite = bool(matrices.detach().isfinite().all())
+        require(finite, "matrices", "nan or inf", "must be finite")
         self.matrices = matrices.detach().reshape(-1, *matrices.shape[-2:])
         R, N = self.matrices.shape[:2]
         super().__init__(R, N, matrices.dtype, matrices.device)
@@ -64,7 +67,11 @@ class ScipyOperator(CurvatureOperator):
         import numpy as np
         from scipy.sparse.linalg import aslinearoperator
 
-        self.linear = aslinearoperator(linear)
+        try:
+            self.linear = aslinearoperator(linear)
+        except (TypeError, AttributeError):
+            required = "must be a matrix, or a LinearOperator of SciPy"
+            require(False, "linear", type(linear).__name__, required)
         shape = self.linear.shape
         require(shape[0] == shape[1], "linear.shape", shape, "must be (N, N)")
         dtype = np.dtype(self.linear.dtype or np.float64)
@@ -77,6 +84,7 @@ class ScipyOperator(CurvatureOperator):
         return torch.as_tensor(self.linear.matmat(V[0].T.numpy()).T, dtype=self.dtype)[None]
 
 
+@checked
 def as_scipy(operator: CurvatureOperator, replica: int = 0) -> LinearOperator:
     """Return one replica of an operator for `scipy.sparse.linalg`: `eigsh`, `cg`, `minres`, ….
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.curvature.operators.base import CurvatureOperator
 from lightning_landscape.curvature.operators.evaluation import evaluate, twice_differentiable
 from lightning_landscape.curvature.operators.kept_graph import HessianOperator
@@ -28,6 +29,7 @@ _COPIES = 7
 _VECTORS_OF_A_GLASS = 16
 
 
+@checked
 def hessian_of(energy: Energy) -> CurvatureOperator:
     """Return the Hessian of an energy at its configurations; on its sphere, where it has one.
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from torch import Tensor, nn
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.errors import nearest, require
 
 __all__ = ["FlatParameters", "blocks", "select"]
@@ -97,6 +98,7 @@ class FlatParameters:
         )
 
 
+@checked
 def select(module: nn.Module, *names: str) -> list[nn.Parameter]:
     """Return the parameters of ``module`` that belong to the named submodules or have these names.
 
@@ -119,6 +121,7 @@ def select(module: nn.Module, *names: str) -> list[nn.Parameter]:
     return [p for n, p in named.items() if n in chosen]
 
 
+@checked
 def blocks(module: nn.Module, replicas: int = 1) -> dict[str, slice]:
     """Return where in the vector (N,) of all that requires gradients each parameter lies, by name.
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.curvature.operators.base import ComposedOperator, CurvatureOperator
 from lightning_landscape.curvature.operators.tangent import TangentOperator
 from lightning_landscape.curvature.pyhessian.package import hessian
@@ -28,6 +29,7 @@ Measures = tuple[list[list[float]], list[list[float]]]
 _TOLERANCE = 1e-3
 
 
+@checked
 def summary_by_pyhessian(operator: CurvatureOperator, budget: Budget) -> dict[str, Tensor]:
     """Return what PyHessian finds of R spectra, in the names of `spectrum_summary`.
 

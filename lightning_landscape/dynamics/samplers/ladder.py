@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from lightning_landscape.arguments import Checked
 from lightning_landscape.dynamics.schedules import Schedule
 from lightning_landscape.errors import require
 
 __all__ = ["Ladder", "TwoStarts"]
 
 
-class Ladder(Sequence[float]):
+class Ladder(Checked, Sequence[float]):
     r"""Geometric values, first (last/first)^(k/(rungs-1)) for rung k: temperatures or step sizes.
 
     A dynamics takes it wherever it takes several numbers, and gives each rung an equal group of

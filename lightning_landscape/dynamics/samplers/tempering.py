@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from lightning_landscape.arguments import Checked
 from lightning_landscape.dynamics.samplers.noise import exponentials
 from lightning_landscape.errors import require
 
 __all__ = ["ParallelTempering"]
 
 
-class ParallelTempering:
+class ParallelTempering(Checked):
     r"""Swaps between neighbouring temperatures: the ``exchange`` of any sampler.
 
     Before every ``every``-th step the replicas of neighbouring rungs swap places with the

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_landscape.activations import ACTIVATIONS, Activation, ActivationName
+from lightning_landscape.arguments import Checked
 from lightning_landscape.energies.networks._hessian_products import HessianProduct
 from lightning_landscape.energies.networks._initialization import (
     INITIALIZATIONS,
@@ -31,7 +32,7 @@ Pull = Callable[[Tensor], Sequence[Tensor]]
 """From the gradient in the outputs, (R, P, k), to the gradients in the parameters."""
 
 
-class Architecture(nn.Module):
+class Architecture(Checked, nn.Module):
     """R networks of one shape: what an energy needs to know of them.
 
     Every parameter carries the replica axis first. The outputs are a function of parameters that

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -9,14 +10,15 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from lightning_landscape.errors import require
+from lightning_landscape.arguments import Checked
+from lightning_landscape.errors import require, require_kind
 
 __all__ = ["Accumulator"]
 
 States = Mapping[str, Tensor]
 
 
-class Accumulator(Metric):
+class Accumulator(Checked, Metric):
     """A statistic of a series that comes in parts, as a torchmetrics metric.
 
     A subclass derives from this class and from a plain class of tensors, its ``core``, which has
@@ -64,8 +66,24 @@ class Accumulator(Metric):
         """Whether there is anything to compute from, by `update`, ``add`` or `merge_state`."""
         return any(not torch.equal(x, self._empty(k)) for k, x in self._states().items())
 
+    @property
+    @abstractmethod
+    def shape_of_values(self) -> tuple[int | None, ...]:
+        """The shape of what `update` takes, with None for the axis that counts values."""
+
     def update(self, values: Tensor) -> None:
-        """Take in the next values of the series, the first axis counting them."""
+        """Take in the next values of the series, the first axis counting them.
+
+        Raises:
+            UsageError: they are no tensor of real numbers, or of another shape.
+        """
+        require_kind("values", values, Tensor)
+        require(not values.is_complex(), "values.dtype", values.dtype, "must be real")
+        own, shape = self.shape_of_values, tuple(values.shape)
+        any_length = tuple(None if m is None else n for m, n in zip(own, shape, strict=False))
+        fits = len(shape) == len(own) and any_length == own
+        required = f"must be {str(own).replace('None', 'n')}, for any n"
+        require(fits, "values.shape", shape, required)
         self.add(values)
 
     def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:

@@ -165,6 +165,11 @@ class Blocking(Accumulator, Levels):
     def __init__(self, shape: tuple[int, ...] = (), state: States | None = None) -> None:
         super().__init__(empty_levels(shape), state)
 
+    @property
+    def shape_of_values(self) -> tuple[int | None, ...]:
+        """(n, …)."""
+        return None, *self.moments.shape[2:]
+
     def compute(self) -> Tensor:
         """Return tau in samples, (…)."""
         return self.tau()[0]

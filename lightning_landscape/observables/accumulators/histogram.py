@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from lightning_landscape.errors import require
+from lightning_landscape.errors import require, require_whole
 from lightning_landscape.observables.accumulators.accumulator import Accumulator, States
 from lightning_landscape.observables.gaps import log_counts
 
@@ -111,8 +111,24 @@ class GrowingHistogram(Accumulator, Bins):
     core: ClassVar[Callable[..., Bins]] = Bins
 
     def __init__(self, replicas: int = 1, bins: int = 512, state: States | None = None) -> None:
+        require_whole("replicas", replicas)
         require(bins >= 2 and bins % 2 == 0, "bins", bins, "must be even and at least 2")
         super().__init__(empty_bins(replicas, bins), state)
+
+    @property
+    def shape_of_values(self) -> tuple[int | None, ...]:
+        """(n, R)."""
+        return None, self.counts.shape[1]
+
+    def update(self, values: Tensor) -> None:
+        """Take in values, shape (n, R).
+
+        Raises:
+            UsageError: they are of another shape, or not finite.
+        """
+        finite = not isinstance(values, Tensor) or bool(values.isfinite().all())
+        require(finite, "values", "nan or inf", "must be finite")
+        super().update(values)
 
     def compute(self) -> tuple[Tensor, Tensor]:
         """Return the counts, (bins, R), and the edges, (bins + 1,)."""
@@ -174,6 +190,11 @@ class LogCounts(Accumulator, Counts):
         require(ascend, "edges", edges.tolist(), "must be two or more, ascending")
         counts = torch.zeros(replicas, len(edges) - 1, dtype=torch.int64)
         super().__init__({"counts": counts, "edges": edges.double().clone()}, state)
+
+    @property
+    def shape_of_values(self) -> tuple[int | None, ...]:
+        """(R, n)."""
+        return self.counts.shape[0], None
 
     def compute(self) -> Tensor:
         """Return the counts, (R, bins)."""

@@ -259,6 +259,11 @@ class BlockMoments(Accumulator, Blocks):
         super().__init__(empty_blocks(shape, length, blocks), state)
         self.statistic = statistic
 
+    @property
+    def shape_of_values(self) -> tuple[int | None, ...]:
+        """(n, …)."""
+        return None, *self.moments.shape[2:]
+
     def compute(self) -> Tensor:
         """Return the statistic of all values, (…)."""
         return self.statistic(self.total())

@@ -131,6 +131,11 @@ class PowerSpectrum(Accumulator, Segments):
         require(even, "segment", segment, "must be even and at least 4")
         super().__init__(empty_segments(shape, segment), state)
 
+    @property
+    def shape_of_values(self) -> tuple[int | None, ...]:
+        """(n, …)."""
+        return None, *self.tail.shape[1:]
+
     def compute(self) -> tuple[Tensor, Tensor]:
         """Return S(f) for a time step of 1, and its standard error, both (S/2 + 1, …)."""
         return self.density()

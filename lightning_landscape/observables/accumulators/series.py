@@ -212,6 +212,11 @@ class EnergySeries(Accumulator, Series):
         states = {f"{a}_{b}": value for a, part in parts.items() for b, value in part.items()}
         super().__init__(states | own, state)
 
+    @property
+    def shape_of_values(self) -> tuple[int | None, ...]:
+        """(n, R)."""
+        return None, len(self.units)
+
     def compute(self) -> dict[str, Tensor]:
         """Return what is known of the series, see `results`."""
         return self.results()

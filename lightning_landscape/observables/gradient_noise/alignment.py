@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.curvature.operators.base import CurvatureOperator
 from lightning_landscape.curvature.operators.vectors import dots
 from lightning_landscape.curvature.random_vectors import chunks, signs
@@ -31,6 +32,7 @@ class Alignment(NamedTuple):
     cosine_error: Tensor
 
 
+@checked
 def alignment(
     A: CurvatureOperator,
     B: CurvatureOperator,
@@ -108,6 +110,7 @@ def _cosine(forms: Tensor) -> Tensor:
     return forms[0] / (forms[1] * forms[2]).sqrt()
 
 
+@checked
 def subspace_overlap(U: Tensor, V: Tensor) -> Tensor:
     r"""Return the overlap of the spaces of the first j vectors of each, for j = 1 … k.
 
@@ -122,9 +125,14 @@ def subspace_overlap(U: Tensor, V: Tensor) -> Tensor:
     Returns:
         shape (R, k), float64.
 
+    Raises:
+        UsageError: their shapes are not the same, or not these.
+
     >>> subspace_overlap(torch.eye(3)[None, :2], torch.eye(3)[None, 1:])
     tensor([[0.0000, 0.5000]], dtype=torch.float64)
     """
+    require(U.dim() == 3, "U.shape", tuple(U.shape), "must be (R, k, N)")
+    require(U.shape == V.shape, "V.shape", tuple(V.shape), f"must be {tuple(U.shape)}, as U")
     squares = (U.double() @ V.double().mT).square()
     nested = squares.cumsum(1).cumsum(2).diagonal(dim1=1, dim2=2)
     return nested / torch.arange(1, nested.shape[1] + 1, device=nested.device)

@@ -7,11 +7,13 @@ import math
 import torch
 from torch import Tensor
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.errors import require
 
 __all__ = ["batch_factor", "batch_kurtosis", "temperature_of_sgd"]
 
 
+@checked
 def batch_factor(batch_size: int, samples: float, replacement: bool) -> float:
     r"""Return the factor c in Cov(g_B) = c S of the mean g_B of B out of P gradients.
 
@@ -42,6 +44,7 @@ def batch_factor(batch_size: int, samples: float, replacement: bool) -> float:
     return (1 - batch_size / samples) / batch_size
 
 
+@checked
 def temperature_of_sgd(lr: float | Tensor, D: Tensor) -> Tensor:
     """Return T = lr D / 2, at which Langevin noise is as strong as that of mini-batches.
 
@@ -63,6 +66,7 @@ def temperature_of_sgd(lr: float | Tensor, D: Tensor) -> Tensor:
     return lr * D / 2
 
 
+@checked
 def batch_kurtosis(
     projections: Tensor, batch_size: int, samples: float, replacement: bool
 ) -> Tensor:
