@@ -236,7 +236,14 @@ def _words(kind: Any) -> str:
         inside = [one for one in get_args(kind) if one is not Ellipsis]
         of: dict[Any, str] = {int: " of whole numbers", float: " of numbers", str: " of texts"}
         return "a sequence" + of.get(inside[0] if inside else None, "")
-    named: dict[Any, str] = {int: "a whole number", float: "a number", bool: "True or False", str: "a text",
-             complex: "a complex number", Callable: "a function", Path: "a path"}  # fmt: skip
+    named: dict[Any, str] = {
+        int: "a whole number",
+        float: "a number",
+        complex: "a complex number",
+        bool: "True or False",
+        str: "a text",
+        Path: "a path",
+        Callable: "a function",
+    }
     name = getattr(origin, "__name__", str(origin))
     return named.get(origin, f"{'an' if name[:1] in 'AEIOU' else 'a'} {name}")

@@ -10,9 +10,7 @@ import lightning_landscape
 
 PACKAGE = Path(lightning_landscape.__file__).parent
 FLOORS = {
-    **dict.fromkeys(
-        ["errors", "philox", "rng", "clock", "sphere", "records", "netcdf"], 0
-    ),
+    **dict.fromkeys(["errors", "philox", "rng", "clock", "sphere", "records", "netcdf"], 0),
     **dict.fromkeys(["activations", "arguments", "memory", "mixture", "replicas", "parallel"], 0),
     **dict.fromkeys(["theory", "data"], 1),
     "energies": 2,
