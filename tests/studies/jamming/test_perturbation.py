@@ -24,7 +24,7 @@ from lightning_landscape.studies.jamming.training import Protocol, train
 
 LINEAR = Family(0, RandomData(2000, 8), [1.0])
 DEEP = Family(2, RandomData(2000, 6, normalized=True), [6.0])
-ADAM = partial(DecayingAdam, lr=0.1, every=2000)
+ADAM = partial(DecayingAdam, lr=0.1, every=1000)
 FAST = partial(DecayingAdam, lr=0.01, every=300, floor=1e-4)
 
 
@@ -32,15 +32,15 @@ def test_decompressed_without_hidden_layers_those_fit_again_that_a_linear_progra
     separable,
 ):
     """At every change, of every network; a classifier of 8 dimensions, from 30 patterns to 6."""
-    perturbation = DataPerturbation(ADAM, steps=2500, times=3, removed=8, added=0)
+    perturbation = DataPerturbation(ADAM, steps=1500, times=2, removed=12, added=0)
     each = Scan([LINEAR], [30], seeds=6).rounds[0]
-    runs = train(Protocol(ADAM, steps=3000, margin=1e-3, perturbation=perturbation), 6, each)
+    runs = train(Protocol(ADAM, steps=2000, margin=1e-3, perturbation=perturbation), 6, each)
     orders = LINEAR.patterns(30, 6, seed=0)
     fits = np.array([run["change_loss"] for run in runs]) < 1e-10
-    exact = [[separable(LINEAR.data, order[8 * k :]) for k in range(4)] for order in orders]
+    exact = [[separable(LINEAR.data, order[12 * k :]) for k in range(3)] for order in orders]
     assert not fits[:, 0].all() and fits[:, -1].all()
     assert (fits == exact).all()
-    assert runs[0]["change_P"] == [30, 22, 14, 6]
+    assert runs[0]["change_P"] == [30, 18, 6]
     unsatisfied = np.array([run["change_unsatisfied"] for run in runs])
     assert ((unsatisfied == 0) == fits).all()
     avalanche = np.array([run["avalanche"] for run in runs])
