@@ -41,6 +41,16 @@ def test_networks_at_initialisation_agree_with_theory(tmp_path):
     assert [axes.get_xlabel() for axes in draw(record).axes] == [r"$(l-1)/n$", "l", "l"]
 
 
+def test_a_heavy_tail_has_no_second_moment(tmp_path):
+    """Var ln G is about 1.2 for ReLU, n = 16 and l = 6: 10 exp(4.8) networks would be needed."""
+    families = [Family("relu", 16), Family("relu", 17), Family("tanh", 16), Family("tanh", 17)]
+    record, _ = run(InitialNetworks(families, depth=6, networks=20, seeds=2), tmp_path)
+    table = {row.quantity for row in rows(record)}
+    assert "Var ln (G - C_b) (relu, n = 16, l = 6)" in table
+    assert "Var G / K² (relu, n = 16, l = 6)" not in table and "ν (relu, l = 6)" not in table
+    assert {"Var G / K² (tanh, n = 16, l = 6)", "ν (tanh, l = 6)"} <= table
+
+
 def test_a_record_is_continued(tmp_path):
     families = [Family("relu", 16), Family("tanh", 16)]
 

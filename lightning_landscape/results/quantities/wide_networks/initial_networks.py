@@ -37,13 +37,24 @@ class _Family(NamedTuple):
     def error(self, name: str) -> DataArray:
         return self.seeds[name].std("run", ddof=1) / self.seeds.sizes["run"] ** 0.5
 
+    @property
+    def has_heavy_tail(self) -> bool:
+        """Whether there are too few networks, < 10 exp(4 Var ln G), for a direct second moment."""
+        if self.skip:
+            return False
+        variance = float(self.exact["log_variance_exact"][-1])
+        return bool(self.seeds.attrs["replicas"] < 10 * math.exp(4 * variance))
+
 
 @register("InitialNetworks")
 class InitialNetworks(Result):
     """Var G, K and chi_perp of networks of several classes; see `studies.wide_networks`."""
 
     def rows(self, dataset: Dataset) -> Iterator[Row]:
-        """Yield Var G in the last layer of each family, l (1 - chi_perp), and nu of n → ∞."""
+        """Yield Var G in the last layer of each family, l (1 - chi_perp), and nu of n → ∞.
+
+        Where the tail of G is too heavy for the number of networks, only Var ln G is given.
+        """
         families = _families(dataset)
         for family in families:
             yield from _of_family(family)
@@ -51,7 +62,7 @@ class InitialNetworks(Result):
         for family in families:
             kinds[family.kind].append(family)
         for kind, members in kinds.items():
-            if len(members) > 1:
+            if len(members) > 1 and not any(family.has_heavy_tail for family in members):
                 yield from _nu(kind, sorted(members, key=lambda family: family.width))
 
     def panels(self, dataset: Dataset) -> list[Panel]:
@@ -77,7 +88,9 @@ def _of_family(family: _Family) -> Iterator[Row]:
     at_leading_order = "order 1/n" if family.skip else ""
     symbols = {"relative_variance": "V / n K²"}
     if not family.skip:
-        symbols = {"log_variance": "Var ln (G - C_b)", "relative_variance": "Var G / K²"}
+        symbols = {"log_variance": "Var ln (G - C_b)"}
+        if not family.has_heavy_tail:
+            symbols["relative_variance"] = "Var G / K²"
     for name, symbol in symbols.items():
         yield _row(family, name, f"{symbol} ({family.name}, l = {L})", -1, at_leading_order)
     l = L - 1  # the last one from which chi leads to another layer
@@ -129,8 +142,7 @@ def _fluctuations(dataset: Dataset, axes: Axes) -> None:
         axes.plot(r, exact, color=colour, linewidth=1, linestyle="--" if family.skip else "-")
         axes.errorbar(r, *measured, fmt="o", markersize=3, color=colour, label=family.name)
     axes.set(xscale="log", yscale="log", xlabel=r"$(l-1)/n$", ylabel=r"$\mathrm{Var}\,G/K^2$")
-    title = "lines: exact, dashed: order 1/n"
-    axes.legend(title=title, fontsize="x-small", title_fontsize="x-small", loc="lower right")
+    axes.text(0.03, 0.97, "lines: exact, dashed: order 1/n", va="top", transform=axes.transAxes)
 
 
 def _kernel(dataset: Dataset, axes: Axes) -> None:
@@ -143,7 +155,7 @@ def _kernel(dataset: Dataset, axes: Axes) -> None:
         mean = family.mean("mean"), family.error("mean")
         axes.errorbar(l, *mean, fmt="o", markersize=3, color=colour, label=family.name)
     axes.set(xscale="log", yscale="log", xlabel="l", ylabel=r"$\mathrm{E}\,G$")
-    axes.legend(fontsize="x-small")
+    axes.legend(fontsize="x-small", loc="lower left")
 
 
 def _exponent(dataset: Dataset, axes: Axes) -> None:
