@@ -100,11 +100,14 @@ def _adam(optimizer: Optimizer) -> Edge | None:
     group = optimizer.param_groups[0]
     beta1, beta2 = (float(beta) for beta in group["betas"])
     sizes = []
+    if not optimizer.state:
+        return None
     for g in optimizer.param_groups:
         for p in g["params"]:
             state = optimizer.state.get(p, {})
             if "exp_avg_sq" not in state:
-                return None
+                sizes.append(_unmoved(p))
+                continue
             v = state.get("max_exp_avg_sq", state["exp_avg_sq"]).double()
             t = float(state["step"])
             P = (1 - beta1**t) * ((v / (1 - beta2**t)).sqrt() + g["eps"])
@@ -117,11 +120,14 @@ def _adam(optimizer: Optimizer) -> Edge | None:
 
 def _rmsprop(optimizer: Optimizer) -> Edge | None:
     sizes = []
+    if not optimizer.state:
+        return None
     for g in optimizer.param_groups:
         for p in g["params"]:
             state = optimizer.state.get(p, {})
             if "square_avg" not in state:
-                return None
+                sizes.append(_unmoved(p))
+                continue
             v = state["square_avg"].double()
             if g["centered"]:
                 v = v - state["grad_avg"].double().square()
@@ -129,6 +135,11 @@ def _rmsprop(optimizer: Optimizer) -> Edge | None:
     group = optimizer.param_groups[0]
     threshold = 2 * (1 + group["momentum"])
     return Edge(threshold, sizes, group["weight_decay"], f"{threshold:.3g}/lr, preconditioned")
+
+
+def _unmoved(p: Tensor) -> Tensor:
+    """Return S of a parameter that has had no gradient, and so has no state: 0."""
+    return torch.zeros_like(p, dtype=torch.float64)
 
 
 _RULES: tuple[tuple[Any, Any], ...] = (

@@ -91,3 +91,14 @@ def test_the_known_number_of_adam():
 
 def test_others_have_no_bound():
     assert edge_of(FIRE([torch.nn.Parameter(torch.ones(1, 1))], lr=0.1)) is None
+
+
+@pytest.mark.parametrize("make", [torch.optim.Adam, torch.optim.RMSprop])
+def test_a_parameter_without_a_gradient_does_not_move(make):
+    moved, unused = (torch.nn.Parameter(torch.ones(2)) for _ in range(2))
+    optimizer = make([moved, unused], lr=0.1)
+    assert edge_of(optimizer) is None
+    moved.grad = torch.ones(2)
+    optimizer.step()
+    sizes = edge_of(optimizer).step_sizes
+    assert (sizes[0] > 0).all() and (sizes[1] == 0).all()

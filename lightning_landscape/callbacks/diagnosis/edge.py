@@ -150,6 +150,7 @@ class EdgeOfStability(Probe):
             sharpness = self._highest(operator)
             row = {"sharpness": sharpness, "edge": nan}
             if edge is not None:
+                self.attributes["bound"] = edge.rule  # Adam's is known after its first step
                 row["edge"] = self._in_units_of(edge, view, operator, sharpness)
             along = nan if operator.N != view.shape[1] else self._along_gradient(view)
         row |= {"batch_sharpness": along, "batch_edge": along * self._half_step(edge)}

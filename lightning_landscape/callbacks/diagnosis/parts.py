@@ -26,8 +26,16 @@ from lightning_landscape.errors import require
 __all__ = ["Part", "parts_of_run", "parts_of_start"]
 
 _GROUPS = 8  # mini-batches whose gradients the noise scale compares
-_OFTEN = 10  # measurements in a factor of ten in time, where their cost does not count
+_OFTEN = 8  # measurements in a factor of ten in time, where their cost does not count
 _MOST_PAIRS = 400  # pairs of configurations one step apart
+_PRODUCTS = 24  # Hessian-vector products of a look at the sharpness, for each eigenvalue
+_BUDGET: dict[str, Any] = {
+    "k": 3,
+    "random_vectors": 4,
+    "steps": 15,
+    "max_products": 60,
+    "max_share": float("inf"),
+}  # of the spectrum
 _SHARES = {"edge": 0.5, "noise": 0.3, "classes": 0.2}  # of what a diagnosis may cost
 _CLASSES = 10  # backward passes of a look at the classes, in the estimate of its cost
 
@@ -85,6 +93,7 @@ def parts_of_run(
     per_decade = 4 if start else _OFTEN
     edge = _Edge(
         per_decade=per_decade,
+        max_products=_PRODUCTS,
         max_share=_SHARES["edge"] * max_share,
         loss_fn=loss_fn,
         data=data,
@@ -103,8 +112,7 @@ def parts_of_run(
     initial = [parts_of_start(output_fn, loss_fn)[0]] if start else []
     found: list[Part] = [edge, noise, pairs, _Gaps(name="diagnosis_gaps"), *initial, classes]
     if not start:
-        found.append(_Spectrum(max_share=max_share, data=data, loss_fn=loss_fn,
-                               random_vectors=4, name="diagnosis_spectrum"))  # fmt: skip
+        found.append(_Spectrum(loss_fn=loss_fn, data=data, name="diagnosis_spectrum", **_BUDGET))
     return found
 
 
