@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from lightning_landscape.cli.interrupts import ending_at_once
 from lightning_landscape.cli.runs import Choice, claim, inside
 from lightning_landscape.cli.study import resolved
 from lightning_landscape.energies.energy import Energy, HasData
+from lightning_landscape.energies.regularized import WithL2
 from lightning_landscape.errors import require
 from lightning_landscape.exploration import Database, Explorer, Landscape
 from lightning_landscape.records import write
@@ -37,30 +39,55 @@ def main(args: list[str]) -> int:
     for name in ("quenches", "searches", "descents"):
         require(config[name] >= 0, name, config[name], "must be at least 0")
     made = parser.instantiate_classes(config)
-    explorer = Explorer(Landscape(made.energy, config.replica), **vars(made.search))
+    energy: Energy = made.energy
+    every = range(energy.replicas) if config.replica is None else [config.replica]
+    explorers = {k: Explorer(Landscape(energy, k), **vars(made.search)) for k in every}
     choice: Choice = "new" if config.new else "continue" if config["continue"] else "ask"
     experiment = inside(config.save_dir, config.experiment)
     folder = claim(experiment, resolved(parser, config), choice)
-    record = folder.path / "probes" / "exploration.nc"
-    database = Database.read(record) if record.is_file() else explorer.empty()
-    energy = type(made.energy).__name__
     text = (folder.path / "config.yaml").read_text()
-    known = {k: v for k, v in made.energy.reference().items() if isinstance(v, str | int | float)}
-    database.attributes |= {"energy": energy, "N": made.energy.N, "config": text, **known}
+    known = {k: v for k, v in energy.reference().items() if isinstance(v, str | int | float)}
+    known |= {"energy": type(energy).__name__, "N": energy.N, "config": text}
+    budget = config.quenches, config.searches, config.descents
+    with ending_at_once():  # the record is whole after every round
+        for k, explorer in explorers.items():
+            several = len(explorers) > 1
+            file = f"exploration_{k}.nc" if several else "exploration.nc"
+            label = _label(energy, k) if several else {}
+            _explore(explorer, folder.path / "probes" / file, known | label, *budget)
+    summary = results.summarize(folder.path)
+    print(f"\n{summary.full if config['all'] else summary}\n")
+    folder.finish(summary.full)
+    return 0
+
+
+def _explore(
+    explorer: Explorer,
+    record: Path,
+    known: dict[str, Any],
+    quenches: int,
+    searches: int,
+    descents: int,
+) -> None:
+    """Explore one landscape from where its record ends; ``known`` goes into the record."""
+    database = Database.read(record) if record.is_file() else explorer.empty()
+    database.attributes |= known
 
     def save(database: Database) -> None:
         database.write(record)
         print(_progress(database), flush=True)
 
-    with ending_at_once():  # the record is whole after every round
-        database = explorer.run(config.quenches, config.searches, database, save, config.descents)
-    ordered = database.sorted()
+    ordered = explorer.run(quenches, searches, database, save, descents).sorted()
     dataset = ordered.to_dataset().assign(_held_out(explorer.landscape, ordered))
     write(look_up(dataset.attrs["probe"]).exact(dataset), record)
-    summary = results.summarize(folder.path)
-    print(f"\n{summary.full if config['all'] else summary}\n")
-    folder.finish(summary.full)
-    return 0
+
+
+def _label(energy: Energy, replica: int) -> dict[str, str]:
+    """Return what tells the landscape of a replica from those of others, for the record."""
+    of = f"replica {replica}"
+    if isinstance(energy, WithL2):
+        of = f"λ = {energy.strengths[replica].item():g}"
+    return {"of": of, "energy": f"{type(energy).__name__}, {of}"}
 
 
 def _held_out(landscape: Landscape, database: Database) -> dict[str, Any]:
@@ -83,7 +110,12 @@ def _parser() -> LandscapeParser:
         "--experiment", type=str, default="explore", help="Folder of the run under save_dir."
     )
     parser.add_argument("--energy", type=Energy, required=True, help="The landscape, in float64.")
-    parser.add_argument("--replica", type=int, default=0, help="Whose landscape is explored.")
+    parser.add_argument(
+        "--replica",
+        type=int | None,
+        default=None,
+        help="Whose landscape is explored; by default that of every replica, one after the other.",
+    )
     parser.add_argument("--quenches", type=int, default=200, help="From random starts.")
     parser.add_argument("--searches", type=int, default=500, help="For transition states.")
     parser.add_argument(

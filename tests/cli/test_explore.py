@@ -69,6 +69,41 @@ def test_a_killed_exploration_is_resumed_to_the_same_record(config, monkeypatch)
             assert np.array_equal(*pair)
 
 
+WELLS = {
+    "class_path": "WithL2",
+    "init_args": {
+        "energy": {
+            "class_path": "NetworkEnergy",
+            "init_args": {
+                "architecture": {
+                    "class_path": "FullyConnected",
+                    "init_args": {
+                        "widths": [2, 2, 2],
+                        "activation": "tanh",
+                        "replicas": 2,
+                        "dtype": "float64",
+                    },
+                },
+                "data": {"class_path": "XOR"},
+            },
+        },
+        "strength": [0.001, 1.0],
+    },
+}
+
+
+def test_each_replica_has_a_landscape_a_record_and_rows_of_its_own(config, capsys):
+    """Under the strong penalty theta = 0 is the only minimum, at ln 2."""
+    small = CAMEL | {"energy": WELLS, "quenches": 5, "searches": 0}
+    Path("penalties.yaml").write_text(yaml.safe_dump(small))
+    assert main(["explore", "--config", "penalties.yaml", "--all"]) == 0
+    out = capsys.readouterr().out
+    assert "minima, λ = 0.001 " in out and "lowest energy, λ = 1 " in out
+    probes = Path("logs/camel/version_0/probes")
+    weak, strong = (Database.read(probes / f"exploration_{k}.nc") for k in range(2))
+    assert weak.minima.energy[0] < 0.5 and strong.minima.energy == pytest.approx([np.log(2)])
+
+
 @pytest.mark.parametrize(
     ("option", "sentence"),
     [

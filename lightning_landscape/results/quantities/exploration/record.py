@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lightning_landscape.results.quantities.exploration import coverage, kinetics, saddles, tree
@@ -26,7 +27,12 @@ class Exploration(Result):
     """What an exploration has found; see `exploration.Database` for its record."""
 
     def rows(self, dataset: Dataset) -> Iterator[Row]:
-        """Yield the numbers of points, the coverage and the cost."""
+        """Yield numbers of points, coverage and cost; of which landscape, if there are several."""
+        of = dataset.attrs.get("of")
+        for row in self._rows(dataset):
+            yield row if of is None else replace(row, quantity=f"{row.quantity}, {of}")
+
+    def _rows(self, dataset: Dataset) -> Iterator[Row]:
         attributes, seen = dataset.attrs, dataset["minimum_seen"].to_numpy()
         nan = math.nan
         for name, dim, exact in (

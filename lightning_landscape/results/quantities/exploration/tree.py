@@ -53,12 +53,14 @@ def _colours(dataset: Dataset, tree: MergeTree, place: dict[int, float], axes: A
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
+    from matplotlib.ticker import MaxNLocator
 
     means = _means(tree, dataset[_COLOURS].to_numpy())
     norm = Normalize(*np.quantile(dataset[_COLOURS], [0, 1]))
     scale = ScalarMappable(norm, colormaps["plasma"])
-    bar = axes.figure.colorbar(scale, ax=axes)
+    bar = axes.figure.colorbar(scale, ax=axes, fraction=0.05, pad=0.02, ticks=MaxNLocator(4))
     bar.ax.set_title("test loss", fontsize="small")
+    bar.ax.tick_params(labelsize="small")
     return {node: scale.to_rgba(means[node]) for node in place}
 
 
