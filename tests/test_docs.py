@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from lightning_landscape import Probe
+from lightning_landscape.__main__ import VERBS
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -35,3 +36,8 @@ def probes_of(namespace):
 
 def has_measured(probe):
     return probe.active and len(probe.results["step"]) > 0
+
+
+def test_the_completion_on_the_first_page_has_all_verbs():
+    (words,) = re.findall(r'complete -o default -W "(.*)"', (DOCS / "index.md").read_text())
+    assert words.split() == list(VERBS)

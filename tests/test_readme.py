@@ -35,12 +35,19 @@ def test_commands_run(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     arguments = shlex.split(command)[3:]
-    if arguments[0] == "report":
+    if arguments[0] == "configs":
+        assert main(arguments) == 0
+    elif arguments[0] == "report":
         main(["fit", "--config", "configs/pspin/aging.yaml", "--trainer.max_steps=10"])
         assert main(arguments) == 0
         assert "<img" in (tmp_path / "report.html").read_text()
     else:
         assert main([*arguments, "--trainer.max_steps=10"]) == 0
+
+
+def test_links_and_figures_exist():
+    targets = re.findall(r"\]\(([^)#]+)\)", README)
+    assert len(targets) > 10 and all((ROOT / target).exists() for target in targets)
 
 
 @pytest.mark.parametrize("block", blocks("python"), ids=range(len(blocks("python"))))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import resource
 import sys
 import tempfile
@@ -66,8 +67,8 @@ def keep(each: Configuration, home: Path) -> None:
 
 def _without_paths(results: str) -> str:
     """Return the table and its notes, without the lines that say where the files of the run are."""
-    ends = ("records  ", "figures  ", "TensorBoard  ", "compare  ")
-    return "\n".join(line for line in results.splitlines() if not line.startswith(ends)).strip()
+    where = re.compile(r"(records|figures|TensorBoard|compare|all \d+ rows)  ")
+    return "\n".join(line for line in results.splitlines() if not where.match(line)).strip()
 
 
 def _small(figure: Path) -> bytes:
