@@ -68,9 +68,48 @@ def test_variance_against_a_loop_over_samples(compare, make):
         lambda: gradients_of(ours).moments(),
         lambda: loop(net, x, y),
         against="a loop over samples",
-        at_least=20,
+        at_least={FullyConnected: 20, Replicated: 10}[make],
         rounds=3,
-        assert_=make is FullyConnected,  # without structure there is as much to do as in a loop
+    )
+
+
+def convolutional():
+    return nn.Sequential(
+        *(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Flatten(), nn.Linear(32 * 49, 10)),
+    )
+
+
+class Transformer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.words, self.out = nn.Embedding(100, 64), nn.Linear(64, 10)
+        self.block = nn.TransformerEncoderLayer(64, 4, 128, dropout=0.0, batch_first=True)
+
+    def forward(self, x):
+        return self.out(self.block(self.words(x.long())).mean(1))
+
+
+@pytest.mark.parametrize(
+    ("make", "x", "at_least"),
+    [
+        (convolutional, torch.randn(B, 1, 28, 28), 1.5),  # one gradient is a quarter of a loop
+        (Transformer, torch.randint(0, 100, (B, 16)).float(), 5),
+    ],
+)
+def test_variance_of_any_module_against_a_loop(compare, make, x, at_least):
+    """One gradient of the batch bounds it: a quarter of a loop for images, a twentieth for words."""
+    y = torch.arange(B) % 10
+    energy = NetworkEnergy(Replicated(make), LabelledData(x, y, x[:1], y[:1], 10))
+    net = make()
+    compare(
+        f"gradient variance, {make.__name__}, B = {B}",
+        lambda: gradients_of(energy).moments(),
+        lambda: loop(net, x, y),
+        against="a loop over samples",
+        at_least=at_least,
+        rounds=3,
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lightning_landscape.energies.networks.architectures import Architecture
 from lightning_landscape.energies.networks.slices import even_slices
@@ -98,17 +99,18 @@ class Replicated(Architecture):
         P = x.shape[1]
         alone = self.samples_together is not None and P == 1
         require(not alone, "samples", P, "must be at least 2 to be normalised together")
-        buffers = {name: getattr(self, f"buffer{k}") for k, name in enumerate(self._buffer_names)}
-
-        def of_one(parameters: tuple[Tensor, ...], x: Tensor) -> Tensor:
-            weights = dict(zip(self._names, parameters, strict=True))
-            return functional_call(self._structure[0], weights | buffers, (x,))
-
         if len(parameters[0]) == 1:  # a fifth faster without vmap
-            return of_one(tuple(p[0] for p in parameters), x[0]).unsqueeze(0)
-        if len(x) == 1:
-            return vmap(of_one, in_dims=(0, None))(parameters, x[0])
-        return vmap(of_one)(parameters, x)
+            return self.of_one(tuple(p[0] for p in parameters), x[0]).unsqueeze(0)
+        with sdpa_kernel(SDPBackend.MATH):  # the attention that vmap knows
+            if len(x) == 1:
+                return vmap(self.of_one, in_dims=(0, None))(parameters, x[0])
+            return vmap(self.of_one)(parameters, x)
+
+    def of_one(self, parameters: Sequence[Tensor], x: Tensor) -> Tensor:
+        """Return the outputs of one replica, (P, k), for samples (P, …) and its parameters."""
+        weights = dict(zip(self._names, parameters, strict=True))
+        buffers = {name: getattr(self, f"buffer{k}") for k, name in enumerate(self._buffer_names)}
+        return functional_call(self._structure[0], weights | buffers, (x,))
 
     @torch.no_grad()
     def copy_of(self, replica: int) -> nn.Module:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
+from lightning_landscape.arguments import Checked, checked
 from lightning_landscape.curvature.operators.base import CurvatureOperator
 from lightning_landscape.curvature.operators.composed import ComposedOperator
 from lightning_landscape.curvature.operators.evaluation import twice_differentiable
@@ -21,7 +23,9 @@ from lightning_landscape.curvature.operators.parameters import FlatParameters
 from lightning_landscape.curvature.operators.streaming import StreamingOperator
 from lightning_landscape.energies.networks.architectures import FullyConnected
 from lightning_landscape.energies.networks.network import NetworkEnergy
+from lightning_landscape.energies.networks.replicated import Replicated
 from lightning_landscape.errors import require
+from lightning_landscape.observables.gradient_noise.factors import Plan, factored_moments, plan_of
 from lightning_landscape.observables.gradient_noise.layers import layered_moments
 from lightning_landscape.observables.gradient_noise.moments import Moments
 
@@ -31,9 +35,11 @@ _BYTES = 2**26
 _GRADIENT_BYTES = 2**31
 # layers, activations and their gradients, some in float64, and what autograd keeps
 _BYTES_PER_VALUE = 64
+# what three samples have shown of a module holds as long as the energy lives
+_PLANS: WeakKeyDictionary[NetworkEnergy, Plan] = WeakKeyDictionary()
 
 
-class SampleGradients(ABC):
+class SampleGradients(Checked, ABC):
     """The gradients g_mu of m samples, or of m groups of samples, for each of R replicas.
 
     Attributes:
@@ -61,6 +67,7 @@ class SampleGradients(ABC):
         """Return g_mu . v for vectors V (R, k, N), shape (R, k, m)."""
 
 
+@checked
 def gradients_of(
     energy: NetworkEnergy, rows: Tensor | None = None, memory: int = _BYTES
 ) -> SampleGradients:
@@ -68,8 +75,10 @@ def gradients_of(
 
     For fully connected layers the gradient of sample mu is delta_mu h_mu^T, so that the sum of
     its squares is one product of matrices, sum_mu delta_mu^2 (h_mu^2)^T, and the variances cost
-    about two gradients in float64. Other architectures are differentiated by ``torch.func``, as
-    many samples at once as ``memory`` holds.
+    about two gradients in float64. For any module (`Replicated`) linear layers, convolutions in one
+    and two dimensions, embeddings, layer and group norms, and attention made of them, are treated
+    in this way, after three samples have confirmed it; what is left, and other architectures, is
+    differentiated by ``torch.func``, as many samples at once as ``memory`` holds.
 
     The covariance is never formed: S v takes a derivative along v and one gradient, about 1.5
     gradients; it keeps the graph of all samples, or of portions of them where that would take
@@ -101,6 +110,8 @@ def gradients_of(
     rows = rows.to(energy.inputs.device)
     if isinstance(energy.architecture, FullyConnected):
         return _OfLayers(energy, rows, memory)
+    if isinstance(energy.architecture, Replicated):
+        return _OfModule(energy, rows, memory)
     return _OfEnergy(energy, rows, memory)
 
 
@@ -180,6 +191,37 @@ class _OfLayers(_OfEnergy):
 
     def _portion(self, rows: Tensor) -> Moments:
         return layered_moments(self.energy, rows)
+
+
+class _OfModule(_OfEnergy):
+    """The same for any module, by the factors of its layers, one replica after the other."""
+
+    def moments(self) -> Moments:
+        """Return mean and variance of the gradients, each (R, N)."""
+        own = [[p[r].detach() for p in self.parameters] for r in range(self.replicas)]
+        plan = _PLANS.get(self.energy)
+        if plan is None:
+            plan = _PLANS[self.energy] = plan_of(self._losses_of_one, own[0], self.rows)
+        bytes_of_gradient = 2 * plan.held * self.parameters[0].element_size()
+        each = bytes_of_gradient + self._bytes_of_graph // self.replicas
+        portions = self.rows.split(max(1, self.memory // each))
+        of_replicas = [
+            reduce(
+                Moments.merged,
+                (factored_moments(self._losses_of_one, p, rows, plan) for rows in portions),
+            )
+            for p in own
+        ]
+        mean, squares = (
+            torch.cat([getattr(m, name) for m in of_replicas]) for name in ("mean", "squares")
+        )
+        return Moments(self.count, mean, squares)
+
+    def _losses_of_one(self, parameters: Sequence[Tensor], rows: Tensor) -> Tensor:
+        x, y = self.energy._select(rows)
+        net = self.energy.architecture
+        assert isinstance(net, Replicated)
+        return self.energy._loss.value(net.of_one(parameters, x[0]), y[0])
 
 
 class GroupGradients(SampleGradients):
