@@ -99,7 +99,7 @@ class Transformer(nn.Module):
     ],
 )
 def test_variance_of_any_module_against_a_loop(compare, make, x, at_least):
-    """One gradient of the batch bounds it: a quarter of a loop for images, a twentieth for words."""
+    """One gradient of the batch bounds it: a quarter of a loop of images, a twentieth of words."""
     y = torch.arange(B) % 10
     energy = NetworkEnergy(Replicated(make), LabelledData(x, y, x[:1], y[:1], 10))
     net = make()
