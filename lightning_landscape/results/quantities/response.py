@@ -133,7 +133,7 @@ def _estimates(dataset: Dataset) -> Iterator[Estimate]:
     dof = curve.sizes["replica"] - 1
 
     def logarithms(some: NDArray[np.float64]) -> NDArray[np.float64]:
-        slow, fast = (effective_temperature(*some, window)[0] for window in (SLOW, FAST))
+        slow, fast = (effective_temperature(some[0], some[1], window)[0] for window in (SLOW, FAST))
         with np.errstate(invalid="ignore"):  # a slope of the wrong sign is no temperature
             return np.array([np.log(slow / fast), np.log(slow)])
 

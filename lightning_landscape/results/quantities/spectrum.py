@@ -77,7 +77,8 @@ def _estimates(last: Dataset) -> Iterator[Estimate]:
     """Yield the edges of the spectrum, and how much of it is below a few places."""
     dof = last.sizes["replica"] - 1
     highest, lowest = (last[end].isel(rank=0) for end in ("highest", "lowest"))
-    value, error = (float(x) for x in mean_and_error(np.log(highest.where(highest > 0))))
+    logarithm = highest.copy(data=np.log(highest.where(highest > 0).to_numpy()))
+    value, error = (float(x) for x in mean_and_error(logarithm))
     yield Estimate("spectrum: ln λ_max", value, error, dof, system=system(last))
     value, error = (float(x) for x in mean_and_error(lowest / highest))
     yield Estimate("spectrum: λ_min / λ_max", value, error, dof, scale=max(abs(value), 0.01))

@@ -46,8 +46,8 @@ class JammingTransition(Result):
             ratio = "P/N*" if in_width else "P*/N"
             name = f"r_c = {ratio} (depth {int(at['point_depth'])}, {fixed})"
             note = f"a bound: widen the {'widths' if in_width else 'ratios'}" if at["bound"] else ""
-            ratio, error = float(at["ratio"]), float(at["ratio_error"])
-            yield Row(name, ratio, error, known, SOURCE, note, elsewhere=LARGE)
+            value, error = float(at["ratio"]), float(at["ratio_error"])
+            yield Row(name, value, error, known, SOURCE, note, elsewhere=LARGE)
         if not in_width:
             yield from _extrapolations(dataset, known)
         yield from _line_rows(dataset, 1.0 if is_random(dataset) else math.nan)
