@@ -111,4 +111,4 @@ def _of_classes(dataset: Dataset, values: DataArray, axes: Axes) -> None:
         points(axes, dataset["t"], values.isel({"class": c}), fmt="o-", color=color, label=label)
     axes.set(xlabel="t")
     logarithmic_time(dataset, axes)
-    axes.legend(title="class: frequency", fontsize="x-small", ncols=2)
+    axes.legend(title="class: frequency", title_fontsize="x-small", fontsize="x-small", ncols=2)
