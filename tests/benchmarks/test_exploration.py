@@ -133,13 +133,19 @@ def test_quenches_of_a_glass_a_second(benchmark):
     assert rate >= 40 * 18.6
 
 
-def test_quenches_of_networks_against_a_loop_of_torch(compare):
-    """The same 64 networks, one `torch.optim.LBFGS` each."""
+def test_quenches_of_networks_against_a_loop_of_torch(benchmark):
+    """The same 64 networks against one `torch.optim.LBFGS` for each of eight; seconds a network."""
     landscape, starts = small_networks()
-    tolerance = np.sqrt(61) * 1e-8
+    times = {"ours": [], "torch": []}
 
-    def one_by_one():
-        for start in starts:
+    def together():
+        begun = time.process_time()
+        quench(landscape, starts, 1.0, tolerance=np.sqrt(61) * 1e-8)
+        times["ours"].append((time.process_time() - begun) / len(starts))
+
+    def one_by_one(some):
+        begun = time.process_time()
+        for start in some:
             x = start.clone().requires_grad_()
             options = {"max_iter": 1000, "tolerance_grad": 1e-8, "tolerance_change": 0.0}
             optimizer = torch.optim.LBFGS([x], line_search_fn="strong_wolfe", **options)
@@ -150,15 +156,17 @@ def test_quenches_of_networks_against_a_loop_of_torch(compare):
                 return E[0]
 
             optimizer.step(closure)
+        times["torch"].append((time.process_time() - begun) / len(some))
 
-    compare(
-        "64 networks of 61 parameters quenched",
-        lambda: quench(landscape, starts, 1.0, tolerance=tolerance),
-        one_by_one,
-        against="torch.optim.LBFGS in a loop",
-        at_least=5,
-        rounds=2,
+    together()
+    benchmark.pedantic(together, rounds=3)
+    for some in starts.split(8)[:3]:
+        one_by_one(some)
+    ratio = min(times["torch"]) / min(times["ours"])
+    print(
+        f"64 networks of 61 parameters: {ratio:.1f} times faster than torch.optim.LBFGS in a loop"
     )
+    assert ratio >= 5
 
 
 def test_quenches_of_thirteen_atoms(benchmark):
