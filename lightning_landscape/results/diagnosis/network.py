@@ -29,7 +29,8 @@ def initialization(dataset: Dataset) -> Iterator[Verdict]:
     if float(first["t"]) != 0:
         return
     chi = first["perpendicular"].isel(layer=slice(None, -1))
-    value, error = _mean_over_replicas(np.log(chi).mean("layer"))
+    growth = chi.copy(data=np.log(chi.to_numpy())).mean("layer")
+    value, error = _mean_over_replicas(growth)
     said, _, advice = verdict(first).partition("; ")
     if error > 0 and abs(value) < _SIGMAS * error:
         said, advice = "gradients keep their size, within the error", ""
