@@ -42,7 +42,7 @@ class Ticks(Artist):
         """Draw them for the limits, locators and formatters that the axis has now."""
         axis, formatter = self._of, self._of.get_major_formatter()
         major = np.asarray(axis.get_majorticklocs(), float)
-        labels = formatter.format_ticks(major)  # of all: a label may depend on its number
+        labels = formatter.format_ticks(major.tolist())  # of all: a label may depend on its number
         shown = self._shown(major)
         minor = np.asarray(axis.get_minorticklocs(), float)
         self._lines(major[shown], minor[self._shown(minor)]).draw(renderer)
@@ -89,7 +89,8 @@ class Ticks(Artist):
             colors=np.repeat([_GRID, _BLACK, _BLACK], counts, 0),
             linewidths=np.repeat([0.5, 0.8, 0.6], counts),
         )
-        lines.axes, lines.figure = self._of.axes, self._of.axes.figure
+        lines.axes = self._of.axes
+        lines.set_figure(self._of.axes.figure)
         return lines
 
     def _moving_text(self) -> Text:
@@ -97,7 +98,8 @@ class Ticks(Artist):
         text = Text(0, pad, ha="center", va="top", transform=self._along)
         if not self._horizontal:
             text = Text(pad, 0, ha="right", va="center_baseline", transform=self._along)
-        text.axes, text.figure = self._of.axes, self._of.axes.figure
+        text.axes = self._of.axes
+        text.set_figure(self._of.axes.figure)
         return text
 
     def _draw_offset(self, offset: str, renderer: RendererBase) -> None:
