@@ -267,6 +267,8 @@ class LandscapeModule(LightningModule):
         else:
             rank, ranks = self.global_rank, self.trainer.world_size
             indices = self.batches(step, self.samples, R, rank=rank, world_size=ranks)
+        if self.device.type == "cuda":  # from pinned memory the copy is not waited for
+            return indices.pin_memory().to(self.device, non_blocking=True)
         return indices.to(self.device)
 
     def _end_of_block(self, step: int) -> int:
@@ -332,8 +334,10 @@ class LandscapeModule(LightningModule):
 
     def _evaluate(self, stage: str) -> None:
         with nullcontext(self.energy) if self.shards is None else self.shards.gathered() as energy:
-            has_data = isinstance(energy, HasData)
-            values = energy.evaluate("test") if has_data else {"energy": energy()}
+            if isinstance(energy, HasData):
+                values = energy.evaluate("test")
+            else:
+                values = {"energy": energy()}
         for name, value in values.items():
             self.log(f"{stage}/{name}", value.mean(), batch_size=1, sync_dist=True)
 

@@ -54,6 +54,18 @@ def compare(benchmark):
     return run
 
 
+@pytest.fixture
+def row():
+    """``row(what, against, ratio, seconds, at_most=…)`` adds a line to the table."""
+
+    def add(what, against, ratio, took, at_most=None):
+        target = "none" if at_most is None else f"<= {at_most}"
+        ROWS.append((what, against, f"{ratio:.2f}", target, f"{took * 1e3:.3g} ms"))
+        assert at_most is None or ratio <= at_most, f"{what}: {ratio:.2f}, target {target}"
+
+    return add
+
+
 def pytest_terminal_summary(terminalreporter):
     if ROWS:
         terminalreporter.write_line(

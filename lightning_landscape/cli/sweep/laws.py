@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +60,7 @@ def with_law(dataset: Dataset, text: str) -> Dataset:
     table = np.array(found, float).reshape(len(quantities), len(labels), 6).transpose(1, 0, 2)
     along = ("curve", "quantity")
     names = ("law", "law_error", "law_chi2", "law_freedom")
-    variables = {n: (along, table[..., k]) for k, n in enumerate(names)}
+    variables: dict[str, Any] = {n: (along, table[..., k]) for k, n in enumerate(names)}
     variables["law_coefficients"] = ((*along, "coefficient"), table[..., 4:])
     described = {"law": name, "law_exponent": exponent, "law_text": text}
     return dataset.assign(variables).assign_coords(curve=labels).assign_attrs(described)

@@ -16,6 +16,8 @@ __all__ = ["Products"]
 
 # Matrices in one product: more of them cost padding and fall out of the cache, fewer cost calls.
 _GROUP, _COLUMNS = 16, 4096
+# On a GPU every product is a dozen kernels, whatever its size: few of them, padded by a tenth.
+_PRODUCTS_ON_GPU = 12
 
 
 class Products(nn.Module):
@@ -60,13 +62,16 @@ class Products(nn.Module):
         order = sizes.argsort(stable=True)
         if is_divided:
             order = order[_dealt(len(order))]
-        # of a divided glass a group spans as many sizes as of a whole one, and pads no more
-        group = _GROUP // parallel.count() if is_divided else _GROUP
-        together = max(1, min(group, _COLUMNS // N))
+        device = packed.device if isinstance(packed, Tensor) else device
+        if device is None or device.type == "cpu":
+            # of a divided glass a group spans as many sizes as of a whole one, and pads no more
+            group = _GROUP // parallel.count() if is_divided else _GROUP
+            together = max(1, min(group, _COLUMNS // N))
+        else:
+            together = max(1, -(-len(order) // _PRODUCTS_ON_GPU))
         self._sizes = [part.tolist() for part in sizes[order].split(together) if len(part)]
         starts = (runs.cumsum(0) - runs)[order].tolist()
         total = sum(len(sizes) * sizes[-1] ** 2 for sizes in self._sizes)
-        device = packed.device if isinstance(packed, Tensor) else device
         matrices = torch.zeros(len(packed), total, dtype=packed.dtype, device=device)
         self.register_buffer("matrices", matrices, persistent=False)
         self.register_buffer("outer", outer[:, order].to(device), persistent=False)

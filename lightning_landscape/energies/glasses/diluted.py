@@ -18,7 +18,8 @@ from lightning_landscape.rng import Stream
 __all__ = ["DilutedPSpin"]
 
 _LANES = 16  # replicas in one call of the kernel: their configurations fit into the L2 cache
-_BLOCK = 2**18  # numbers in one intermediate array of the version in torch
+# numbers in one intermediate array of the version in torch: the cache of a core, a share of a GPU
+_BLOCK, _BLOCK_ON_GPU = 2**18, 2**26
 
 
 class DilutedPSpin(Glass):
@@ -144,7 +145,8 @@ class _Windows(Interaction):
 
     def _portable(self, sites: Tensor) -> Tensor:
         """Return the force of one block (N, B), by torch on any device."""
-        out, layers = torch.zeros_like(sites), max(1, _BLOCK // sites.numel())
+        block = _BLOCK if sites.is_cpu else _BLOCK_ON_GPU
+        out, layers = torch.zeros_like(sites), max(1, block // sites.numel())
         for J, order in zip(self.couplings.split(layers), self.orders.split(layers), strict=True):
             x = sites.index_select(0, order.flatten()).unflatten(0, order.shape)  # (layers, N, R)
             factors = [x.roll(-k, dims=1) for k in self.offsets]

@@ -5,10 +5,12 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lightning_landscape.energies import SphericalPSpin
 from lightning_landscape.energies.glasses import _products
 from lightning_landscape.energies.glasses._couplings import curvature, draw_
+from lightning_landscape.energies.glasses._products import Products
 from lightning_landscape.energies.glasses._tuples import count, monomials, permutations, tuples
 from lightning_landscape.errors import UsageError
 from lightning_landscape.memory import require_memory
@@ -438,3 +440,26 @@ def test_some_replicas_keep_their_disorder(disorder, products):
     before = glass.configuration()
     some.load_configuration(-some.configuration())
     assert glass.configuration().equal(before)
+
+
+class Kernels(TorchDispatchMode):
+    """Counts the operators that compute or copy, each of which is a kernel on a GPU."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += not func.is_view and func.name() not in ("aten::detach", "aten::_unsafe_view")
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(("N", "p", "padding"), [(64, 3, 1.2), (1024, 3, 1.2), (24, 4, 1.3)])
+def test_a_force_on_a_gpu_is_a_few_kernels_and_pads_little(N, p, padding):
+    """Seen on the device "meta", which takes the path of a GPU and computes nothing."""
+    packed = torch.empty(1, count(N, p), device="meta")
+    products = Products(packed, N, p)
+    # for p = 4 the size K belongs to all pairs whose smaller index is K - 1
+    least = sum(K**2 * (N - K + 1 if p == 4 else 1) for K in range(1, N + 1))
+    assert products.matrices.numel() <= padding * least
+    with Kernels() as kernels:
+        products.gradient(torch.empty(4, N, device="meta"))
+    assert kernels.count <= 220

@@ -1,0 +1,158 @@
+"""One GPU against its own limits: bytes over bandwidth, operations over their peak rate.
+
+    python -m pytest tests/benchmarks -m gpu --benchmark-only
+
+A row gives the time of a step over the least that bandwidth and arithmetic allow, in single
+precision without TF32, and the number of kernels and of waits for the device in a step. The limits
+are those of an H100 SXM; on another card only the ratios between rows mean anything. All cases
+together take some minutes. They have not been run on a GPU by those who wrote them; without one,
+the cases run at a small size, so that they stay correct.
+"""
+
+import itertools
+import time
+import warnings
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from lightning_landscape.curvature.operators.of_energy import hessian_of
+from lightning_landscape.data import RandomData
+from lightning_landscape.dynamics import Langevin
+from lightning_landscape.energies import FullyConnected, NetworkEnergy, SphericalPSpin
+
+BANDWIDTH, PEAK = 3.35e12, 67e12  # bytes and operations a second
+ON_GPU = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+
+
+def stepper(energy, **options):
+    dynamics = Langevin(energy.parameters(), constraint=energy.constraint, **options)
+
+    def step():
+        dynamics.zero_grad()
+        energy().sum().backward()
+        dynamics.step()
+
+    return step
+
+
+def dense(device, N, R):
+    """The 3-spin glass: reads the matrices once, two operations a coupling and replica."""
+    energy = SphericalPSpin(N=N, p=3, replicas=R).to(device)
+    least = max(4 * N**3 / 3 / BANDWIDTH, 2 * R * N**3 / 3 / PEAK, 4 * R * N**2 / BANDWIDTH)
+    return stepper(energy, lr=0.02, temperature=0.3), least
+
+
+def langevin(device, n, T):
+    """One step without an energy: reads x and the gradient, writes x."""
+    p = nn.Parameter(torch.zeros(1, n, device=device))
+    p.grad = torch.ones_like(p)
+    return Langevin([p], lr=0.1, temperature=T).step, 12 * n / BANDWIDTH
+
+
+def networks(device, R, widths, P):
+    data = RandomData(samples=P, dimension=widths[0])
+    energy = NetworkEnergy(FullyConnected(widths, replicas=R), data, "quadratic_hinge").to(device)
+    weights = sum(a * b for a, b in itertools.pairwise(widths))
+    return stepper(energy, lr=0.1, temperature=1e-4), 6 * R * P * weights / PEAK
+
+
+def products(device, widths, P, k):
+    """k products with the Hessian at once."""
+    data = RandomData(samples=P, dimension=widths[0])
+    energy = NetworkEnergy(FullyConnected(widths), data, "quadratic_hinge").to(device)
+    H = hessian_of(energy)
+    v = torch.randn(1, k, energy.N, device=device)
+    return lambda: H @ v, 12 * k * energy.N * P / PEAK
+
+
+CASES = {
+    **{
+        f"dense p = 3, N = {N}, R = {R}": partial(dense, N=N, R=R)
+        for N in (256, 512, 1024, 1400)
+        for R in (1, 16, 64, 256)
+    },
+    **{
+        f"Langevin, {n} parameters, T {kind}": partial(langevin, n=n, T=T)
+        for n in (300_000, 10_000_000)
+        for kind, T in (("a number", 0.1), ("of each replica", [0.1]))
+    },
+    **{
+        f"{R} networks {widths}": partial(networks, R=R, widths=widths, P=2000)
+        for R in (64, 256, 1024)
+        for widths in ([64, 30, 30, 1], [64, 100, 100, 100, 1])
+    },
+    **{
+        f"{k} products with a Hessian": partial(products, widths=[64, 500, 500, 1], P=2000, k=k)
+        for k in (1, 8)
+    },
+}
+SMALL = {
+    "dense": partial(dense, N=32, R=4),
+    "Langevin": partial(langevin, n=3000, T=[0.1]),
+    "networks": partial(networks, R=4, widths=[8, 5, 1], P=20),
+    "products": partial(products, widths=[8, 5, 1], P=20, k=2),
+}
+
+
+class Kernels(TorchDispatchMode):
+    """Counts the operators that compute or copy."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += not func.is_view
+        return func(*args, **(kwargs or {}))
+
+
+def waits(step):
+    """How often a step waits for the device."""
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            step()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    return len([w for w in seen if "synchroniz" in str(w.message)])
+
+
+def seconds(step, least=1.0):
+    """The mean time of a step, over at least ``least`` seconds after three that do not count."""
+    for _ in range(3):
+        step()
+    torch.cuda.synchronize()
+    start, steps = time.perf_counter(), 0
+    while time.perf_counter() - start < least:
+        for _ in range(5):
+            step()
+        torch.cuda.synchronize()
+        steps += 5
+    return (time.perf_counter() - start) / steps
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=ON_GPU) for name in CASES])
+def test_a_step_against_the_limit_of_the_card(name, row, benchmark):
+    step, least = CASES[name]("cuda")
+    took = seconds(step)
+    with Kernels() as kernels:
+        step()
+    stopped = waits(step)
+    card = torch.cuda.get_device_name()
+    row(f"{name}: {kernels.count} kernels, {stopped} waits", card, took / least, took)
+    benchmark.extra_info.update(ratio=took / least, kernels=kernels.count, waits=stopped, card=card)
+    benchmark.pedantic(step, rounds=1)
+    assert stopped == 0 or "each replica" in name  # numbers of replicas still come from the host
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_cases_run_without_a_gpu(name, benchmark):
+    step, least = SMALL[name]("cpu")
+    benchmark.pedantic(step, rounds=1)
+    assert least > 0

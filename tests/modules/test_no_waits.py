@@ -1,0 +1,55 @@
+"""A step reads nothing back from the device, so that a GPU is never waited for within a block.
+
+The device "meta" takes the path of a GPU and holds no numbers: to read one raises.
+"""
+
+from functools import partial
+
+import pytest
+import torch
+
+from lightning_landscape.data import RandomData
+from lightning_landscape.dynamics import (
+    FIRE,
+    Langevin,
+    LeimkuhlerMatthews,
+    Underdamped,
+    constrain,
+)
+from lightning_landscape.energies import FullyConnected, NetworkEnergy, SphericalPSpin
+
+
+def glass():
+    return SphericalPSpin(N=12, p=3, replicas=4)
+
+
+def network():
+    data = RandomData(samples=30, dimension=6)
+    return NetworkEnergy(FullyConnected([6, 5, 1], replicas=4), data, "quadratic_hinge")
+
+
+DYNAMICS = {
+    "Langevin": partial(Langevin, lr=0.01, temperature=0.1),
+    "temperatures": partial(Langevin, lr=0.01, temperature=[0.1, 0.2, 0.3, 0.4]),
+    "successive noise": partial(LeimkuhlerMatthews, lr=0.01, temperature=0.1),
+    "velocities": partial(Underdamped, lr=0.01, temperature=0.1),
+    "FIRE": partial(FIRE, lr=0.01),
+    "SGD": partial(torch.optim.SGD, lr=0.01, momentum=0.9),
+}
+
+
+@pytest.mark.parametrize("make_energy", [glass, network])
+@pytest.mark.parametrize("name", DYNAMICS)
+def test_a_step_reads_nothing_back(name, make_energy):
+    energy = make_energy().to("meta")
+    dynamics = constrain(DYNAMICS[name](energy.parameters()), energy.constraint)
+    batch = torch.empty(4, 10, dtype=torch.int64, device="meta") if energy.samples else None
+
+    def closure():
+        dynamics.zero_grad()
+        E = energy(batch)
+        E.sum().backward()
+        return E.detach()
+
+    energies = [dynamics.step(closure) for _ in range(3)]
+    assert torch.stack(energies).device.type == "meta"
