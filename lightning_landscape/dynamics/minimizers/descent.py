@@ -113,18 +113,18 @@ class Descent:
         """Do the rest of `advance` in one kernel, after the evaluation at ``x``."""
         from lightning_landscape.dynamics.minimizers._advance import advance
 
-        def arrays(*tensors: Tensor) -> tuple[NDArray[Any], ...]:
-            return tuple(tensor.detach().numpy() for tensor in tensors)
+        def array(tensor: Tensor) -> NDArray[Any]:
+            return tensor.detach().numpy()
 
         advance(
-            arrays(x.contiguous(), g.contiguous()),
-            *arrays(E),
-            arrays(self.x, self.g, self.d),
-            arrays(self.E, self.smallest),
-            arrays(self.steps, self.idle),
-            *arrays(self.exhausted),
-            arrays(*(getattr(self.search, field.name) for field in fields(self.search))),
-            arrays(self.memory.s, self.memory.y),
+            (array(x.contiguous()), array(g.contiguous())),
+            array(E),
+            (array(self.x), array(self.g), array(self.d)),
+            (array(self.E), array(self.smallest)),
+            (array(self.steps), array(self.idle)),
+            array(self.exhausted),
+            tuple(array(getattr(self.search, field.name)) for field in fields(self.search)),
+            (array(self.memory.s), array(self.memory.y)),
             RULES,
             FIRST,
             float(self.max_step),

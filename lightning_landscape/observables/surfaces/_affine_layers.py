@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -34,7 +34,7 @@ class AffineLayers(TorchFunctionMode):
     Args:
         factors: 1 and the coordinates c, shape (1 + D,).
         parameters: the tensors that stand for the parameters at c, by name.
-        terms: of each parameter its values at the origin and in the directions.
+        terms: of each parameter its values at the origin and in the directions, (1 + D, ...).
         known: what is known from the points before; it is added to.
     """
 
@@ -42,7 +42,7 @@ class AffineLayers(TorchFunctionMode):
         self,
         factors: Tensor,
         parameters: Mapping[str, Tensor],
-        terms: Mapping[str, Sequence[Tensor]],
+        terms: Mapping[str, Tensor],
         known: Known,
     ) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class AffineLayers(TorchFunctionMode):
             return None
         if not outputs.numel():
             weights = self.terms[name]
-            biases = [None] * len(weights) if b is None else self.terms[self.names[id(b)]]
+            biases = [None] * len(weights) if b is None else list(self.terms[self.names[id(b)]])
             pairs = zip(weights, biases, strict=True)
             outputs = torch.stack([func(x, w, bias, **options) for w, bias in pairs])
             self.known[name] = before, outputs
