@@ -32,7 +32,7 @@ def test_networks_at_initialisation_agree_with_theory(tmp_path):
     record, said = run(study, tmp_path)
     assert len(said) == 5 and said[3].startswith("tanh, n = 48, skip 0.5: ")
     table = {row.quantity: row for row in rows(record)}
-    exact = [row for row in table.values() if not row.source and row.exact == row.exact]
+    exact = [row for row in table.values() if not row.elsewhere and row.is_known]
     assert len(exact) > 10 and all(abs(row.deviation) < 4.5 for row in exact if row.error > 0)
     tanh = table["Var G / K² (tanh, n = 24, l = 5)"]
     assert tanh.measured == pytest.approx(tanh.exact, rel=0.25)

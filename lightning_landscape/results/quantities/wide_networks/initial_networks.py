@@ -100,12 +100,14 @@ def _of_family(family: _Family) -> Iterator[Row]:
         "n → ∞" if family.skip else "",
     )
     measured, error = l * (1 - float(at[0])), l * float(at[1])
-    yield Row(f"l (1 - χ⊥) ({family.name}, l = {l})", measured, error, l * (1 - exact), source)
+    quantity = f"l (1 - χ⊥) ({family.name}, l = {l})"
+    yield Row(quantity, measured, error, l * (1 - exact), elsewhere=source)
 
 
 def _row(family: _Family, name: str, quantity: str, layer: int, source: str) -> Row:
     measured, error = (float(x[layer]) for x in (family.mean(name), family.error(name)))
-    return Row(quantity, measured, error, float(family.exact[f"{name}_exact"][layer]), source)
+    exact = float(family.exact[f"{name}_exact"][layer])
+    return Row(quantity, measured, error, exact, elsewhere=source)
 
 
 def _nu(kind: str, members: list[_Family]) -> Iterator[Row]:
@@ -122,6 +124,8 @@ def _nu(kind: str, members: list[_Family]) -> Iterator[Row]:
     error = math.hypot(weight * errors[1], (1 - weight) * errors[0])
     exact = float(members[0].exact["nu_exact"][-1])
     yield Row(f"ν ({kind}, l = {L})", value, error, exact, note="n → ∞ from two widths")
+    if value < 2 * error:  # nu > 0 is not established
+        return
     best = optimal_aspect_ratio(value)
     yield Row(f"r* ({kind}, l = {L})", best, best * error / value, optimal_aspect_ratio(exact))
 
