@@ -63,7 +63,8 @@ class Landscape(Checked):
         require_kind("energy", energy, Energy)
         number = next(energy.parameters()).dtype
         required = "must be float64: searches take differences of gradients"
-        require(number == torch.float64, "dtype of the energy", number, required)
+        remedy = "make the energy with dtype = float64, or call its double()"
+        require(number == torch.float64, "dtype of the energy", number, required, remedy)
         known = 0 <= replica < energy.replicas
         require(known, "replica", replica, f"must be 0 … {energy.replicas - 1}")
         self.energy = energy.only(torch.tensor([replica]))
