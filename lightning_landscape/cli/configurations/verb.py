@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import shutil
 import textwrap
@@ -19,6 +20,7 @@ _EXAMPLES = """\
   configs --minutes 1                       those that take a minute or less
   configs pspin/aging                       what one of them asks, expects and takes
   configs pspin/aging --copy mine.yaml      copy it, to edit
+  configs --schema > landscape.schema.json  for editors that complete and check YAML
 """
 
 
@@ -34,7 +36,13 @@ def main(args: list[str]) -> int:
     parser.add_argument("words", nargs="*", help="a name, or words that have to occur")
     parser.add_argument("--minutes", type=float, default=math.inf, help="the longest run time")
     parser.add_argument("--copy", type=Path, metavar="FILE", help="write the one named to FILE")
+    parser.add_argument("--schema", action="store_true", help="print a JSON schema for editors")
     options = parser.parse_args(args[1:])
+    if options.schema:
+        from lightning_landscape.cli.configurations.keys import schema_of_configurations
+
+        print(json.dumps(schema_of_configurations(), indent=1, ensure_ascii=False))
+        return 0
     known = catalogue()
     named = _named(known, options.words)
     if options.copy is not None:
