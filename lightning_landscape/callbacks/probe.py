@@ -204,8 +204,7 @@ class Probe(Identity, Failsafe, Checked, Callback):
     def begin(self, trainer: Any, pl_module: Any) -> None:
         """Count the times in steps of this run and check that it can be measured.
 
-        A subclass that needs more of the Trainer extends it, as it does `finish`: what
-        they raise does not end a run.
+        A subclass may extend it, and `finish`: what they raise does not end a run.
         """
         view = self.view(trainer, pl_module)
         if self._changed:
@@ -255,7 +254,10 @@ class Probe(Identity, Failsafe, Checked, Callback):
         event = self.next_event(self.measured_step)
         due = self.has_begun and self.active and event is not None and event <= step + 1
         # the training step may write into its batch, or take something out of it
-        self._kept_batch = keep(batch) if due else None
+        self._kept_batch = None
+        if due:
+            with self.caught(trainer, pl_module):
+                self._kept_batch = keep(batch)
 
     def on_train_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
@@ -328,8 +330,7 @@ class Probe(Identity, Failsafe, Checked, Callback):
             step: the name of the table of steps.
         """
         self.agree()
-        steps = {step: torch.tensor(view.step)}
-        for name, value in (steps | dict(row)).items():
+        for name, value in {step: torch.tensor(view.step), **row}.items():
             how = self.reductions.get(name)
             entry = (value if how is None else view.reduce(value, how))[None]
             self.results[name] = torch.cat([self.results.get(name, entry[:0]), entry])

@@ -131,11 +131,14 @@ class DynamicsContract:
         dynamics = self.make(params, 0.02, 0.0, 0)
         end = _run(dynamics, params, 50)
         assert _same(end, _run(self.make(other, 0.02, 0.0, 1), other, 50))
-        _run(dynamics, params, 2000)
-        assert (_energy(params) < 1e-4 * before).all()
+        for _ in range(20):
+            if (_energy(params) < 1e-4 * before).all():
+                return
+            _run(dynamics, params, 100)
+        pytest.fail("the energy is still above 1e-4 of its initial value after 2050 steps")
 
-    @pytest.mark.parametrize("curvature", [0.5, 4.0])
-    def test_it_samples_a_harmonic_well(self, curvature: float) -> None:
+    @pytest.mark.parametrize(("curvature", "apart"), [(0.5, 100), (4.0, 50)])
+    def test_it_samples_a_harmonic_well(self, curvature: float, apart: int) -> None:
         """<x^2> of 5000 walkers at 10 distant times, within 4 standard errors (about 2.6 %)."""
         lr, temperature, walkers, times = 0.05, 0.3, 5000, 10
         x = nn.Parameter(torch.zeros(walkers, 1))
@@ -147,9 +150,9 @@ class DynamicsContract:
             return x.grad.mul(x.detach()).sum(1) / 2
 
         move: Any = dynamics.step
-        for step in range(1200):
+        for step in range((2 + times) * apart):
             move(energies)
-            if step >= 200 and (step + 1) % 100 == 0:
+            if step >= 2 * apart and (step + 1) % apart == 0:
                 variances.append(x.detach().double().square().mean())
         exact = self.variance(lr, temperature, curvature)
         # at the smaller curvature 100 steps leave a correlation exp(-2.5) of x, exp(-5) of x^2

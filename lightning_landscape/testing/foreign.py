@@ -244,6 +244,38 @@ class OfNamedTuples(Tiny):
         return nn.functional.cross_entropy(self.net(batch.x), batch.y)
 
 
+class Labelled(Tensor):
+    """A tensor whose columns have names, without which its methods break."""
+
+    labels: list[str]
+
+    def requires_grad_(self, mode: bool = True) -> Any:
+        """Keep the names."""
+        changed = super().requires_grad_(mode)
+        changed.labels = self.labels
+        return changed
+
+    def columns(self, *names: str) -> Tensor:
+        """Return columns by name, and forget the last name."""
+        found = self.as_subclass(Tensor)[:, [self.labels.index(name) for name in names]]
+        self.labels.pop()
+        return found
+
+
+class OfLabelledTensors(Tiny):
+    """The batch has tensors of a subclass with attributes, as in some solvers of equations."""
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Name the columns."""
+        x = batch[0].as_subclass(Labelled)
+        x.labels = list("abcdefghi")
+        return [x, batch[1]]
+
+    def loss(self, batch: Any) -> Tensor:
+        """Return the cross-entropy."""
+        return super().loss([batch[0].columns(*"hgfedcba"), batch[1]])
+
+
 @dataclass
 class Sample:
     """A batch as a record, with something that is no tensor."""
@@ -331,6 +363,7 @@ FORMS: dict[str, type[Tiny]] = {
     "sparse gradients": Sparse,
     "named tuples": OfNamedTuples,
     "data classes": OfRecords,
+    "tensors with attributes": OfLabelledTensors,
     "a layer that thaws": Thaws,
     "names of its own": OwnNames,
 }

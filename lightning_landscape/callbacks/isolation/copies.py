@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 __all__ = ["ATOMS", "as_tuple", "has_state", "is_foreign", "keep", "refill_sequence", "snapshot"]
@@ -41,12 +42,24 @@ def has_state(x: Any) -> bool:
 def snapshot(tensor: Tensor) -> Tensor:
     """Return a copy-on-write copy of a tensor without its graph; a plain one where there is none.
 
+    A subclass of tensors keeps its class, and copies of its attributes.
+
     >>> x = torch.zeros(2)
     >>> y = snapshot(x)
     >>> x.add_(1), y
     (tensor([1., 1.]), tensor([0., 0.]))
     """
-    plain = tensor.detach()
+    kind = type(tensor)
+    if kind in (Tensor, torch.nn.Parameter) or is_traceable_wrapper_subclass(tensor):
+        return _clone(tensor.detach())
+    # a subclass may have attributes, which its own methods ask for
+    with torch._C.DisableTorchFunctionSubclass():
+        copied = _clone(tensor.detach().as_subclass(Tensor)).as_subclass(kind)
+    vars(copied).update(keep(vars(tensor)))
+    return copied
+
+
+def _clone(plain: Tensor) -> Tensor:
     try:
         return torch._lazy_clone(plain)
     except (RuntimeError, AttributeError, NotImplementedError):  # memory of NumPy, sparse, …
