@@ -133,3 +133,52 @@ def test_the_response_is_a_straight_line_where_there_is_one_temperature():
     assert found.get("response law", 0.0) == pytest.approx(0.0, abs=1e-12) or np.isnan(
         found["response law"]
     )
+
+
+def test_estimates_of_aging_are_those_of_known_curves():
+    """Delta = (t / tw^0.5)^0.8: mu = 0.5, slowing down by 0.4, diffusion with 0.8."""
+    tw, t = np.array([1.0, 10.0, 100.0]), np.geomspace(0.1, 1000, 21)
+    scatter = 1 + 0.01 * np.random.default_rng(0).normal(size=(3, 21, 6))
+    MSD = (t / tw[:, None] ** 0.5)[:, :, None] ** 0.8 * scatter
+    dims = ("tw", "t", "replica")
+    attributes = {"probe": "AgingCorrelation", "temperature": 0.5, "time_step": 0.1, "N": 5}
+    record = xarray.Dataset(
+        {"C": (dims, -MSD), "MSD": (dims, MSD)}, {"tw": tw, "t": t}, {**attributes, "replicas": 6}
+    )
+    found = {
+        each.quantity: (each.value, each.error)
+        for each in look_up("AgingCorrelation").estimates(record, {"AgingCorrelation": record})
+    }
+    level = np.log((t / 10) ** 0.8 / (2 * 0.5 * t))[t >= 100 * (1 - 1e-9)].mean()
+    known = {
+        "aging: μ of Δ(t / tw^μ)": 0.5,
+        "aging: -d ln Δ / d ln tw at t = ⟨tw⟩, 0 if stationary": 0.4,
+        "diffusion at the bottom: a of Δ ~ t^a": 0.8,
+        "diffusion at the bottom: ln of Δ / (η² D steps)": level,
+    }
+    assert list(found) == list(known)
+    for quantity, value in known.items():
+        measured, error = found[quantity]
+        assert abs(measured - value) < 4 * error < 0.1, quantity
+
+
+def test_estimates_of_a_spectrum_are_those_of_its_eigenvalues():
+    edges = np.array([-1.0, 0.0, 2.0, 10.0])
+    fraction = np.array([[0.1, 0.1], [0.7, 0.5], [0.2, 0.4]])  # (bin, replica)
+    record = xarray.Dataset(
+        {
+            "highest": (("t", "replica", "rank"), np.full((1, 2, 1), 10.0)),
+            "lowest": (("t", "replica", "rank"), [[[-1.0], [-0.8]]]),
+            "edges": (("t", "edge"), edges[None]),
+            "fraction": (("t", "bin", "replica"), fraction[None]),
+        },
+        {"t": [1.0]},
+        {"probe": "HessianSpectrum", "N": 5},
+    )
+    found = {each.quantity: each for each in look_up("HessianSpectrum").estimates(record, {})}
+    edge, below = found["spectrum: λ_min / λ_max"], list(found.values())[-1]
+    assert (edge.value, edge.error) == pytest.approx((-0.09, 0.01))
+    # below -0.1, 0.1 and 1, linear within bins
+    assert below.value == pytest.approx([0.09, 0.1 + 0.6 * 0.05, 0.1 + 0.6 * 0.5])
+    assert below.error == pytest.approx([0, 0.1 * 0.05, 0.1 * 0.5])
+    assert found["spectrum: ln λ_max"].value == pytest.approx(np.log(10))

@@ -57,12 +57,38 @@ def estimates(dataset: Dataset, run: Records) -> Iterator[Estimate]:
         name = "aging: μ of Δ(t / tw^μ)"
         yield Estimate(name, found.exponent, found.error, min(R, _MOST_GROUPS) - 1, flaw=flaw)
     curves = list(_reached(dataset))
+    yield from _slowing_down(curves, R - 1)
     flat = [at for c in curves if (at := plateau(c["t"], c["MSD"])) is not None]
     if flat:
         value, error = np.log(flat[-1].value), flat[-1].error / flat[-1].value
         yield Estimate("ln of the plateau of Δ", value, error, R - 1, system=system(dataset))
     if curves:
         yield from _bottom(curves[-1], strength_at(dataset, run))
+
+
+def _slowing_down(curves: list[Dataset], dof: int) -> Iterator[Estimate]:
+    """Yield -d ln Delta(tw, t) / d ln tw at one t, which needs no law of aging: 0 without aging.
+
+    The t is the geometric mean of the waiting times, as far as all curves reach it.
+    """
+    aged = [curve for curve in curves if float(curve["tw"]) > 0]
+    if len(aged) < 2:
+        return
+    x = np.log([float(curve["tw"]) for curve in aged])
+    t = np.intersect1d(*[c["t"] for c in aged[:2]])
+    for curve in aged[2:]:
+        t = np.intersect1d(t, curve["t"])
+    if not len(t):
+        return
+    at = t[np.argmin(np.abs(np.log(t) - x.mean()))]
+    MSD = np.stack([curve["MSD"].sel(t=at).to_numpy() for curve in aged])  # (tw, replica)
+
+    def slope(some: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(-np.polyfit(x, np.log(some.mean(-1)), 1)[0])
+
+    if (MSD > 0).all():
+        value, error = (float(number) for number in jackknife(slope, MSD))
+        yield Estimate("aging: -d ln Δ / d ln tw at t = ⟨tw⟩, 0 if stationary", value, error, dof)
 
 
 def _bottom(curve: Dataset, strength: DataArray | float | None) -> Iterator[Estimate]:
