@@ -85,4 +85,4 @@ def test_the_contract_notices_a_wrong_factor():
             return Biased(params, lr, temperature, seed)
 
     with pytest.raises(AssertionError):
-        Contract().test_it_samples_a_harmonic_well(4.0)
+        Contract().test_it_samples_a_harmonic_well(4.0, 50)

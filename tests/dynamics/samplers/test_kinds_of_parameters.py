@@ -76,13 +76,13 @@ def test_a_single_number_under_metropolis_is_one_replica():
         x.grad = x.detach().clone()
         return x.detach().square() / 2
 
-    for _ in range(4000):
+    for _ in range(1500):
         dynamics.step(energy)
         visited.append(x.item())
     assert x.shape == ()
     assert 0.5 < dynamics.rates["acceptance"].item() < 1
     # T (1 +- 4 sqrt(2 tau / n)), tau = 2 steps
-    assert torch.tensor(visited).square().mean().item() == pytest.approx(0.5, rel=0.18)
+    assert torch.tensor(visited).square().mean().item() == pytest.approx(0.5, rel=0.21)
 
 
 @pytest.mark.parametrize("temperature", [-1, float("nan"), "hot", [0.1, 0.2, 0.3]])
