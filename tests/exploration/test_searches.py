@@ -29,6 +29,7 @@ from lightning_landscape.exploration import (
     quench,
 )
 from lightning_landscape.exploration.searches.lowest_mode import refine
+from lightning_landscape.theory.landscapes import mean_by_index
 
 
 def xor(hidden=2, strength=1e-3):
@@ -220,7 +221,7 @@ def test_two_hidden_units_learn_xor_in_four_minima():
     assert len(found.transition_states) >= 10 and explorer.method == "hessian"
 
 
-def morse_sum(landscape, starts, seed=0):
+def numbers_by_index(landscape, starts, seed=0):
     """The numbers of stationary points by index, of one sample."""
     end = newton(landscape, landscape.starts(seed, 0, starts), steps=60)
     x = end.x[end.converged]
@@ -230,13 +231,22 @@ def morse_sum(landscape, starts, seed=0):
     return torch.bincount(index, minlength=landscape.N)
 
 
+@pytest.mark.parametrize("samples", [3, pytest.param(60, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("N", "euler"), [(3, 2), (4, 0)])
-def test_small_glasses_obey_morse_in_every_sample(N, euler):
+def test_small_glasses_obey_morse_in_every_sample(N, euler, samples):
+    """And the mean numbers by index are those of Kac and Rice, within 3 standard errors."""
     signs = torch.tensor([(-1) ** k for k in range(N)])
-    for seed in range(3):
-        counts = morse_sum(Landscape(glass(N, seed)), starts=100 if N == 3 else 400)
+    found = []
+    for seed in range(samples):
+        counts = numbers_by_index(Landscape(glass(N, seed)), starts=200 if N == 3 else 400)
         assert int((signs * counts).sum()) == euler
         assert torch.equal(counts, counts.flip(0))  # x and -x have opposite energies
+        found.append(counts)
+    if samples > 3:
+        numbers = torch.stack(found).double()
+        mean, error = numbers.mean(0), numbers.std(0) / samples**0.5
+        expected, _ = mean_by_index(3, N, samples=100_000)
+        assert (abs(mean - torch.from_numpy(expected)) < 3 * error).all()
 
 
 def test_impossible_arguments_are_refused():
