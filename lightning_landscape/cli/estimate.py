@@ -35,6 +35,7 @@ class Estimate(Callback):
     It comes after the probes, which have said by then what they keep. The memory is that of a
     process: what it has, what the gradient took, the noise, and what the probes will keep. The
     time is that of the gradients alone, and so a lower bound.
+    Of a network in parts it says nothing.
     """
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
@@ -45,7 +46,7 @@ class Estimate(Callback):
                 behind.
         """
         steps = trainer.max_steps - trainer.global_step
-        if steps <= 0 or trainer.should_stop:
+        if steps <= 0 or trainer.should_stop or pl_module.shards is not None:
             return
         gradient, seconds, peak = _one_gradient(pl_module, trainer.global_step)
         _check_step(pl_module, gradient)

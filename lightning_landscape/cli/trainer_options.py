@@ -11,8 +11,14 @@ from lightning_landscape.errors import require
 
 __all__ = ["check_length", "check_trainer"]
 
-_STRATEGIES = ("auto", "ddp", "replicas", "replicas_fork", "couplings", "couplings_fork")
-_STRATEGY_CLASSES = ("CouplingStrategy", "DDPStrategy", "ReplicaStrategy", "SingleDeviceStrategy")
+_STRATEGIES = ("auto", "ddp", "replicas", "replicas_fork", "couplings", "couplings_fork", "sharded")
+_STRATEGY_CLASSES = (
+    "CouplingStrategy",
+    "DDPStrategy",
+    "ReplicaStrategy",
+    "ShardedStrategy",
+    "SingleDeviceStrategy",
+)
 # What would end a run before max_steps, or change its steps, without a word.
 _DEFAULTS = {
     "fast_dev_run": (None, False),

@@ -1,5 +1,6 @@
 """A rank of a distributed run is killed: the others say so in one sentence, and the run resumes."""
 
+import copy
 import multiprocessing
 import os
 import signal
@@ -15,6 +16,7 @@ import torch
 import yaml
 
 from lightning_landscape.__main__ import main
+from lightning_landscape.cli.checkpoints import step_of
 
 CONFIG = {
     "experiment": "small",
@@ -136,6 +138,45 @@ def test_a_signal_to_one_rank_ends_all_with_a_checkpoint():
         process.join(10)
     assert [process.exitcode for process in processes] == [143, 143]
     assert "interrupted at step" in Path("said.0").read_text().splitlines()[-1]
+
+
+def test_a_network_in_parts_is_killed_and_resumed():
+    """Its checkpoints are folders; the same command continues from the last one."""
+    parts = ["--trainer.strategy=sharded", "--trainer.max_steps=100"]
+    processes = started(*parts, "--model.block_size=1")
+    wait_for(LAST.is_dir, 60)
+    processes[1].kill()
+    processes[0].join(20)
+    assert processes[0].exitcode == 1
+    for rank, process in enumerate(started(*parts, "--model.block_size=1")):
+        process.join(120)
+        assert process.exitcode == 0, Path(f"said.{rank}").read_text()
+    said = Path("said.0").read_text()
+    assert "resuming logs/small/version_0 from its checkpoint last.ckpt, at step" in said
+    assert step_of(LAST) == 100
+    # what is in a folder is executed when it is read, so its place has to be named
+    (other,) = started(*parts, f"--ckpt_path={LAST}", "--trainer.devices=1", ranks=1)
+    other.join(60)
+    assert other.exitcode == 2
+    said = Path("said.0").read_text().splitlines()[-1]
+    assert "is a folder, whose content is executed; give --allow file:///" in said
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_run_that_forks_its_ranks_says_that_one_was_lost(lost, start):
+    config = copy.deepcopy(CONFIG)
+    config["trainer"]["strategy"] = "replicas_fork"
+    config["model"]["energy"]["init_args"]["architecture"]["init_args"]["replicas"] = 2
+    Path("small.yaml").write_text(yaml.safe_dump(config))
+    command = start(*FIT)
+    wait_for(LAST.exists)
+    ranks = Path(f"/proc/{command.pid}/task/{command.pid}/children").read_text().split()
+    os.kill(int(ranks[lost]), signal.SIGKILL)
+    assert command.wait(10) == 1  # 1 s, also on a loaded machine
+    lines = command.said.splitlines()
+    assert "another process of the run has ended; the same command resumes it" in command.said
+    assert len(lines) <= 6 and "Traceback" not in command.said
+    wait_for(lambda: not Path(f"/proc/{ranks[1 - lost]}").exists(), 10)
 
 
 def second_rank(first):
