@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, SubsetRandomSampler, TensorDataset, WeightedRandomSampler
 
-from lightning_landscape.callbacks import HessianSpectrum
+from lightning_landscape.callbacks import GradientNoise, HessianSpectrum
 from lightning_landscape.callbacks.all_data import AllData
 from lightning_landscape.callbacks.mean_over_data import hessian_of_data
 from lightning_landscape.callbacks.view import View
@@ -115,6 +115,27 @@ class TestOfARegression:
         expected = torch.linalg.eigvalsh(H).numpy()
         assert record["eigenvalues"].isel(t=0, replica=0).values == pytest.approx(expected)
         assert record.attrs["mode"] == mode
+
+    def test_two_ranks_with_shares_of_different_size(self, tmp_path):
+        """11 samples: each counts once, and by its own weight; D is that of all single samples."""
+        x, y = normal(11, seed=1)
+        loader = DataLoader(TensorDataset(x, y), 4)
+        measured = [
+            probe(data=DataLoader(TensorDataset(x, y), 4)),
+            GradientNoise(last=1, data=DataLoader(TensorDataset(x[:10], y[:10]), 1), strict=True),
+        ]
+        start = Regression().net[0].weight.detach().clone()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what Lightning says of small loaders, and of forks
+            trainer = bare_trainer(measured, 2, tmp_path, strategy="ddp_fork", devices=2)
+            trainer.fit(Regression(), loader)
+        found = last_record(tmp_path, "hessian_spectrum").isel(t=0, replica=0)
+        assert found["eigenvalues"].values == pytest.approx(self.eigenvalues(x), rel=1e-12)
+        noise = last_record(tmp_path, "gradient_noise").isel(t=0, replica=0)
+        residual = x[:10] @ start.mT - y[:10]
+        variance = (2 * residual * x[:10]).var(0).mean().item()
+        B, P = 8, 10  # samples of both ranks in a step, drawn without replacement
+        assert noise["D"].item() == pytest.approx(variance * (1 / B - 1 / P), rel=1e-6)
 
 
 def test_shuffled_data_have_one_random_order_and_others_their_own():
