@@ -129,12 +129,23 @@ def _set_frame(frame: Frame, axes: Axes) -> None:
         options = {"linthresh": frame.linear_below} if scale == "symlog" else {}
         axes.set(**{f"{axis}label": getattr(frame, axis)})
         getattr(axes, f"set_{axis}scale")(scale, **options)
+        if scale == "symlog":
+            _thin_ticks(axes, axis, frame.linear_below)
     if frame.guide == "zero":
         axes.axhline(0, color="gray", linewidth=0.5)
     if frame.guide == "diagonal":
         ends = np.array(axes.get_xlim())
         axes.set(xlim=ends, ylim=axes.get_ylim())  # which the diagonal does not change
         axes.plot(ends, ends, color="gray", linestyle="--", linewidth=1)
+
+
+def _thin_ticks(axes: Axes, axis: str, linear_below: float) -> None:
+    """Label 0 and every second power of ten of a symlog axis, whose labels would overlap."""
+    low, high = getattr(axes, f"get_{axis}lim")()
+    top = np.floor(np.log10(max(abs(low), abs(high), linear_below)) + 1e-9)
+    powers = 10.0 ** np.arange(top, np.log10(linear_below) - 1e-9, -2)
+    ticks = np.array([*-powers, 0.0, *powers[::-1]])
+    getattr(axes, f"set_{axis}ticks")(ticks[(ticks >= low) & (ticks <= high)])
 
 
 def _legend(axes: Axes, labels: Mapping[str, str], frame: Frame) -> None:
