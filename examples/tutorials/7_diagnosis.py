@@ -2,7 +2,8 @@
 # # Diagnosis of a project of your own
 #
 # Any Lightning project, one callback: `Diagnosis` says at the end of a training where it stands,
-# as a table of verdicts. The project below knows nothing of this package.
+# as a table of verdicts. The project below
+# is one that knows nothing of this package.
 
 # %%
 import logging
@@ -14,6 +15,9 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
+
+from lightning_landscape import Diagnosis
+from lightning_landscape.results.diagnosis import page
 
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
 warnings.filterwarnings("ignore")
@@ -57,9 +61,6 @@ def train(callbacks, epochs=15):
 
 
 # %%
-from lightning_landscape import Diagnosis  # noqa: E402
-from lightning_landscape.results.diagnosis import page  # noqa: E402
-
 diagnosis = Diagnosis(max_share=1.0)
 with_callback = train([diagnosis])
 print(page(diagnosis.verdicts, diagnosis.left_out))
