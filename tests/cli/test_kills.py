@@ -37,6 +37,7 @@ RUN = Path("logs/small/version_0")
 FILES = [
     "config.yaml",
     "last.ckpt",
+    "previous.ckpt",
     "energy_relaxation.nc",
     "energy_relaxation.png",
     "aging_correlation.nc",
