@@ -114,9 +114,15 @@ class EdgeOfStability(Probe):
         if not reached:
             return steps
         run = min(float(end), steps[-1])
-        each = (view.product_cost * 2 * self.max_products + 2.5) * view.steps_per_gradient
-        most = affordable(self, len(reached), self.max_share, run, each)
+        most = affordable(self, len(reached), self.max_share, run, self.cost_of_look(view))
         return thinned(reached, most) if 0 < most < len(reached) else reached if most else []
+
+    def cost_of_look(self, view: View) -> float:
+        """Return what one measurement costs at most, in steps."""
+        edge = self._edge()
+        eigenvalues = 1 if edge is not None and edge.is_plain else 2
+        products = view.product_cost * eigenvalues * self.max_products
+        return (products + 2.5) * view.steps_per_gradient
 
     def prepare(self, view: View) -> str:
         """Start empty tables."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import torch
@@ -17,7 +18,7 @@ from lightning_landscape.callbacks.probes.hessian import HessianSpectrum
 from lightning_landscape.callbacks.probes.stationarity import Stationarity
 from lightning_landscape.callbacks.probes.wide_networks.criticality import Criticality
 from lightning_landscape.callbacks.probes.wide_networks.tangent_kernel import OutputFn
-from lightning_landscape.callbacks.times import Times
+from lightning_landscape.callbacks.times import Times, affordable
 from lightning_landscape.callbacks.view import LossFn, View
 from lightning_landscape.energies.energy import HasGaps
 from lightning_landscape.energies.networks.network import NetworkEnergy
@@ -26,9 +27,10 @@ from lightning_landscape.errors import require
 __all__ = ["Part", "parts_of_run", "parts_of_start"]
 
 _GROUPS = 8  # mini-batches whose gradients the noise scale compares
-_OFTEN = 8  # measurements in a factor of ten in time, where their cost does not count
 _MOST_PAIRS = 400  # pairs of configurations one step apart
-_PRODUCTS = 24  # Hessian-vector products of a look at the sharpness, for each eigenvalue
+_PAIR = 0.5  # what one costs, in gradients
+_LOOKS = 12  # at the end of the run, at most
+_PRODUCTS = 16  # Hessian-vector products of a look at the sharpness, for each eigenvalue
 _BUDGET: dict[str, Any] = {
     "k": 3,
     "random_vectors": 4,
@@ -36,7 +38,7 @@ _BUDGET: dict[str, Any] = {
     "max_products": 60,
     "max_share": float("inf"),
 }  # of the spectrum
-_SHARES = {"edge": 0.5, "noise": 0.3, "classes": 0.2}  # of what a diagnosis may cost
+_SHARES = {"edge": 0.4, "noise": 0.2, "classes": 0.15, "pairs": 0.25}  # of what all may cost
 _CLASSES = 10  # backward passes of a look at the classes, in the estimate of its cost
 
 
@@ -90,25 +92,18 @@ def parts_of_run(
         start: whether the run starts from an initial network; else the spectrum at its start is
             a part too.
     """
-    per_decade = 4 if start else _OFTEN
     edge = _Edge(
-        per_decade=per_decade,
         max_products=_PRODUCTS,
         max_share=_SHARES["edge"] * max_share,
         loss_fn=loss_fn,
         data=data,
         name="diagnosis_edge",
     )
-    noise = _Noise(
-        _SHARES["noise"] * max_share,
-        per_decade=per_decade,
-        loss_fn=loss_fn,
-        name="diagnosis_gradient_noise",
-    )
+    noise = _Noise(_SHARES["noise"] * max_share, loss_fn=loss_fn, name="diagnosis_gradient_noise")
     classes = _Classes(
         _SHARES["classes"] * max_share, start, output_fn=output_fn, name="diagnosis_classes"
     )
-    pairs = _Pairs(second=False, name="diagnosis_stationarity")
+    pairs = _Pairs(_SHARES["pairs"] * max_share, second=False, name="diagnosis_stationarity")
     initial = [parts_of_start(output_fn, loss_fn)[0]] if start else []
     found: list[Part] = [edge, noise, pairs, _Gaps(name="diagnosis_gaps"), *initial, classes]
     if not start:
@@ -117,9 +112,16 @@ def parts_of_run(
 
 
 class _Edge(Part, EdgeOfStability):
-    """The edge of stability."""
+    """The edge of stability, in the last third of the run."""
 
     question = "Is the learning rate near the edge?"
+
+    def afford(self, steps: list[int], view: View, end: float) -> list[int]:
+        """Return as many steps of the last third as a share of the run pays for."""
+        if math.isinf(end):
+            return super().afford(steps, view, end)
+        each = self.cost_of_look(view)
+        return _late(end, affordable(self, _LOOKS, self.max_share, end, each))
 
 
 class _Spectrum(Part, HessianSpectrum):
@@ -196,10 +198,12 @@ class _Noise(Part, GradientNoise):
         self._share = max_share
 
     def afford(self, steps: list[int], view: View, end: float) -> list[int]:
-        """Return the last of the times."""
-        reached = [step for step in steps if step <= end]
+        """Return as many steps of the last third as a share of the run pays for."""
         each = _GROUPS if view.landscape is None else 3 * view.steps_per_gradient
-        chosen = _last(reached, self._share, end, each)
+        reached = [step for step in steps if step <= end]
+        if math.isinf(end):
+            return _last(reached, self._share, end, each)
+        chosen = _late(end, int(min(_LOOKS, self._share * end / each)))
         if reached and not chosen:
             self.warn(f"nothing is measured: the run is too short for {_GROUPS} gradients")
         return chosen
@@ -220,15 +224,25 @@ class _Pairs(Part, Stationarity):
 
     question = "Is it stationary?"
 
+    def __init__(self, max_share: float, **options: Any) -> None:
+        super().__init__(**options)
+        self._share = max_share
+
     def begin(self, trainer: Any, pl_module: Any) -> None:
         """Choose the interval by the length of the run."""
         view = self.view(trainer, pl_module)
         by_batches = view.landscape is None and counts_batches(trainer, pl_module)
         end = end_of_run(trainer, by_batches)
         last = end * view.time_step if end < 1e9 else 1e4 * view.time_step
-        interval = max(2 * view.time_step, last / _MOST_PAIRS)
+        most = min(_MOST_PAIRS, self._share * last / view.time_step / _PAIR)
+        interval = max(2 * view.time_step, last / max(most, 1))
         self.times = Times.every(interval, max(last, interval), 0.0)
         super().begin(trainer, pl_module)
+
+
+def _late(end: float, most: int) -> list[int]:
+    """Return steps evenly spread over the last third of a run, with room for batches after each."""
+    return sorted({round(end * (2 + k / most) / 3) for k in range(most)})
 
 
 def _last(steps: list[int], share: float, end: float, each: float) -> list[int]:

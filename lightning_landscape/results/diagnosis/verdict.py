@@ -20,7 +20,7 @@ HEADER = ("question", "measured", "bound", "where it stands", "what to do")
 CANNOT_TELL = "cannot tell"
 _SIGMAS = 2.0  # within which a number may be on either side of a bound
 _NEAR = 0.2  # relative distance from a bound that counts as being at it
-_LATE = 1 / 3  # of the measurements, at the end, that describe the present state
+_LATE = 1 / 3  # of a run, at the end, that describes the present state
 _LEAST = 4  # measurements in time that make an error bar
 
 
@@ -72,15 +72,19 @@ def page(found: list[Verdict], left_out: list[str]) -> str:
 
 
 def late(dataset: Dataset, name: str) -> tuple[float, float] | None:
-    """Return the mean over the last third of the measurements, and its standard error.
+    """Return the mean over the last third of the run, and its standard error.
 
-    The error is that over replicas, or of the scatter in time where there is one replica, see
+    It is the last third of the measurements, or of the time where there are more of them. The
+    error is that over replicas, or of the scatter in time where there is one replica, see
     `mean_of_series`. None where nothing was measured.
     """
     if name not in dataset or dataset.sizes.get("t", 0) == 0:
         return None
     values = dataset[name].dropna("t")
-    last = values.isel(t=slice(-max(1, math.ceil(_LATE * values.sizes["t"])), None))
+    t = values["t"].to_numpy()
+    in_time = int((t >= (1 - _LATE) * t[-1]).sum()) if len(t) else 0
+    count = max(1, in_time, math.ceil(_LATE * len(t)))
+    last = values.isel(t=slice(-count, None))
     if not last.size:
         return None
     if last.sizes["replica"] == 1:
