@@ -39,8 +39,9 @@ class KernelMotion(Result):
                 exponent, uncertainty = _exponent(n, mean, error)
                 smooth = sigma not in _KINKED
                 exact = dataset.attrs["width_exponent"] - 1 if smooth else math.nan
-                source = "leading order" if smooth else ""
-                yield Row(f"exponent of n ({sigma})", exponent, uncertainty, exact, source)
+                where = "leading order" if smooth else ""
+                quantity = f"exponent of n ({sigma})"
+                yield Row(quantity, exponent, uncertainty, exact, elsewhere=where)
 
     def panels(self, dataset: Dataset) -> list[Panel]:
         """Return the motion against the width, and the alignment."""
