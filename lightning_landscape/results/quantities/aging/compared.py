@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -75,9 +76,7 @@ def _slowing_down(curves: list[Dataset], dof: int) -> Iterator[Estimate]:
     if len(aged) < 2:
         return
     x = np.log([float(curve["tw"]) for curve in aged])
-    t = np.intersect1d(*[c["t"] for c in aged[:2]])
-    for curve in aged[2:]:
-        t = np.intersect1d(t, curve["t"])
+    t = reduce(np.intersect1d, [curve["t"].to_numpy() for curve in aged])
     if not len(t):
         return
     at = t[np.argmin(np.abs(np.log(t) - x.mean()))]
