@@ -364,11 +364,11 @@ class Probe(Identity, Failsafe, Checked, Callback):
             dataset = with_exact(dataset)
         if self._is_unnumbered:
             self._directory, self._is_unnumbered = claimed_folder(trainer), False
-        path = self._directory / f"{self.name}.nc"
+        self._record = path = self._directory / f"{self.name}.nc"
         records.write(dataset, path)
-        self._record = path
-        with guarded(dataset, "figure"):
-            publish(dataset, path, trainer.loggers, self.measured_step, final)
+        with guarded(dataset, "figure"):  # of two images of one step TensorBoard shows the first
+            ends = not final and self.active and self.next_event(self.measured_step) is None
+            publish(dataset, path, [] if ends else trainer.loggers, self.measured_step, final)
 
     def recorded_attributes(self) -> dict[str, Any]:
         """Return the attributes of the record: what `describe` said, and the configuration file."""
