@@ -29,10 +29,13 @@ def initialization(dataset: Dataset) -> Iterator[Verdict]:
     if float(first["t"]) != 0:
         return
     chi = first["perpendicular"].isel(layer=slice(None, -1))
-    growth = chi.copy(data=np.log(chi.to_numpy())).mean("layer")
+    with np.errstate(divide="ignore"):
+        growth = chi.copy(data=np.log(chi.to_numpy())).mean("layer")
     value, error = _mean_over_replicas(growth)
     said, _, advice = verdict(first).partition("; ")
-    if error > 0 and abs(value) < _SIGMAS * error:
+    if not math.isfinite(value):
+        said, advice = CANNOT_TELL, "no gradient passes some layers, which may be beside each other"
+    elif error > 0 and abs(value) < _SIGMAS * error:
         said, advice = "gradients keep their size, within the error", ""
     yield Verdict(
         "Does the signal get through at initialization?",
