@@ -1,9 +1,15 @@
 """What TensorBoard gets beside scalars over the step."""
 
+from functools import partial
+
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import xarray
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from lightning_landscape import LandscapeModule, Langevin, Quadratic
+from lightning_landscape.callbacks import AgingCorrelation, probe
 from lightning_landscape.results import figures, tensorboard
 
 
@@ -70,3 +76,25 @@ def test_panels_are_cut_where_they_are_drawn(panels):
     figure = figures.grid([None] * panels, (-(-panels // across), across), ["head"])
     cut = figures._cut(figures._pixels(figure), panels)
     assert [picture.shape for picture in cut] == [(510, 660, 3)] * panels
+
+
+def test_a_run_has_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(probe, "_SECONDS_BETWEEN_WRITES", -1.0)  # a record at each measurement
+    trainer = pl.Trainer(
+        max_steps=40,
+        accelerator="cpu",
+        num_sanity_val_steps=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        logger=pl.loggers.TensorBoardLogger(tmp_path),
+        callbacks=[AgingCorrelation([1.0, 2.0], first=0.5, last=2.0, per_decade=4)],
+    )
+    dynamics = partial(Langevin, lr=0.1, temperature=0.5, seed=1)
+    trainer.fit(LandscapeModule(Quadratic([1.0] * 5, replicas=4), dynamics))
+    found = EventAccumulator(trainer.log_dir, {"images": 0, "tensors": 0}).Reload()
+    steps = [image.step for image in found.Images("AgingCorrelation/MSD")]
+    assert len(steps) == len(set(steps)) > 1 and max(steps) == 40
+    tag = "aging_correlation over 1000 log10 t/C/tw=1"
+    assert [scalar.step for scalar in found.Scalars(tag)][-1] == 301  # t = 2
+    (layout,) = found.Tensors("custom_scalars__config__")
+    assert b"aging_correlation" in layout.tensor_proto.string_val[0]
