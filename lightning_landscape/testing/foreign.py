@@ -267,7 +267,7 @@ class OfLabelledTensors(Tiny):
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Name the columns."""
-        x = batch[0].as_subclass(Labelled)
+        x: Any = batch[0].as_subclass(Labelled)
         x.labels = list("abcdefghi")
         return [x, batch[1]]
 
