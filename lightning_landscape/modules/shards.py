@@ -62,7 +62,7 @@ class Shards:
     ) -> None:
         _check(energy, dynamics)
         kept: dict[int, Any] = {id(b): b for b in energy.buffers()}
-        kept |= {id(p): nn.Parameter(p.detach().to("meta")) for p in energy.parameters()}
+        kept |= {id(p): _placeholder(p) for p in energy.parameters()}
         self.whole = copy.deepcopy(energy, kept)
         ranks = mesh.size()
 
@@ -70,7 +70,7 @@ class Shards:
             return 1 if p.dim() > 1 and p.shape[1] % ranks == 0 else 0
 
         parallel.cut(energy, mesh, axis)
-        self._energy = energy
+        self._energy, self._is_gathered = energy, False
         self.dynamics = make(energy.parameters())
         shared = can_share_data(energy, parallel.count())
         self.part = DataPart(energy, parallel.rank(), parallel.count()) if shared else None
@@ -83,6 +83,9 @@ class Shards:
             UsageError: the network, its gradient and a vector for products with the Hessian do not
                 fit into memory.
         """
+        if self._is_gathered:  # by who called
+            yield self.whole
+            return
         parameters = list(self._energy.parameters())
         needed = 3.0 * sum(p.numel() * p.element_size() for p in parameters)
         measured = "what measures the energy of a network in parts gathers it, which"
@@ -96,12 +99,19 @@ class Shards:
                 for name, p in here._parameters.items():
                     if p is not None:
                         there._parameters[name] = nn.Parameter(parallel.whole(p), p.requires_grad)
+            self._is_gathered = True
             yield self.whole
         finally:
+            self._is_gathered = False
             for there, _ in pairs:
                 for name, p in there._parameters.items():
                     if p is not None:
-                        there._parameters[name] = nn.Parameter(p.detach().to("meta"))
+                        there._parameters[name] = _placeholder(p)
+
+
+def _placeholder(p: nn.Parameter) -> nn.Parameter:
+    """Return a parameter of the same shape that holds no numbers."""
+    return nn.Parameter(p.detach().to("meta"), p.requires_grad)
 
 
 def _check(energy: Energy, dynamics: Optimizer) -> None:

@@ -86,6 +86,8 @@ class HessianProduct(pl.Callback):
     def on_train_end(self, trainer, pl_module):
         view = View(pl_module, None, trainer.global_step)
         with view.measuring():
+            with view.measuring():
+                view.energy()
             H = view.hessian()
             v = torch.linspace(-1, 1, H.N).double().view(1, 1, -1)
             self.product = (H @ v).detach()
