@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from lightning_landscape.callbacks.probe import Probe
+from lightning_landscape.callbacks.probes.wide_networks._networks import network_energy
 from lightning_landscape.callbacks.times import Times
 from lightning_landscape.callbacks.view import EnergyFn, View
 from lightning_landscape.energies.networks.architectures import FullyConnected
-from lightning_landscape.energies.networks.network import NetworkEnergy
 from lightning_landscape.energies.networks.replicated import Replicated
 from lightning_landscape.errors import UsageError, require, require_whole
 from lightning_landscape.observables.wide_networks import (
@@ -45,9 +45,10 @@ class Criticality(Probe):
     between, which a normalisation may precede; and by how much one network of this width differs
     from it by chance.
 
-    Energies are `NetworkEnergy` of `FullyConnected` or `Replicated` networks. In a foreign project
-    signals are those of the training step, with dropout and normalisation as in training, and a
-    layer is a linear map, a convolution, or a repeated block; see `module_signals`.
+    Energies are `NetworkEnergy` of `FullyConnected` or `Replicated` networks, or `WithL2` of it.
+    In a foreign project signals are those of the training step, with dropout and normalisation as
+    in training, and a layer is a linear map, a convolution, or a repeated block; see
+    `module_signals`.
 
     Cost: about three forward passes of ``samples`` samples; in a foreign project two evaluations
     of the loss on the current batch, with twice its memory.
@@ -128,13 +129,14 @@ class Criticality(Probe):
             how = self.layers, self.activation, self.seed
             found, infos = module_signals(view.system, view.energy, *how)
             return found, [infos]
-        assert isinstance(view.landscape, NetworkEnergy)
-        return measured(_architecture(view), view.landscape.inputs[: self.samples], self.seed)
+        energy = network_energy(view.landscape)
+        assert energy is not None
+        return measured(_architecture(view), energy.inputs[: self.samples], self.seed)
 
     def describe(self, view: View) -> dict[str, Any]:
         """Return what the record says of the run, with the skip connections."""
-        energy = view.landscape
-        net = energy.architecture if isinstance(energy, NetworkEnergy) else None
+        energy = network_energy(view.landscape)
+        net = None if energy is None else energy.architecture
         skip = net.skip if isinstance(net, FullyConnected) else 0.0
         return super().describe(view) | {"skip": skip}
 
@@ -167,8 +169,8 @@ def measured(
 
 
 def _architecture(view: View) -> FullyConnected | Replicated:
-    energy = view.landscape
-    net = energy.architecture if isinstance(energy, NetworkEnergy) else energy
+    energy = network_energy(view.landscape)
+    net = view.landscape if energy is None else energy.architecture
     if not isinstance(net, FullyConnected | Replicated):
         raise UsageError(
             f"energy = {type(net).__name__}: Criticality measures the layers of networks; "

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from lightning_landscape.callbacks.isolation import isolated
 from lightning_landscape.callbacks.probe import Probe
+from lightning_landscape.callbacks.probes.wide_networks._networks import network_energy
 from lightning_landscape.callbacks.times import Times
 from lightning_landscape.callbacks.view import View
 from lightning_landscape.energies.networks.architectures import FullyConnected
-from lightning_landscape.energies.networks.network import NetworkEnergy
 from lightning_landscape.errors import UsageError, require, require_whole
 from lightning_landscape.observables.wide_networks import (
     fully_connected_tangent_kernels,
@@ -95,11 +95,12 @@ class TangentKernel(Probe):
     def prepare(self, view: View) -> str:
         """Check the energy; the tables start with the first measurement."""
         self.results = {}
-        energy = view.landscape
-        if energy is not None and not isinstance(energy, NetworkEnergy):
+        energy = network_energy(view.landscape)
+        if energy is None and view.landscape is not None:
+            name = type(view.landscape).__name__
             raise UsageError(
-                f"energy = {type(energy).__name__}: TangentKernel measures networks on their "
-                "training samples; use NetworkEnergy"
+                f"energy = {name}: TangentKernel measures networks on their training samples; use "
+                "NetworkEnergy"
             )
         net = None if energy is None else energy.architecture
         structured = isinstance(net, FullyConnected)
@@ -118,15 +119,16 @@ class TangentKernel(Probe):
             "diagonal": diagonal.mean(1),
             "eigenvalues": kernel_spectrum(kernel),
         }
-        if isinstance(view.landscape, NetworkEnergy):
-            targets = view.landscape.targets[: self.samples].double().cpu()
+        energy = network_energy(view.landscape)
+        if energy is not None:
+            targets = energy.targets[: self.samples].double().cpu()
             row["alignment"] = kernel_alignment(kernel, targets)
         self.append(view, row)
         return {name: row[name].mean().item() for name in row if name != "eigenvalues"}
 
     def _kernel(self, view: View) -> Tensor:
-        energy = view.landscape
-        if not isinstance(energy, NetworkEnergy):
+        energy = network_energy(view.landscape)
+        if energy is None:
             return self._of_foreign(view)
         net, x = energy.architecture, energy.inputs[: self.samples]
         if isinstance(net, FullyConnected):

@@ -11,7 +11,13 @@ from torch import nn
 from lightning_landscape import records
 from lightning_landscape.callbacks import Criticality
 from lightning_landscape.data import RandomData
-from lightning_landscape.energies import FullyConnected, NetworkEnergy, Quadratic, SmallConvNet
+from lightning_landscape.energies import (
+    FullyConnected,
+    NetworkEnergy,
+    Quadratic,
+    SmallConvNet,
+    WithL2,
+)
 from lightning_landscape.errors import UsageError
 from lightning_landscape.modules import LandscapeModule
 from lightning_landscape.results.figures import draw
@@ -54,6 +60,15 @@ def test_networks_of_ours_agree_with_the_theory(activation, skip, tmp_path):
     assert all(r.error < 0.15 * abs(r.exact) for r in compared)
     assert table[0].measured == pytest.approx(table[0].exact, rel=0.02)
     assert [axes.get_xlabel() for axes in draw(record).axes] == ["layer", "layer"]
+
+
+def test_a_penalty_on_the_weights_changes_nothing_at_the_start(tmp_path):
+    module = run_of(FullyConnected([6, 9, 9, 2], "tanh", replicas=4))
+    plain = fit(module, tmp_path / "plain").isel(t=0)
+    module = run_of(FullyConnected([6, 9, 9, 2], "tanh", replicas=4))
+    module.energy = WithL2(module.energy, 0.1)
+    other = fit(module, tmp_path / "l2").isel(t=0)
+    np.testing.assert_array_equal(plain["K"], other["K"])
 
 
 def test_networks_with_replicas_of_a_module_are_measured(tmp_path):

@@ -9,7 +9,13 @@ import torch
 from lightning_landscape import records
 from lightning_landscape.callbacks import TangentKernel
 from lightning_landscape.data import Digits, RandomData
-from lightning_landscape.energies import FullyConnected, NetworkEnergy, Quadratic, SmallConvNet
+from lightning_landscape.energies import (
+    FullyConnected,
+    NetworkEnergy,
+    Quadratic,
+    SmallConvNet,
+    WithL2,
+)
 from lightning_landscape.errors import UsageError
 from lightning_landscape.modules import LandscapeModule
 from lightning_landscape.observables.wide_networks import tangent_kernels
@@ -28,8 +34,10 @@ def outputs(module, x):
     return module.net(x)
 
 
-def run_of(net, data, loss="squared"):
-    return LandscapeModule(NetworkEnergy(net, data, loss), partial(torch.optim.SGD, lr=0.05))
+def run_of(net, data, loss="squared", l2=0.0):
+    energy = NetworkEnergy(net, data, loss)
+    energy = WithL2(energy, l2) if l2 else energy
+    return LandscapeModule(energy, partial(torch.optim.SGD, lr=0.05))
 
 
 def random_data():
@@ -119,3 +127,13 @@ def test_what_cannot_be_measured_is_said(tmp_path, caplog):
     wrong = TangentKernel(last=8, output_fn=lambda module, x: x.sum())
     train(Classifier(), tmp_path, [wrong], max_epochs=1)
     assert "must be those of 8 samples; give an output_fn" in caplog.text
+
+
+def test_a_penalty_on_the_weights_changes_no_kernel(tmp_path):
+    def record(l2):
+        net = FullyConnected([6, 9, 1], "tanh", replicas=2)
+        return fit(run_of(net, random_data(), l2=l2), tmp_path / f"{l2}", 1).isel(t=0)
+
+    plain, other = record(0.0), record(0.1)
+    for name in ("eigenvalues", "alignment"):
+        np.testing.assert_array_equal(plain[name], other[name])
