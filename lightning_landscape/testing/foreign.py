@@ -251,7 +251,7 @@ class Labelled(Tensor):
 
     def requires_grad_(self, mode: bool = True) -> Any:
         """Keep the names."""
-        changed = super().requires_grad_(mode)
+        changed: Any = super().requires_grad_(mode)
         changed.labels = self.labels
         return changed
 
@@ -267,7 +267,7 @@ class OfLabelledTensors(Tiny):
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Name the columns."""
-        x: Any = batch[0].as_subclass(Labelled)
+        x = batch[0].as_subclass(Labelled)
         x.labels = list("abcdefghi")
         return [x, batch[1]]
 
