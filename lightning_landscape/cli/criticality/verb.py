@@ -47,7 +47,9 @@ def main(args: list[str]) -> int:
     remedy = "give --widths with --activation, or --module with --data"
     require(given == 1, "module", options.module, "give either a module or widths", remedy)
 
-    from lightning_landscape.cli.criticality.text import table_and_verdict
+    from lightning_landscape.results.quantities.wide_networks.verdict import (
+        table_and_verdict,
+    )
     from lightning_landscape.results.registry import look_up
 
     found = _of_widths(options) if options.module is None else _of_module(options)
