@@ -112,5 +112,5 @@ def test_a_schedule_that_needs_one_step_size_is_refused():
     dynamics = Langevin([x], lr=[0.1, 0.2])
     schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(dynamics, patience=0)
     schedule.step(1.0)
-    with pytest.raises(UsageError, match="lr = one for each of 2 replicas: .* StepLR"):
+    with pytest.raises(UsageError, match=r"lr = one for each of 2 replicas: .* StepLR"):
         schedule.step(1.0)
