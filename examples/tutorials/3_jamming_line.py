@@ -3,8 +3,7 @@
 #
 # A perceptron with N weights fits P random patterns with margin κ, as long as P/N is below a
 # capacity α_c(κ). Gardner computed it exactly. Beyond it some patterns stay unsatisfied, as
-# spheres overlap that are packed too tightly. We walk across that transition, then do the same
-# for a network with a hidden layer, for which there is no exact answer.
+# spheres overlap that are packed too tightly. We walk across that transition.
 
 # %%
 from functools import partial

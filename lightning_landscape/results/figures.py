@@ -53,11 +53,20 @@ def draw(dataset: Dataset) -> Figure | None:
     panels = look_up(kind_of(dataset)).panels(dataset)
     if not panels:
         return None
-    across = min(len(panels), _MOST_ACROSS)
-    shape = -(-len(panels) // across), across
     exact = any(str(name).endswith("_exact") for name in dataset)
     legend = "\npoints: measured, lines: exact for N = ∞" if exact else ""
-    return grid([_bound(panel, dataset) for panel in panels], shape, [title(dataset) + legend])
+    head = title(dataset) + legend
+    return grid([_bound(panel, dataset) for panel in panels], _shape(len(panels)), [head])
+
+
+def _shape(panels: int) -> tuple[int, int]:
+    """Return rows and columns, with as few empty places as there can be.
+
+    >>> _shape(3), _shape(5), _shape(8)
+    ((1, 3), (2, 3), (2, 4))
+    """
+    rows = -(-panels // _MOST_ACROSS)
+    return rows, -(-panels // rows)
 
 
 def _bound(panel: Callable[[Dataset, Axes], None], dataset: Dataset) -> Callable[[Axes], None]:
@@ -136,8 +145,7 @@ def panel_names(panels: Sequence[Callable[..., None]]) -> list[str]:
 def _cut(pixels: Pixels, panels: int) -> list[Pixels]:
     """Return the picture of each panel, cut from that of the figure."""
     width, height = round(_WIDTH * _DPI), round(_HEIGHT * _DPI)
-    across = min(panels, _MOST_ACROSS)
-    rows = -(-panels // across)
+    rows, across = _shape(panels)
     below = pixels[pixels.shape[0] - rows * height :]  # the head
     places = [(k // across * height, k % across * width) for k in range(panels)]
     return [below[y : y + height, x : x + width] for y, x in places]

@@ -14,15 +14,18 @@ if TYPE_CHECKING:
 __all__ = ["finish_axes"]
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-_BELOW, _LEFT = 0.31, 0.6  # inches from an axis to the text that names it, in our margins
+# inches from an axis to the text that names it, in our margins, and of one more digit of a label
+_BELOW, _LEFT, _DIGIT = 0.31, 0.6, 0.07
 
 
 def finish_axes(axes: Axes) -> None:
     """Set ticks and labels of a panel whose data and scales are complete.
 
     A logarithmic axis that shows one power of ten, or none, gets labels between them. Axes whose
-    ticks the panel has chosen itself keep them.
+    ticks the panel has chosen itself keep them, and those that are switched off get none.
     """
+    if not axes.axison:
+        return
     from matplotlib.ticker import FuncFormatter, LogFormatter, LogLocator
 
     from lightning_landscape.results.tick_artist import Ticks
@@ -36,9 +39,16 @@ def finish_axes(axes: Axes) -> None:
     box = axes.get_window_extent()
     inch = axes.figure.dpi
     axes.xaxis.set_label_coords(0.5, -_BELOW * inch / box.height)
-    axes.yaxis.set_label_coords(-_LEFT * inch / box.width, 0.5)
+    left = _LEFT + _DIGIT * max(0, _digits(axes.yaxis) - 5)
+    axes.yaxis.set_label_coords(-left * inch / box.width, 0.5)
     for axis in (axes.xaxis, axes.yaxis):
         axes.add_artist(Ticks(axis))
+
+
+def _digits(axis: Axis) -> int:
+    """Return the length of the longest label."""
+    places = _inside(axis, np.asarray(axis.get_majorticklocs()))
+    return max(map(len, axis.get_major_formatter().format_ticks(list(places))), default=0)
 
 
 def _power_of_ten(x: float, position: int | None = None) -> str:

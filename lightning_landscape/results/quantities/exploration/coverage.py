@@ -63,4 +63,4 @@ def _draw(dataset: Dataset, axes: Axes) -> None:
         axes.plot(n, rarefied(seen, n), color=f"C{k}", label=f"{label}: coverage {covered:.3g}")
         axes.plot(Q, (seen > 0).sum(), "o", color=f"C{k}")
     axes.set(xlabel="searches with an end", ylabel="different points", xscale="log")
-    axes.legend()
+    axes.legend(loc="upper left")
