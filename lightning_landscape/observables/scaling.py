@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numba
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import PchipInterpolator
 from scipy.optimize import minimize_scalar
 
@@ -20,6 +21,8 @@ from lightning_landscape.errors import require
 from lightning_landscape.observables.statistics import Array, jackknife
 
 __all__ = ["Collapse", "aging_onset", "collapse"]
+
+Integers = NDArray[np.int64]
 
 _EXPONENTS = (-0.5, 2.0)
 _OVERLAP = 0.5  # of all points must lie in the range of another curve, or shifts would be free
@@ -87,43 +90,45 @@ def _means_of_groups(curves: Array) -> Array:
     return np.stack([g.mean(-1) for g in np.array_split(curves, _MOST_GROUPS, -1)], -1)
 
 
-class _Interpolant:
-    """The monotone cubic through points, without the overhead of SciPy at few of them."""
-
-    def __init__(self, x: Array, values: Array) -> None:
-        self.x, self.c = x, PchipInterpolator(x, values).c
-
-    def __call__(self, at: Array) -> Array:
-        k = self.x[1:-1].searchsorted(at, "right")  # the interval, 0 … n - 2
-        d = (at - self.x[k])[:, None]
-        a, b, c, constant = self.c[:, k]
-        return np.asarray(((a * d + b) * d + c) * d + constant)
-
-
 class _Curves:
     """ln value as functions of ln t, one per waiting time; and their points, one after another."""
 
     def __init__(self, tw: Array, x: Array, values: Array) -> None:
         points = [_logarithm(x, curve) for curve in values]
+        cubics = [PchipInterpolator(x, np.stack([y, v], -1)).c for x, y, v in points]
         self.tw = tw
-        self.curves = [_Interpolant(x, np.stack([y, v], -1)) for x, y, v in points]
-        self.owner = np.repeat(np.arange(len(points)), [len(x) for x, *_ in points])
+        self.first = np.cumsum([0, *(len(x) for x, *_ in points)])  # and the end of the last
+        # a row per point: the monotone cubics of the interval that begins there
+        self.cubics = np.concatenate([np.pad(c, [(0, 0), (0, 1), (0, 0)]) for c in cubics], axis=1)
         self.x, self.y, self.variance = map(np.concatenate, zip(*points, strict=True))
 
     def quality(self, mu: float) -> float:
-        weights, weighted = np.zeros_like(self.x), np.zeros_like(self.x)
-        for j, curve in enumerate(self.curves):
-            shifted = self.x + mu * (self.tw[j] - self.tw[self.owner])
-            inside = (shifted >= curve.x[0]) & (shifted <= curve.x[-1]) & (self.owner != j)
-            other, spread = curve(shifted[inside]).T
-            weights[inside] += 1 / spread
-            weighted[inside] += other / spread
-        met = weights > 0
-        if met.sum() < _OVERLAP * len(self.x):
-            return np.inf
-        of_others = 1 / weights[met]
-        distance = self.y[met] - weighted[met] * of_others
-        return float((distance**2 / (self.variance[met] + of_others)).mean())
+        return float(_quality(mu, self.tw, self.first, self.x, self.y, self.variance, self.cubics))
+
+
+@numba.njit(cache=True)
+def _quality(
+    mu: float, tw: Array, first: Integers, x: Array, y: Array, variance: Array, cubics: Array
+) -> float:
+    met, total = 0, 0.0
+    for i in range(len(tw)):
+        for k in range(first[i], first[i + 1]):
+            weights, weighted = 0.0, 0.0
+            for j in range(len(tw)):
+                at = x[k] + mu * (tw[j] - tw[i])
+                low, high = first[j], first[j + 1] - 1
+                if j == i or at < x[low] or at > x[high]:
+                    continue
+                interval = low + min(np.searchsorted(x[low:high], at, "right"), high - low) - 1
+                d = at - x[interval]
+                a, b, c, e = cubics[:, interval]
+                other = ((a * d + b) * d + c) * d + e
+                weights += 1 / other[1]
+                weighted += other[0] / other[1]
+            if weights > 0:
+                met += 1
+                total += (y[k] - weighted / weights) ** 2 / (variance[k] + 1 / weights)
+    return total / met if met and met >= _OVERLAP * len(x) else np.inf
 
 
 def _logarithm(x: Array, curve: Array) -> tuple[Array, Array, Array]:
