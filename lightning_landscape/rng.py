@@ -49,6 +49,10 @@ def _permute(x: int, k0: int, k1: int, k2: int) -> int:
     return x ^ x >> 16
 
 
+_FEW = 1 << 19  # normals that torch draws in 0.3 s; the compiler takes 1 s to load
+_drawn = 0
+
+
 class Stream:
     """The random numbers of one purpose: `Stream(seed, name)` at step k is always the same.
 
@@ -118,7 +122,11 @@ class Stream:
 
 def _draw(flat: Tensor, key: int, addresses: Addresses | None) -> None:
     """Fill ``flat``, float32: compiled on a CPU, by torch on a GPU, for others on the CPU."""
-    if flat.is_cpu:
+    if flat.is_cpu and addresses is None and _is_among_first(flat.numel()):
+        from lightning_landscape.philox import tensors
+
+        tensors.fill_normal(flat, key)
+    elif flat.is_cpu:
         if addresses is None:
             _compiled().fill_normal(flat.numpy(), key)
         else:
@@ -135,6 +143,16 @@ def _draw(flat: Tensor, key: int, addresses: Addresses | None) -> None:
         on_cpu = torch.empty(flat.shape, dtype=torch.float32)
         _draw(on_cpu, key, addresses)
         flat.copy_(on_cpu)
+
+
+def _is_among_first(size: int) -> bool:
+    """Return whether a process has drawn so little that loading the compiler would take longer.
+
+    Both give the same bits.
+    """
+    global _drawn
+    _drawn += max(size, _FEW // 64)  # a call takes 5 ms at least
+    return _drawn <= _FEW
 
 
 @cache

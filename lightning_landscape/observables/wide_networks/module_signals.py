@@ -71,16 +71,30 @@ def module_signals(
     ('relu', torch.Size([1, 2]))
     """
     places = layers_of(module, layers)
-    passage = Passage(known_activation(activation))
-    radial, random = _Tangents(None), _Tangents(Stream(seed, "directions of signals"))
-    with _watched(module, places, radial, passage):
-        _evaluate(run)
-    with _watched(module, places, random, None):
-        _evaluate(run)
+    assumed = known_activation(activation)
+    try:
+        radial, random = _passed(module, run, places, assumed, seed)
+    except UsageError:
+        # rules that torch compiles in a second, for a few operations; make_dual always loads them
+        from torch._decomp import decompositions_for_jvp  # noqa: F401
+
+        radial, random = _passed(module, run, places, assumed, seed)
     require(len(radial.infos) >= 2, "layers", [*places], "fewer than two of them are evaluated")
     parts = zip(radial.K, radial.arriving, random.arriving, random.set, strict=True)
     sums = [LayerSums(K, zJz, JvJv, vv) for K, zJz, JvJv, vv in parts]
     return summarized(sums), radial.infos
+
+
+def _passed(
+    module: nn.Module, run: Callable[[], Any], places: dict[str, nn.Module], assumed: str, seed: int
+) -> tuple[_Tangents, _Tangents]:
+    """Return what arrives at the layers of z, and of random directions."""
+    radial, random = _Tangents(None), _Tangents(Stream(seed, "directions of signals"))
+    with _watched(module, places, radial, Passage(assumed)):
+        _evaluate(run)
+    with _watched(module, places, random, None):
+        _evaluate(run)
+    return radial, random
 
 
 def _evaluate(run: Callable[[], Any]) -> None:
@@ -115,7 +129,8 @@ class _Tangents:
         self.K.append(_mean(z * z))
         self.arriving.append(_mean(z * J if self._stream is None else J * J))
         self.set.append(_mean(v * v))
-        return forward_ad.make_dual(primal, v)
+        dual: Tensor = torch._VF._make_dual(primal, v, level=0)  # type: ignore[attr-defined]
+        return dual
 
     def _direction(self, z: Tensor) -> Tensor:
         if self._stream is None:
