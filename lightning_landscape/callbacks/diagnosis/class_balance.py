@@ -80,6 +80,7 @@ class ClassBalance(Probe):
         "frequency": {"long_name": "share of the samples that have the class as label"},
         "gram": {"long_name": "x . x' / n_0"},
     }
+    most_classes: float = torch.inf  # a backward pass for each
     reference = "Francazi, Lucchi, Baity-Jesi 2023, arXiv:2306.00809"
 
     def __init__(
@@ -130,6 +131,9 @@ class ClassBalance(Probe):
             inside = 0 <= int(labels.min()) and int(labels.max()) < classes
             required = f"must be below the number of scores, {classes}"
             require(inside, "labels", int(labels.max()), required)
+            most = self.most_classes
+            required = f"is more than the {most:.0f} backward passes that a measurement may cost"
+            require(classes <= most, "classes", classes, required)
             row = _row(view, scores, losses, labels, classes)
         if "gram" not in self.results and isinstance(view.landscape, NetworkEnergy):
             x = view.landscape.inputs[: self.samples].flatten(1).double()

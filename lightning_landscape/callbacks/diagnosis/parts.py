@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import Any, ClassVar
 
 import torch
 
+from lightning_landscape import records
 from lightning_landscape.callbacks.all_data import Data
 from lightning_landscape.callbacks.diagnosis.class_balance import ClassBalance
 from lightning_landscape.callbacks.diagnosis.edge import EdgeOfStability
 from lightning_landscape.callbacks.lifecycle import counts_batches, end_of_run
+from lightning_landscape.callbacks.places import claimed_folder
 from lightning_landscape.callbacks.probe import Probe
 from lightning_landscape.callbacks.probes.gaps import GapDistribution
 from lightning_landscape.callbacks.probes.gradient_noise import GradientNoise
@@ -18,11 +21,12 @@ from lightning_landscape.callbacks.probes.hessian import HessianSpectrum
 from lightning_landscape.callbacks.probes.stationarity import Stationarity
 from lightning_landscape.callbacks.probes.wide_networks.criticality import Criticality
 from lightning_landscape.callbacks.probes.wide_networks.tangent_kernel import OutputFn
-from lightning_landscape.callbacks.times import Times, affordable
+from lightning_landscape.callbacks.times import Times
 from lightning_landscape.callbacks.view import LossFn, View
 from lightning_landscape.energies.energy import HasGaps
 from lightning_landscape.energies.networks.network import NetworkEnergy
 from lightning_landscape.errors import require
+from lightning_landscape.results.copies import mean_of_copies
 
 __all__ = ["Part", "parts_of_run", "parts_of_start"]
 
@@ -30,7 +34,7 @@ _GROUPS = 8  # mini-batches whose gradients the noise scale compares
 _MOST_PAIRS = 400  # pairs of configurations one step apart
 _PAIR = 0.5  # what one costs, in gradients
 _LOOKS = 12  # at the end of the run, at most
-_PRODUCTS = 16  # Hessian-vector products of a look at the sharpness, for each eigenvalue
+_PRODUCTS = 15  # Hessian-vector products of a look at the sharpness, for each eigenvalue
 _BUDGET: dict[str, Any] = {
     "k": 3,
     "random_vectors": 4,
@@ -38,8 +42,11 @@ _BUDGET: dict[str, Any] = {
     "max_products": 60,
     "max_share": float("inf"),
 }  # of the spectrum
-_SHARES = {"edge": 0.4, "noise": 0.2, "classes": 0.15, "pairs": 0.25}  # of what all may cost
-_CLASSES = 10  # backward passes of a look at the classes, in the estimate of its cost
+_SHARES = {"edge": 0.35, "noise": 0.15, "classes": 0.15, "pairs": 0.2, "start": 0.1}
+# of what all may cost; the rest is for what does not count in gradients: records, imports, hooks
+_START = 2.0  # gradients: two evaluations with tangents
+_CLASSES = 10  # of a look at the classes, in the estimate of its cost
+_BACKWARD = 2 / 3  # gradients: what a class costs
 
 
 class Part(Probe):
@@ -57,6 +64,21 @@ class Part(Probe):
         """Keep the last sentence for the page."""
         self.said = sentence.rpartition("and the run goes on: ")[2]
 
+    def write(self, trainer: Any, final: bool = False) -> None:
+        """Write the record. Theory and figures, which may cost more than a short run, are left.
+
+        `report` adds them.
+        """
+        self._written_at = time.monotonic()
+        measured = self.measured_step >= 0 and "step" in self.results
+        if self._directory is None or not trainer.is_global_zero or not measured:
+            return
+        if self._is_unnumbered:
+            self._directory, self._is_unnumbered = claimed_folder(trainer), False
+        self._record = self._directory / f"{self.name}.nc"
+        attributes = self.recorded_attributes() | {"theory": "left out"}
+        records.write(mean_of_copies(self.dataset().assign_attrs(attributes)), self._record)
+
     def _raise_if_strict(self, pl_module: Any, error: Exception) -> None:
         """Raise nothing: a diagnosis ends no run."""
 
@@ -70,7 +92,7 @@ class Part(Probe):
 def parts_of_start(output_fn: OutputFn | None = None, loss_fn: LossFn | None = None) -> list[Part]:
     """Return the probes that measure a network before its first step."""
     return [
-        _Start(loss_fn=loss_fn, name="diagnosis_criticality", last=1, per_decade=1),
+        _Start(math.inf, loss_fn, last=1, per_decade=1),
         _Guesses(output_fn=output_fn, name="diagnosis_classes", last=1, per_decade=1),
     ]
 
@@ -104,7 +126,7 @@ def parts_of_run(
         _SHARES["classes"] * max_share, start, output_fn=output_fn, name="diagnosis_classes"
     )
     pairs = _Pairs(_SHARES["pairs"] * max_share, second=False, name="diagnosis_stationarity")
-    initial = [parts_of_start(output_fn, loss_fn)[0]] if start else []
+    initial = [_Start(_SHARES["start"] * max_share, loss_fn, last=1, per_decade=1)] if start else []
     found: list[Part] = [edge, noise, pairs, _Gaps(name="diagnosis_gaps"), *initial, classes]
     if not start:
         found.append(_Spectrum(loss_fn=loss_fn, data=data, name="diagnosis_spectrum", **_BUDGET))
@@ -121,7 +143,7 @@ class _Edge(Part, EdgeOfStability):
         if math.isinf(end):
             return super().afford(steps, view, end)
         each = self.cost_of_look(view)
-        return _late(end, affordable(self, _LOOKS, self.max_share, end, each))
+        return _late(end, _affordable(self, _LOOKS, self.max_share, end, each))
 
 
 class _Spectrum(Part, HessianSpectrum):
@@ -138,6 +160,15 @@ class _Start(Part, Criticality):
     """How signals pass the layers, at time 0."""
 
     question = "Does the signal get through at initialization?"
+
+    def __init__(self, max_share: float, loss_fn: LossFn | None, **options: Any) -> None:
+        super().__init__(loss_fn=loss_fn, name="diagnosis_criticality", **options)
+        self._share = max_share
+
+    def afford(self, steps: list[int], view: View, end: float) -> list[int]:
+        """Return the step before the first, where a share of the run pays for it."""
+        each = _START * _steps_per_gradient(view, self.samples)
+        return steps[: _affordable(self, 1, self._share, end, each)]
 
     def events(self, time_step: float) -> list[int]:
         """Return the step before the first."""
@@ -183,9 +214,13 @@ class _Classes(Part, ClassBalance):
 
     def afford(self, steps: list[int], view: View, end: float) -> list[int]:
         """Return time 0 of an initial network, and the last of the others."""
+        gradient = _steps_per_gradient(view, self.samples)
+        self.most_classes = max(_CLASSES, self._share * end / (2 * _BACKWARD * gradient))
+        each = (1 + _BACKWARD * _CLASSES) * gradient
         reached = [step for step in steps if 0 < step <= end]
-        first = [0] if self._start else []
-        return first + _last(reached, self._share, end, _CLASSES)
+        first = [0][: _affordable(self, 1, self._share, end, each)] if self._start else []
+        left = self._share - each * len(first) / end
+        return first + _last(reached, left, end, each)
 
 
 class _Noise(Part, GradientNoise):
@@ -238,6 +273,24 @@ class _Pairs(Part, Stationarity):
         interval = max(2 * view.time_step, last / max(most, 1))
         self.times = Times.every(interval, max(last, interval), 0.0)
         super().begin(trainer, pl_module)
+
+
+def _steps_per_gradient(view: View, samples: int) -> float:
+    """Return what a gradient of so many samples of a run of ours costs in steps, at most."""
+    if view.batches is None:
+        return 1.0
+    return min(samples, view.samples) / view.batches.batch_size
+
+
+def _affordable(part: Part, times: int, share: float, run: float, each: float) -> int:
+    """Return how many measurements of ``each`` steps a share of a run pays for; say if none."""
+    most = int(min(times, share * run / each))
+    if most < 1:
+        part.warn(
+            f"nothing is measured: one measurement costs up to {each:.3g} steps, more than its "
+            f"part of max_share of the {run:.0f} steps of the run"
+        )
+    return most
 
 
 def _late(end: float, most: int) -> list[int]:

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 from xarray import Dataset
 
 from lightning_landscape.callbacks import Diagnosis
+from lightning_landscape.cli.report.runs import find_runs, read
 from lightning_landscape.results.diagnosis import table, verdicts
 from lightning_landscape.testing.foreign import Tiny
-from lightning_landscape.testing.probe import train
+from lightning_landscape.testing.probe import bare_trainer, train
 
 
 def record(**variables):
@@ -67,6 +69,7 @@ def test_one_callback_changes_nothing_and_ends_with_a_table(tmp_path, caplog):
     train(diagnosed, tmp_path / "diagnosed", [callback], max_epochs=4)
     for name, value in plain.state_dict().items():
         assert torch.equal(value, diagnosed.state_dict()[name])
+    assert any("no forward" in sentence for sentence in callback.left_out)
     questions = [v.question for v in callback.verdicts]
     assert questions[0] == "Is the learning rate near the edge?"
     (noise,) = (v for v in callback.verdicts if v.question == "Is the batch larger than useful?")
@@ -78,4 +81,32 @@ def test_a_run_too_short_for_its_share_is_told(tmp_path):
     callback = Diagnosis()
     train(Tiny(), tmp_path, [callback], max_epochs=1)
     assert any("nothing is measured" in sentence for sentence in callback.left_out)
-    assert any("no forward" in sentence for sentence in callback.left_out)
+
+
+class Deep(Tiny):
+    """A network whose signals pass layers, with three classes."""
+
+    def __init__(self):
+        super().__init__()
+        sizes = torch.nn.Linear(4, 16), torch.nn.ReLU(), torch.nn.Linear(16, 3)
+        self.net = torch.nn.Sequential(*sizes)
+
+    def forward(self, x):
+        return self.net(x)
+
+
+def test_the_start_counts_towards_the_share(tmp_path):
+    """Of 500 steps 2.5 gradients are for the signals, which take 2, and 3.75 for the classes."""
+    x = torch.randn(500, 6, 4, generator=torch.Generator().manual_seed(0))
+    loader = DataLoader([(one, one[:, :3].argmax(1)) for one in x], batch_size=None)
+    callback = Diagnosis()
+    bare_trainer([callback], 500, tmp_path).fit(Deep(), loader)
+    questions = {v.question for v in callback.verdicts}
+    assert "Does the signal get through at initialization?" in questions
+    assert "Are classes guessed alike at initialization?" not in questions
+    assert any(said.startswith("Are classes treated alike? nothing is measured: one measurement "
+                               "costs up to 7.67 steps") for said in callback.left_out)  # fmt: skip
+    (folder,) = find_runs(tmp_path)
+    assert not list((folder / "probes").glob("*.png"))
+    (run,) = read([folder])
+    assert "K_exact" in run.datasets["Criticality"]
