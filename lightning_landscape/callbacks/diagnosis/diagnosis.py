@@ -45,7 +45,9 @@ class Diagnosis(Checked, Callback):
     that of the run without it, bit for bit; see `Probe` for what a probe promises.
 
     Args:
-        max_share: gradients of all measurements over those of the run.
+        max_share: gradients of all measurements, those of the initial network included, over those
+            of the run. Records and the table add some tenths of a second; theory and figures are
+            left to ``report``.
         loss_fn: the energy of a foreign module, ``loss_fn(pl_module, batch)``; see `View`.
         data: of a foreign project, what the sharpness is measured on: a DataLoader, or ``"train"``
             or ``"val"``; None is the current batch.

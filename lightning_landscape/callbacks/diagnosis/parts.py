@@ -33,6 +33,7 @@ __all__ = ["Part", "parts_of_run", "parts_of_start"]
 _GROUPS = 8  # mini-batches whose gradients the noise scale compares
 _MOST_PAIRS = 400  # pairs of configurations one step apart
 _PAIR = 0.5  # what one costs, in gradients
+_FIRST = 20.0  # steps: random numbers and the certificate of a look at the sharpness
 _LOOKS = 12  # at the end of the run, at most
 _PRODUCTS = 15  # Hessian-vector products of a look at the sharpness, for each eigenvalue
 _BUDGET: dict[str, Any] = {
@@ -142,7 +143,7 @@ class _Edge(Part, EdgeOfStability):
         """Return as many steps of the last third as a share of the run pays for."""
         if math.isinf(end):
             return super().afford(steps, view, end)
-        each = self.cost_of_look(view)
+        each = self.cost_of_look(view) + _FIRST
         return _late(end, _affordable(self, _LOOKS, self.max_share, end, each))
 
 
