@@ -129,7 +129,7 @@ class _Tangents:
         self.K.append(_mean(z * z))
         self.arriving.append(_mean(z * J if self._stream is None else J * J))
         self.set.append(_mean(v * v))
-        dual: Tensor = torch._VF._make_dual(primal, v, level=0)  # type: ignore[attr-defined]
+        dual: Tensor = torch._VF._make_dual(primal, v, level=0)
         return dual
 
     def _direction(self, z: Tensor) -> Tensor:
