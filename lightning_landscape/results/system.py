@@ -40,9 +40,13 @@ def title(dataset: Dataset) -> str:
     a = dataset.attrs
     if "N" not in a:  # a sweep, whose points are many systems
         return ""
-    if "temperature" not in a:
-        return f"{a.get('energy', 'network')}, N = {a['N']}"
-    temperature = np.atleast_1d(a["temperature"])
-    T = f"{temperature[0]:g}" if np.ptp(temperature) == 0 else f"{temperature[0]:g}…"
-    T = f"T = {T}" if a.get("temperature_is_constant", True) else "T changes"
-    return f"{a.get('energy', 'network')}, N = {a['N']}, {a['replicas']} replicas, {T}"
+    parts = [f"{a.get('energy', 'network')}, N = {a['N']}"]
+    if "temperature" in a:
+        if "replicas" in a:
+            parts.append(f"{a['replicas']} replica{'s' if a['replicas'] != 1 else ''}")
+        T = np.atleast_1d(a["temperature"])
+        shown = (
+            f"T = {T[0]:g}{'…' if (T != T[0]).any() else ''}" if T.dtype.kind in "iuf" else "T ?"
+        )
+        parts.append(shown if a.get("temperature_is_constant", True) else "T changes")
+    return ", ".join(parts)

@@ -114,7 +114,7 @@ def test_a_file_that_is_no_configuration(content, sentence, capsys):
         ("trainer.callbacks.0.init_args.per_decade", 10**8, "per_decade = 100000000: must be at"),
         ("trainer.callbacks.1.init_args.waiting_times", [1, float("inf")], "waiting_times = [1"),
         ("trainer.callbacks.1.init_args.waiting_times", [], "waiting_times"),
-        ("trainer.callbacks.1.init_args.waiting_times", None, "trainer"),
+        ("trainer.callbacks.1.init_args.waiting_times", None, "waiting_times = None"),
         (
             "trainer.callbacks.1.init_args.waiting_times",
             "abc",

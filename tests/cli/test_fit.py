@@ -90,7 +90,9 @@ def test_scalars_and_figures_are_in_tensorboard(config):
     scalars = {f"energy_relaxation/{name}" for name in ("energy", "temperature")}
     scalars |= {f"aging_correlation/{name}" for name in ("C/tw=0.2", "MSD/tw=1")}
     assert scalars <= set(events.Tags()["scalars"])
-    assert {"EnergyRelaxation", "AgingCorrelation"} <= set(events.Tags()["images"])
+    assert {"EnergyRelaxation/relaxation", "AgingCorrelation/collapse"} <= set(
+        events.Tags()["images"]
+    )
     assert [event.step for event in events.Scalars("energy_relaxation/energy")][-1] == 100
 
 
@@ -238,7 +240,7 @@ def test_every_configuration_states_its_question_and_runs(path, tmp_path, monkey
             main([verb, "--config", str(path), "--print_config"])
         assert stopped.value.code in (0, None)
     else:
-        many = 24 if "temperature: [" in head else 32 if "Ladder" in head else 4  # one for each
+        many = 24 if "temperature: [" in head else 64 if "Ladder" in head else 4  # one for each
         Path("cheaper.yaml").write_text(yaml.safe_dump(cheaper(yaml.safe_load(head), many)))
         assert main(["fit", "--config", "cheaper.yaml", "--trainer.max_steps=10"]) == 0
 

@@ -164,7 +164,7 @@ def test_a_page_runs_nothing_that_a_record_says(attributes):
     for name in ("a", "$b<script>"):
         record(Path(f"logs/{name}/probes/energy.nc"), **attributes)
     assert main(["report", "logs"]) == 0
-    assert "<script>" not in Path("report.html").read_text()
+    assert Path("report.html").read_text().count("<script>") == 1  # the page's own
 
 
 def test_a_page_holds_nothing_from_outside_the_folder():
@@ -194,7 +194,7 @@ def test_a_binary_configuration_is_no_obstacle_to_a_page():
     record(Path("logs/a/probes/energy.nc"), probe="Here")
     Path("logs/a/config.yaml").write_bytes(b"\xff\x00<script>")
     assert main(["report", "logs"]) == 0
-    assert "<script>" not in Path("report.html").read_text()
+    assert Path("report.html").read_text().count("<script>") == 1  # the page's own
 
 
 @pytest.mark.parametrize(("answer", "status"), [("y", 0), ("n", 2), ("", 2), (None, 2)])

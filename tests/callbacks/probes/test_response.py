@@ -1,6 +1,7 @@
 """Linear response without and with a field: against each other and against what is exact."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -57,16 +58,22 @@ class TwoThermostats(contract.TwoOptimizers):
         return [Langevin(half, lr=0.05, temperature=1e-3, seed=k) for k, half in halves]
 
 
+class ThermalAveraged(contract._Averaged):
+    configure_optimizers = thermal
+
+
+def at_a_temperature(make):
+    """The same project with Langevin dynamics."""
+    if isinstance(make, partial):
+        return partial(ThermalAveraged, *make.args)
+    known = {contract.Classifier: ThermalClassifier, contract.TwoOptimizers: TwoThermostats}
+    return known.get(make, lambda: ThermalClassifier(compile_net=True))
+
+
 class TestLinearResponse(contract.ProbeContract):
     SITUATIONS = {  # noqa: RUF012
-        name: (
-            {contract.Classifier: ThermalClassifier, contract.TwoOptimizers: TwoThermostats}.get(
-                make, lambda: ThermalClassifier(compile_net=True)
-            ),
-            settings,
-        )
+        name: (at_a_temperature(make), settings)
         for name, (make, settings) in contract.ProbeContract.SITUATIONS.items()
-        if "averag" not in name
     }
 
     def make(self):
