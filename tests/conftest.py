@@ -13,6 +13,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 import torch
 
+# of the contract of probes, the cases that take seconds a probe: all of them when slow tests run
+SECONDS_A_PROBE = ("two_ranks_of_a_foreign_project", "exponential moving average")
+ALWAYS = ("test_aging", "test_hessian", "test_gradient_noise")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        often = any(item.path.stem == name for name in ALWAYS)
+        if not often and any(name in item.name for name in SECONDS_A_PROBE):
+            item.add_marker(pytest.mark.slow)
+
 
 @pytest.fixture(autouse=True)
 def _seed_and_one_thread():

@@ -23,6 +23,7 @@ def records_of(energy, temperature, steps, aging, folder):
     return [record.mean("replica") for record in found]
 
 
+@pytest.mark.slow
 def test_quench_to_zero_temperature(tmp_path):
     """E(1), E(5) and C(1, 0) of 20 samples at N = 128: -.7825, -1.0357 and .7137 exactly."""
     glass = SphericalPSpin(N=128, replicas=20, disorder="independent", seed=0)

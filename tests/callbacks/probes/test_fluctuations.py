@@ -311,6 +311,7 @@ def network(**settings):
     )
 
 
+@pytest.mark.slow
 def test_with_mini_batches_the_whole_energy_stands_beside(tmp_path):
     probe = everything(equilibration=1, last=20, measurements=5)
     module = network(batches=Batches(4))

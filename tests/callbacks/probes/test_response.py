@@ -140,6 +140,7 @@ def test_replicas_may_differ_in_temperature_and_step_size(tmp_path):
     assert (abs(record["chi"].squeeze() - exact) < 4 * exact * (2 / N) ** 0.5).all()
 
 
+@pytest.mark.slow
 def test_the_planted_glass_obeys_the_fluctuation_dissipation_theorem(tmp_path):
     """T chi = 1 - C at T = 0.8 > T_d, for both measurements, and they agree: 4 standard errors.
 

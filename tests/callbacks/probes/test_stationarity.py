@@ -64,6 +64,7 @@ def test_a_run_that_still_descends_is_flagged(tmp_path):
     assert all("not stationary" in row.quantity for row in rows(record))
 
 
+@pytest.mark.slow
 def test_langevin_in_a_well(tmp_path):
     """Left and right of FDR1 are T N / (1 - lr lam / 2) each, within 4 standard errors."""
     T, lr, N = 0.2, 0.1, 20

@@ -82,6 +82,7 @@ def test_a_run_resumes_bit_for_bit(tmp_path):
     assert held(resumed).equal(held(whole))
 
 
+@pytest.mark.slow
 def test_it_is_measured_as_the_probe_measures_it(tmp_path):
     probe = GradientNoise(first=1, last=2, batches=Batches(B))
     module = run()

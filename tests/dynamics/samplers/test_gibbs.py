@@ -151,6 +151,7 @@ def configurational_temperature_ratio(scheme, lr, burn, steps, T=0.01):
     return ratio.item(), (residual.std() / len(residual) ** 0.5 / (T * trace.mean())).item()
 
 
+@pytest.mark.slow
 def test_a_network_obeys_the_ito_identity_at_a_small_step():
     ratio, error = configurational_temperature_ratio(LeimkuhlerMatthews, 0.05, burn=200, steps=300)
     assert error < 0.025

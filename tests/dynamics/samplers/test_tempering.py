@@ -52,6 +52,7 @@ def exact(T):
     return weight[x < 0].sum() / weight.sum(), np.average(E, weights=weight)
 
 
+@pytest.mark.slow
 def double_well(exchange, steps=2100, chains=100):
     """Occupation and energy at T = 0.05 with their errors; all begin in the wrong well."""
     T = [0.05, 0.1, 0.2, 0.4]

@@ -43,6 +43,7 @@ def run(study, path, tell=lambda line: None, processes=1):
     return records.read(path)
 
 
+@pytest.mark.slow
 # physics
 
 
@@ -247,6 +248,7 @@ def test_in_width_the_size_is_found_where_half_of_the_networks_jam():
     assert len(runs) < 4 * 20 * 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
