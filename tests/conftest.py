@@ -13,16 +13,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 import torch
 
-# of the contract of probes, the cases that take seconds a probe: all of them when slow tests run
-SECONDS_A_PROBE = ("two_ranks_of_a_foreign_project", "exponential moving average")
+# Cases of the contract of probes that test what all probes share: three probes stand for all,
+# unless slow tests run.
+SHARED = ("another_form", "two_ranks_of_a_foreign_project", "averag", "compiled")
 ALWAYS = ("test_aging", "test_hessian", "test_gradient_noise")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     for item in items:
-        often = any(item.path.stem == name for name in ALWAYS)
-        if not often and any(name in item.name for name in SECONDS_A_PROBE):
+        bases = getattr(getattr(item, "cls", None), "__mro__", ())
+        of_contract = any(base.__name__ == "ProbeContract" for base in bases)
+        if of_contract and item.path.stem not in ALWAYS and any(x in item.name for x in SHARED):
             item.add_marker(pytest.mark.slow)
 
 
