@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, ClassVar
+from unittest.mock import patch
 
 import pytest
 import pytorch_lightning as pl
@@ -133,8 +135,9 @@ def train(module: Any, folder: Path, callbacks: Any, lightning: Any = pl, **trai
     trainer = {"max_epochs": 3} | _quiet(folder) | trainer
     resume = trainer.pop("ckpt_path", None)
     fitted = lightning.Trainer(callbacks=callbacks, **trainer)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), patch.dict(os.environ):
         warnings.simplefilter("ignore")  # what Lightning says of small loaders
+        os.environ.pop("PL_GLOBAL_SEED", None)  # of another run: ranks would seed themselves by it
         fitted.fit(module, loader, ckpt_path=resume)
     return fitted
 
