@@ -17,7 +17,7 @@ import hashlib
 from functools import cache
 from numbers import Integral
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -85,6 +85,12 @@ class Stream:
         high = k3 ^ (step >> 32)
         return high << 32 | _permute(step & _MASK, k0, k1, k2)
 
+    def keys(self, steps: range, device: torch.device) -> Tensor:
+        """Return the keys of ``steps`` on the device, (len(steps),), int64, for `normal_at_`."""
+        words = [self.key(step) for step in steps]
+        signed = [key if key < 1 << 63 else key - (1 << 64) for key in words]
+        return torch.tensor(signed, dtype=torch.int64).to(device)
+
     def generator(self, step: int, device: torch.device | str = "cpu") -> torch.Generator:
         """Return the device's generator, seeded for ``step``; valid until the next call."""
         device = torch.device(device)
@@ -99,17 +105,18 @@ class Stream:
         same numbers, drawn in float32: a resolution of 2^-24 is far below anything that noise or
         couplings can resolve.
         """
-        return self._fill(out, step, None)
+        return _fill(out, self.key(step), None)
 
-    def normal_at_(self, out: Tensor, step: int, addresses: Addresses) -> Tensor:
-        """Fill ``out``, shape (addresses.size,), with the normals of ``addresses``; return it."""
-        return self._fill(out, step, addresses)
+    def normal_at_(self, out: Tensor, step: int | Tensor, addresses: Addresses) -> Tensor:
+        """Fill ``out``, shape (addresses.size,), with the normals of ``addresses``; return it.
 
-    def _fill(self, out: Tensor, step: int, addresses: Addresses | None) -> Tensor:
-        fits = out.dtype == torch.float32 and out.is_contiguous()
-        drawn = out if fits else torch.empty(out.shape, dtype=torch.float32, device=out.device)
-        _draw(drawn.detach().view(-1), self.key(step), addresses)
-        return out if fits else out.copy_(drawn)
+        Args:
+            out: floating-point.
+            step: or its key, shape (1,), on the GPU of ``out``, see `keys`: it is read there when
+                the numbers are drawn, so that a draw that is recorded can be replayed.
+            addresses: which numbers.
+        """
+        return _fill(out, step if isinstance(step, Tensor) else self.key(step), addresses)
 
     def permutation(self, n: int, step: int) -> Tensor:
         """Return a random permutation of 0 … n-1, shape (n,), int64, on the CPU."""
@@ -120,8 +127,15 @@ class Stream:
         return torch.randint(high, shape, generator=self.generator(step))
 
 
-def _draw(flat: Tensor, key: int, addresses: Addresses | None) -> None:
-    """Fill ``flat``, float32: compiled on a CPU, by torch on a GPU, for others on the CPU."""
+def _fill(out: Tensor, key: int | Tensor, addresses: Addresses | None) -> Tensor:
+    fits = out.is_contiguous() and (out.dtype == torch.float32 or out.is_cuda)
+    drawn = out if fits else torch.empty(out.shape, dtype=torch.float32, device=out.device)
+    _draw(drawn.detach().view(-1), key, addresses)
+    return out if fits else out.copy_(drawn)
+
+
+def _draw(flat: Tensor, key: Any, addresses: Addresses | None) -> None:
+    """Fill ``flat``: compiled on a CPU and on a GPU, for other devices on the CPU."""
     if flat.is_cpu and addresses is None and _is_among_first(flat.numel()):
         from lightning_landscape.philox import tensors
 
@@ -132,14 +146,11 @@ def _draw(flat: Tensor, key: int, addresses: Addresses | None) -> None:
         else:
             _compiled().fill_addressed(flat.numpy(), addresses.rows, addresses.parts, key)
     elif flat.is_cuda:
-        from lightning_landscape.philox import tensors
-
         if addresses is None:
-            tensors.fill_normal(flat, key)
+            _on_cuda().fill_normal(flat, key)
         else:
-            rows = torch.from_numpy(addresses.rows.astype("int64")).to(flat.device)
-            tensors.fill_addressed(flat, rows, addresses.parts.tolist(), key)
-    else:  # without float64, which `tensors` needs
+            _on_cuda().fill_addressed(flat, addresses, key)
+    else:
         on_cpu = torch.empty(flat.shape, dtype=torch.float32)
         _draw(on_cpu, key, addresses)
         flat.copy_(on_cpu)
@@ -160,3 +171,15 @@ def _compiled() -> ModuleType:
     from lightning_landscape.philox import compiled  # it loads a compiler: not before it is used
 
     return compiled
+
+
+@cache
+def _on_cuda() -> ModuleType:
+    try:
+        from lightning_landscape.philox import cuda
+
+        return cuda
+    except ImportError:  # no Triton, as on Windows
+        from lightning_landscape.philox import tensors
+
+        return tensors

@@ -175,10 +175,9 @@ def test_torch_draws_the_compiled_addressed_numbers(name, chunk, monkeypatch):
     monkeypatch.setattr(tensors, "CHUNK", chunk)
     addresses = ADDRESSES[name]
     a, b = np.empty(addresses.size, np.float32), torch.empty(addresses.size)
-    rows = torch.from_numpy(addresses.rows.astype(np.int64))
     for key in (3, 2**63):
         compiled.fill_addressed(a, addresses.rows, addresses.parts, key)
-        tensors.fill_addressed(b, rows, addresses.parts.tolist(), key)
+        tensors.fill_addressed(b, addresses, key)
         assert (a == b.numpy()).all()
 
 
@@ -203,10 +202,46 @@ def test_a_fused_multiply_add_rounds_once():
     assert (a * b - c).float().item() == -1
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("count", [1, 1023, (1 << 22) + 3])
-def test_a_gpu_draws_the_numbers_of_the_cpu(count):
+def test_torch_reads_keys_from_tensors():
+    stream = Stream(5, "langevin")
+    keys = stream.keys(range(20, 30), torch.device("cpu"))
+    assert (keys < 0).any() and (keys > 0).any()
+    for step, key in zip(range(20, 30), keys.split(1), strict=True):
+        a, b = torch.empty(100), torch.empty(100)
+        tensors.fill_normal(a, stream.key(step))
+        tensors.fill_normal(b, key)
+        assert a.equal(b)
+
+
+ON_GPU = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("count", [pytest.param(n, marks=ON_GPU) for n in (1, 1023, (1 << 22) + 3)])
+def test_a_gpu_draws_the_numbers_of_the_cpu(count, dtype):
     stream = Stream(0, "langevin")
-    on_gpu = stream.normal_(torch.empty(count, device="cuda"), step=7)
-    assert on_gpu.cpu().equal(stream.normal_(torch.empty(count), step=7))
+    on_gpu = stream.normal_(torch.empty(count, device="cuda", dtype=dtype), step=7)
+    assert on_gpu.cpu().equal(stream.normal_(torch.empty(count, dtype=dtype), step=7))
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=ON_GPU) for name in ADDRESSES])
+def test_a_gpu_draws_the_addressed_numbers_of_the_cpu(name):
+    stream, addresses = Stream(0, "langevin"), ADDRESSES[name]
+    on_gpu = torch.empty(addresses.size, device="cuda")
+    for step, key in zip(range(90, 99), stream.keys(range(90, 99), on_gpu.device), strict=True):
+        on_cpu = stream.normal_at_(torch.empty(addresses.size), step, addresses)
+        assert stream.normal_at_(on_gpu, step, addresses).cpu().equal(on_cpu)
+        on_gpu.zero_()
+        assert stream.normal_at_(on_gpu, key.view(1), addresses).cpu().equal(on_cpu)
+
+
+@pytest.mark.parametrize("key", [pytest.param(3, marks=ON_GPU)])
+def test_on_a_gpu_the_kernel_agrees_with_torch_operators(key):
+    cuda = pytest.importorskip("lightning_landscape.philox.cuda")
+    a, b = (torch.empty(COUNT + 3, device="cuda") for _ in range(2))
+    cuda.fill_normal(a, key)
+    tensors.fill_normal(b, key)
+    assert a.equal(b)

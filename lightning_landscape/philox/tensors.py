@@ -7,6 +7,7 @@ the second rounding, to float32, that of the exact result. The square root of a 
 survives two roundings; torch's own in float32 is not correctly rounded on every processor.
 
 Some 500 operators a call: on a GPU a few milliseconds, whatever the size, up to about 10^6 numbers.
+It is the reference, and serves on a GPU without Triton; else `cuda` draws there.
 
 Source: Boldo and Melquiond, IEEE Trans. Comput. 57, 462 (2008), for rounding to odd.
 """
@@ -14,11 +15,14 @@ Source: Boldo and Melquiond, IEEE Trans. Comput. 57, 462 (2008), for rounding to
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from lightning_landscape.philox.addresses import Addresses
 
 __all__ = ["fill_addressed", "fill_normal", "normals_of_words", "philox"]
 
@@ -28,10 +32,10 @@ CHUNK = 1 << 20  # counters worked on at once, which bounds the memory
 LANES = 256  # as in `compiled`: the order of the numbers of `fill_normal` depends on it
 
 
-def philox(counter: tuple[Any, Any, Any, Any], key: int) -> list[Tensor]:
+def philox(counter: tuple[Any, Any, Any, Any], key: Any) -> list[Tensor]:
     """Return the four output words of counters of four words, tensors or numbers, in int64."""
     c0, c1, c2, c3 = counter
-    k0, k1 = key & WORD, key >> 32
+    k0, k1 = key & WORD, key >> 32 & WORD
     for _ in range(ROUNDS):
         product0, product1 = c0 * 0xD2511F53, c2 * 0xCD9E8D57
         c0, c2 = (product1 >> 32 & WORD) ^ c1 ^ k0, (product0 >> 32 & WORD) ^ c3 ^ k1
@@ -102,15 +106,15 @@ def normals_of_words(u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     return x.float(), y.float()
 
 
-def _normals(counter: tuple[Any, Any, Any, Any], key: int) -> Tensor:
+def _normals(counter: tuple[Any, Any, Any, Any], key: Any) -> Tensor:
     """Return the four normals of each of n counters, shape (4, n)."""
     a, b, c, d = philox(counter, key)
     x, y = normals_of_words(torch.stack([a, c]), torch.stack([b, d]))
     return torch.stack([x, y], dim=1).flatten(0, 1)
 
 
-def fill_normal(out: Tensor, key: int) -> None:
-    """Fill ``out`` (n,), float32, with the first n standard normals of ``key``."""
+def fill_normal(out: Tensor, key: int | Tensor) -> None:
+    """Fill ``out`` (n,) with the first n standard normals of ``key``, a tensor (1,) or a number."""
     for begin in range(0, len(out), 4 * CHUNK):
         chunk = out[begin : begin + 4 * CHUNK]
         blocks = -(-len(chunk) // (4 * LANES))
@@ -119,10 +123,10 @@ def fill_normal(out: Tensor, key: int) -> None:
         chunk.copy_(normals.transpose(0, 1).flatten()[: len(chunk)])
 
 
-def fill_addressed(out: Tensor, rows: Tensor, parts: list[list[int]], key: int) -> None:
-    """Fill ``out`` with the normals of ``rows`` and ``parts``, see `addresses.Addresses`."""
-    done = 0
-    for k, first, slices, numbers, start in parts:
+def fill_addressed(out: Tensor, addresses: Addresses, key: int | Tensor) -> None:
+    """Fill ``out`` with the normals of ``addresses``, see `Addresses`."""
+    done, rows = 0, _rows_on(out.device, addresses)
+    for k, first, slices, numbers, start in addresses.parts.tolist():
         counters = -(-numbers // 4)
         normals = out.new_empty(slices * counters, 4)
         for begin in range(0, len(normals), CHUNK):
@@ -133,3 +137,8 @@ def fill_addressed(out: Tensor, rows: Tensor, parts: list[list[int]], key: int) 
         size = slices * numbers
         out[done : done + size] = normals.view(slices, -1)[:, :numbers].flatten()
         done += size
+
+
+@lru_cache(maxsize=16)
+def _rows_on(device: torch.device, addresses: Addresses) -> Tensor:
+    return torch.from_numpy(addresses.rows.astype(np.int64)).to(device)
