@@ -1,30 +1,50 @@
-"""The Python blocks of these pages of the documentation are run, each page in one namespace."""
+"""The Python blocks of every page of the documentation are run, each page in one namespace."""
 
 import re
 from pathlib import Path
 
 import pytest
+import pytorch_lightning as pl
 import torch
 
 from lightning_landscape import Probe
-from lightning_landscape.__main__ import VERBS
+from lightning_landscape.__main__ import main
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+SNIPPET = re.compile(r"^--8<--\n(\S+)\n--8<--$", flags=re.M)
+
+
+def blocks(page):
+    """The blocks of a page, with the files that it includes."""
+    text = SNIPPET.sub(lambda found: (ROOT / found[1]).read_text(), page.read_text())
+    return re.findall(r"```python\n(.*?)```", text, flags=re.S)
+
+
+PAGES = [str(page.relative_to(DOCS)) for page in sorted(DOCS.rglob("*.md")) if blocks(page)]
+
+
+def run_of_the_glass():
+    """What a page reads that opens a record of the first example."""
+    (Path.cwd() / "configs").symlink_to(ROOT / "configs")
+    short = ["--trainer.max_steps=10", "--model.energy.N=16", "--model.energy.replicas=2"]
+    assert main(["fit", "--config", "configs/pspin/aging.yaml", *short]) == 0
+
+
+BEFORE = {"concepts.md": run_of_the_glass}
 
 
 @pytest.mark.filterwarnings("ignore")  # what Lightning says of small loaders
-@pytest.mark.parametrize("page", ["in_your_project", "exploration", "saddles"])
+@pytest.mark.parametrize("page", PAGES)
 def test_python_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    BEFORE.get(page, lambda: None)()
     for option in ("PROGRESS_BAR", "MODEL_SUMMARY", "CHECKPOINTING"):
         monkeypatch.setenv(f"PL_TRAINER_ENABLE_{option}", "False")
-    text = (DOCS / f"{page}.md").read_text()
-    blocks = re.findall(r"```python\n(.*?)```", text, flags=re.S)
-    assert blocks
-    namespace = {"__name__": "docs"}
+    namespace = {"__name__": "docs", "Trainer": pl.Trainer}
     torch.manual_seed(0)
-    for block in blocks:
-        exec(block, namespace)
+    for block in blocks(DOCS / page):
+        exec(compile(block, page, "exec", dont_inherit=True), namespace)
         assert all(has_measured(probe) for probe in probes_of(namespace))
 
 
@@ -38,6 +58,8 @@ def has_measured(probe):
     return probe.active and len(probe.results["step"]) > 0
 
 
-def test_the_completion_on_the_first_page_has_all_verbs():
-    (words,) = re.findall(r'complete -o default -W "(.*)"', (DOCS / "index.md").read_text())
-    assert words.split() == list(VERBS)
+def test_files_that_pages_include_are_marked_so():
+    """A formatter that takes the mark for Python, ``--8 < --``, would put it on the page."""
+    included = [name for page in DOCS.rglob("*.md") for name in SNIPPET.findall(page.read_text())]
+    assert len(included) >= 4 and all((ROOT / name).is_file() for name in included)
+    assert not any("--8 <" in page.read_text() for page in DOCS.rglob("*.md"))
