@@ -202,14 +202,13 @@ def test_a_fused_multiply_add_rounds_once():
     assert (a * b - c).float().item() == -1
 
 
-def test_torch_reads_keys_from_tensors():
-    stream = Stream(5, "langevin")
-    keys = stream.keys(range(20, 30), torch.device("cpu"))
-    assert (keys < 0).any() and (keys > 0).any()
-    for step, key in zip(range(20, 30), keys.split(1), strict=True):
+@pytest.mark.parametrize("seed", range(4))
+def test_torch_reads_keys_from_tensors(seed):
+    stream = Stream(seed, "langevin")
+    for step, key in zip(range(20, 23), stream.keys(range(20, 23), torch.device("cpu")), strict=True):
         a, b = torch.empty(100), torch.empty(100)
         tensors.fill_normal(a, stream.key(step))
-        tensors.fill_normal(b, key)
+        tensors.fill_normal(b, key.view(1))
         assert a.equal(b)
 
 
