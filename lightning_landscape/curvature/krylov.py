@@ -60,9 +60,17 @@ class KrylovBasis:
         rows: how many vectors the basis can hold, at most N.
         block: how many vectors are multiplied at once.
         seed: of the start vectors.
+        start: added to the first one, which is of length 1, (R, N).
     """
 
-    def __init__(self, operator: CurvatureOperator, rows: int, block: int, seed: int) -> None:
+    def __init__(
+        self,
+        operator: CurvatureOperator,
+        rows: int,
+        block: int,
+        seed: int,
+        start: Tensor | None = None,
+    ) -> None:
         R, N = operator.replicas, operator.N
         self.operator, self.rows, self.block = operator, rows, block
         self.vectors = torch.empty(R, rows, N, dtype=operator.dtype, device=operator.device)
@@ -71,7 +79,10 @@ class KrylovBasis:
         self.size = 0
         self._scale = torch.zeros(R, dtype=torch.float64)
         self._stream, self._draws = Stream(seed, "probes"), 0
-        for _ in range(block):
+        if start is not None:
+            first = self._random_direction() + start.to(self.vectors).unsqueeze(1)
+            self._push(first, norms(first)[:, 0])
+        for _ in range(block - self.size):
             self._push(self._random_direction(), torch.ones(R))
 
     @property

@@ -14,6 +14,9 @@ from lightning_landscape.callbacks.probe import Probe
 from lightning_landscape.callbacks.probes.wide_networks.tangent_kernel import OutputFn
 from lightning_landscape.callbacks.times import Times
 from lightning_landscape.callbacks.view import View
+from lightning_landscape.curvature.operators.evaluation import twice_differentiable
+from lightning_landscape.curvature.operators.kept_graph import second_backward
+from lightning_landscape.curvature.operators.parameters import FlatParameters
 from lightning_landscape.energies.networks.architectures import FullyConnected
 from lightning_landscape.energies.networks.network import NetworkEnergy
 from lightning_landscape.errors import UsageError, require, require_whole
@@ -46,7 +49,7 @@ class ClassBalance(Probe):
     the scores are those of ``output_fn`` in the modes of training, and the loss is their
     cross-entropy; a single score is that of the second of two classes.
 
-    Cost of a measurement: one evaluation of the samples, and one backward pass for each class.
+    Cost of a measurement: about two gradients of the samples, whatever the number of classes.
 
     Args:
         first: first time > 0 after time 0 (the step size times the number of steps; in a foreign
@@ -80,7 +83,6 @@ class ClassBalance(Probe):
         "frequency": {"long_name": "share of the samples that have the class as label"},
         "gram": {"long_name": "x . x' / n_0"},
     }
-    most_classes: float = torch.inf  # a backward pass for each
     reference = "Francazi, Lucchi, Baity-Jesi 2023, arXiv:2306.00809"
 
     def __init__(
@@ -107,7 +109,7 @@ class ClassBalance(Probe):
             required = "has no classes"
             remedy = "use NetworkEnergy"
             require(known, "energy", type(energy).__name__, required, remedy)
-        return f"at most {len(self._steps)} measurements, of a backward pass for each class"
+        return f"at most {len(self._steps)} measurements, of two gradients of the samples"
 
     def describe(self, view: View) -> dict[str, Any]:
         """Return what the record says of the run, with the ensemble of initial networks."""
@@ -124,16 +126,14 @@ class ClassBalance(Probe):
 
     def measure(self, view: View, due: list[int]) -> dict[str, float]:
         """Append what the classes are at this time."""
-        with view.measuring(), torch.enable_grad():
+        device = view.parameters()[0].device
+        with view.measuring(), twice_differentiable(device):
             torch.manual_seed(view.step)
             scores, losses, labels = self._of_ours(view) if view.is_whole else self._of_batch(view)
             classes = max(scores.shape[-1], 2)
             inside = 0 <= int(labels.min()) and int(labels.max()) < classes
             required = f"must be below the number of scores, {classes}"
             require(inside, "labels", int(labels.max()), required)
-            most = self.most_classes
-            required = f"is more than the {most:.0f} backward passes that a measurement may cost"
-            require(classes <= most, "classes", classes, required)
             row = _row(view, scores, losses, labels, classes)
         if "gram" not in self.results and isinstance(view.landscape, NetworkEnergy):
             x = view.landscape.inputs[: self.samples].flatten(1).double()
@@ -193,12 +193,11 @@ def _row(
         "guesses": guesses.sum(1),
         "hits": (guesses * of_class).sum(1),
         "losses": losses.detach().double() @ of_class,
-        "gradients": _gradients(view, losses, of_class),
     }
     total = {name: view.reduce(value, "sum").cpu() for name, value in sums.items()}
     count, whole = total["labels"], total["labels"].sum()
-    g = total["gradients"].sum(1, keepdim=True)  # P times the gradient of the mean
-    along = (total["gradients"] * g).sum(2) / g.square().sum(2)
+    slopes, square = _slopes(view, losses)
+    along = view.reduce(slopes @ of_class, "sum").cpu() / square.unsqueeze(1).cpu()
     share = total["guesses"] / whole
     return {
         "share": share,
@@ -210,12 +209,17 @@ def _row(
     }
 
 
-def _gradients(view: View, losses: Tensor, of_class: Tensor) -> Tensor:
-    """Return the gradients of the summed losses of each class, (R, C, N), in float64."""
+def _slopes(view: View, losses: Tensor) -> tuple[Tensor, Tensor]:
+    """Return g . grad E_mu of the samples, (R, B), and |g|^2, (R,), with g = sum_mu grad E_mu.
+
+    g is that of all ranks. As sum_mu u_mu grad E_mu . g is linear in u, its derivative in u has
+    all slopes at once.
+    """
     moving, R = view.parameters(), view.shape[0]
-    found = []
-    for column in of_class.T:
-        total = (losses * column.to(losses.dtype)).sum()
-        parts = torch.autograd.grad(total, moving, retain_graph=True, materialize_grads=True)
-        found.append(flatten(part.reshape(R, -1) for part in parts).double())
-    return torch.stack(found, dim=1)
+    u = torch.ones_like(losses, requires_grad=True)
+    pulled = torch.autograd.grad(losses, moving, u, create_graph=True, materialize_grads=True)
+    at = FlatParameters(moving, R)
+    g = flatten(part.detach().to_dense().reshape(R, -1) for part in pulled)
+    g = view.reduce(g, "sum")
+    slopes = second_backward(pulled, [u], at.split(g.unsqueeze(1)))[0][0]
+    return slopes.double(), g.double().square().sum(1)
