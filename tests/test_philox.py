@@ -205,7 +205,8 @@ def test_a_fused_multiply_add_rounds_once():
 @pytest.mark.parametrize("seed", range(4))
 def test_torch_reads_keys_from_tensors(seed):
     stream = Stream(seed, "langevin")
-    for step, key in zip(range(20, 23), stream.keys(range(20, 23), torch.device("cpu")), strict=True):
+    steps = range(20, 23)
+    for step, key in zip(steps, stream.keys(steps, torch.device("cpu")), strict=True):
         a, b = torch.empty(100), torch.empty(100)
         tensors.fill_normal(a, stream.key(step))
         tensors.fill_normal(b, key.view(1))
