@@ -27,8 +27,8 @@ from lightning_landscape.theory.wide_networks import (
     Layer,
     MetricLaw,
     criticality,
+    first_order,
     metric_law,
-    metric_vertex,
 )
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ class _Draws:
 def _theory(family: Family, depth: int, K1: float) -> dict[str, Array]:
     """Return what is known of the layers of a family, shape (L,) each."""
     layer = family.layer
-    flow, vertex = layer.flow(K1, depth), metric_vertex(layer, K1, depth)
+    flow, vertex = layer.flow(K1, depth), first_order(layer, K1, depth)
     leading = vertex.V / vertex.K**2
     found = {"parallel": flow.parallel, "perpendicular": flow.perpendicular}
     l = np.arange(depth)

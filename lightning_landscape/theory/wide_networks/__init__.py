@@ -27,15 +27,10 @@ from lightning_landscape.theory.wide_networks.guessing_bias import repeated_gues
 from lightning_landscape.theory.wide_networks.kernels import Kernels, input_kernel, kernels
 from lightning_landscape.theory.wide_networks.layer import Flow, Layer
 from lightning_landscape.theory.wide_networks.metric_law import MetricLaw, metric_law
-from lightning_landscape.theory.wide_networks.metric_vertex import MetricVertex, metric_vertex
 from lightning_landscape.theory.wide_networks.prediction import (
     Prediction,
     bayesian,
     gradient_descent,
-)
-from lightning_landscape.theory.wide_networks.residual_first_order import (
-    ResidualFirstOrder,
-    residual_first_order,
 )
 from lightning_landscape.theory.wide_networks.sampling.chain import (
     Chain,
@@ -83,11 +78,9 @@ __all__ = [
     "ManyInputs",
     "MetricLaw",
     "MetricMoments",
-    "MetricVertex",
     "PairAverages",
     "Prediction",
     "Rates",
-    "ResidualFirstOrder",
     "ResidualSamples",
     "TangentStatistics",
     "TrainingTensors",
@@ -106,7 +99,6 @@ __all__ = [
     "linear_residual_vertex",
     "many_inputs",
     "metric_law",
-    "metric_vertex",
     "mutual_information",
     "mutual_information_series",
     "next_metric_moments",
@@ -115,7 +107,6 @@ __all__ = [
     "relu_metric_variance",
     "relu_tangent_variance",
     "repeated_guess",
-    "residual_first_order",
     "sample_chain",
     "sample_kernel_derivative",
     "sample_metrics",

@@ -90,6 +90,7 @@ class GaussianAverages:
 
     Attributes:
         z: the nodes.
+        weights: theirs.
         value: sigma(z).
         slope: sigma'(z).
 
@@ -101,14 +102,14 @@ class GaussianAverages:
 
     def __init__(self, sigma: Activation, K: float) -> None:
         self.K = K
-        self.z, self._weights = gaussian_nodes(K, sigma.kinks)
+        self.z, self.weights = gaussian_nodes(K, sigma.kinks)
         self.value, self.slope = evaluate(sigma.value, self.z), evaluate(sigma.slope, self.z)
         self.square = self.mean(self.value**2)
         self.slope_square = self.mean(self.slope**2)
 
     def mean(self, f: Array) -> float:
         """Return <f>, f given at the nodes."""
-        return float(self._weights @ f)
+        return float(self.weights @ f)
 
     def derivative(self, f: Array) -> float:
         """Return d<f>/dK."""

@@ -8,13 +8,9 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from lightning_landscape.errors import require
+from lightning_landscape.theory.wide_networks._skip_first_order import SkipState
 from lightning_landscape.theory.wide_networks.averages import Array, GaussianAverages
-from lightning_landscape.theory.wide_networks.layer import (
-    Layer,
-    per_layer,
-    require_depth,
-    require_no_skip,
-)
+from lightning_landscape.theory.wide_networks.layer import Layer, per_layer, require_depth
 
 __all__ = ["FirstOrder", "first_order"]
 
@@ -30,8 +26,10 @@ class FirstOrder:
 
     Attributes:
         K: mean of G at infinite width.
-        V: Var G = V / n.
-        G1: mean of G = K + G1 / n.
+        V: Var G = V / n. With a skip G is not shared by all neurons, and
+            E[z_1^2 z_2^2] - (E z^2)^2 = V / n.
+        T3: E[z_1 z_2^2] = T3 / n; 0 without a skip connection, and for odd activations.
+        G1: mean of G, and of z^2, = K + G1 / n.
         T: mean of H_11 at infinite width.
         F: E[z_1 z_2 (H_12 - T)] = F / n.
         D: E[z_1^2 (H_22 - T)] = D / n.
@@ -44,6 +42,7 @@ class FirstOrder:
 
     K: Array
     V: Array
+    T3: Array
     G1: Array
     T: Array
     F: Array
@@ -88,14 +87,21 @@ def first_order(
     with K^1 = ``K1``, T^1 = lambda_b + lambda_W (K^1 - C_b) / C_W and all others 0; what is
     inherited at order 1/n is multiplied by the ratio of the widths n_l / n_{l-1}.
 
+    With a skip connection gamma the recursions are those of infinitely many moments, because a
+    neuron that raised the variance of all others remembers how: T3 is that it was positive. For
+    ReLU at gamma^2 = 1/2, V / K^2 grows by 5.44 a layer, and by 2.25 without that memory. Widths
+    are then equal, and what lies beyond 256 Hermite orders is left out, a relative error below
+    1e-6 for gamma <= 0.95.
+
     Valid for L << n. It fails early for activations with nu = 5: at ReLU, n = 50 and L = 11 the
-    relative variance of T is 0.71 at this order and 1.01 exactly. Cost: 1 ms per layer.
+    relative variance of T is 0.71 at this order and 1.01 exactly. Cost: 1 ms per layer,
+    up to 5 with a skip.
 
     Source: Roberts, Yaida & Hanin 2021, arXiv:2106.10165, chapters 4, 8 and 11; rederived by the
-    Markov chain of the metric and checked by sampling.
+    Markov chain of the metric, with the skip, and checked by sampling.
 
     Args:
-        layer: the layer, without a skip connection.
+        layer: the layer.
         K1: preactivation variance of the first layer, C_b + C_W |x|^2 / n_0.
         depth: L.
         widths: n_1, ..., n_{L-1}; None if they are equal.
@@ -103,25 +109,35 @@ def first_order(
         weight_rate: lambda_W, one number or one per layer; a weight has lambda_W / fan-in.
 
     Raises:
-        UsageError: a length does not fit the depth, or the layer has a skip connection.
+        UsageError: a length does not fit the depth, or widths differ and the layer has a skip.
 
     >>> result = first_order(Layer.critical("tanh"), K1=1.0, depth=5)
     >>> result.V[-1].round(7).item(), result.A[-1].round(5).item()
     (0.0393984, 1.84517)
+    >>> result = first_order(Layer.critical("relu", skip=0.5**0.5), K1=1.0, depth=6)
+    >>> (result.V[-1] / 5).round(3).item()
+    3.678
     """
     require_depth(depth)
-    require_no_skip(layer, "the order 1/n of the tangent kernel")
     lam_b = per_layer("bias_rate", bias_rate, depth)
     lam_W = per_layer("weight_rate", weight_rate, depth)
     ratios = _width_ratios(widths, depth)
     C_b, C_W = layer.bias_variance, layer.weight_variance
-    state = dict.fromkeys(_NAMES, 0.0)
-    state |= {"K": K1, "T": lam_b[0] + lam_W[0] * (K1 - C_b) / C_W}
-    layers = [state]
-    for l in range(1, depth):
-        inherited = {name: ratios[l - 1] * state[name] for name in _INHERITED}
-        state = _next(layer, state | inherited, float(lam_b[l]), float(lam_W[l]))
-        layers.append(state)
+    T1 = float(lam_b[0] + lam_W[0] * (K1 - C_b) / C_W)
+    layers: list[dict[str, float]] = []
+    if layer.skip:
+        require(bool((ratios[1:] == 1).all()), "widths", widths, "must be equal with a skip")
+        x = SkipState.first(layer, K1, T1)
+        layers.append(x.statistics())
+        for l in range(1, depth):
+            x = x.next(layer, float(lam_b[l]), float(lam_W[l]))
+            layers.append(x.statistics())
+    else:
+        layers.append(dict.fromkeys(_NAMES, 0.0) | {"K": K1, "T": T1})
+        for l in range(1, depth):
+            inherited = {name: ratios[l - 1] * layers[-1][name] for name in _INHERITED}
+            state = layers[-1] | inherited
+            layers.append(_next(layer, state, float(lam_b[l]), float(lam_W[l])))
     return FirstOrder(**{name: np.array([state[name] for state in layers]) for name in _NAMES})
 
 
@@ -154,6 +170,7 @@ def _next(layer: Layer, x: dict[str, float], lam_b: float, lam_W: float) -> dict
     return {
         "K": layer.kernel(x["K"]),
         "V": V_next,
+        "T3": 0.0,
         "G1": C_W * G1,
         "T": lam_b + lam_W * g + perpendicular * T,
         "F": F_next,

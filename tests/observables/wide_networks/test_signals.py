@@ -17,7 +17,7 @@ from lightning_landscape.observables.wide_networks import (
     signals,
 )
 from lightning_landscape.results.quantities.wide_networks.criticality import predicted
-from lightning_landscape.theory.wide_networks import Layer, first_order, metric_law, metric_vertex
+from lightning_landscape.theory.wide_networks import Layer, first_order, metric_law
 
 
 def on_sphere(P, n, seed=0):
@@ -102,7 +102,7 @@ def test_metrics_of_residual_networks_remember():
         found[n] = scale * measured.vertex()[5, 0].item(), scale * error
     nu = 2 * found[128][0] - found[64][0]  # without the term of order 1/n
     error = np.hypot(2 * found[128][1], found[64][1])
-    exact = metric_vertex(layer, 1.0, 6)
+    exact = first_order(layer, 1.0, 6)
     assert exact.V[-1] / exact.K[-1] ** 2 / 5 == pytest.approx(3.678, abs=1e-3)
     assert nu == pytest.approx(3.678, abs=4 * error) and nu - 2.25 > 2 * error
 
@@ -121,7 +121,7 @@ def test_pairs_of_neurons_with_skip_connections():
     error = (products - 2 * z2.mean() * z2.mean(1)).std().item() / R**0.5
     V = measured.vertex()[4, 0].item()
     assert direct == pytest.approx(V, abs=4 * error)
-    exact = metric_vertex(layer, 1.0, 5)
+    exact = first_order(layer, 1.0, 5)
     assert V == pytest.approx(exact.V[-1] / n, rel=0.25)  # of order l / n
     assert measured.metric[:, 4, 0].var().item() > 1.4 * exact.V[-1] / n
 

@@ -11,7 +11,6 @@ from lightning_landscape.theory.wide_networks import (
     criticality,
     first_order,
     metric_law,
-    metric_vertex,
 )
 
 # K, V, G1, T, F, D, B, A, T1, P, Q by adaptive quadrature; rates 1, K^1 = 1 or K*
@@ -39,7 +38,7 @@ TABLE = {
 def test_the_table(name, l):
     start = criticality(name).K or 1.0
     result = first_order(Layer.critical(name), start, depth=l)
-    found = [values[-1] for values in asdict(result).values()]
+    found = [values[-1] for letter, values in asdict(result).items() if letter != "T3"]
     known = [float(number) for number in TABLE[name, l].split()]
     # the numbers have 5 or 6 digits; G1 of swish is what is left of a fixed point
     assert found == pytest.approx(known, rel=1e-5, abs=1e-6)
@@ -96,23 +95,17 @@ def test_unequal_widths_against_the_exact_law():
 
 
 class TestSkip:
-    """Without weights on the skip, neurons remember their sign: see `metric_vertex`."""
-
-    def test_without_a_skip_it_is_the_other_recursion(self):
-        for name in ("tanh", "gelu"):
-            layer = Layer.critical(name)
-            V = metric_vertex(layer, 2.0, 6).V
-            np.testing.assert_allclose(V, first_order(layer, 2.0, 6).V, rtol=1e-12)
+    """Without weights on the skip, neurons remember their sign: see `first_order`."""
 
     def test_relu(self):
-        result = metric_vertex(Layer.critical("relu", skip=0.5**0.5), 1.0, 11)
+        result = first_order(Layer.critical("relu", skip=0.5**0.5), 1.0, 11)
         found = [result.V[l - 1] / (l - 1) for l in (3, 6, 11)]
         assert found == pytest.approx([2.739, 3.678, 4.408], abs=6e-4)
-        strong = metric_vertex(Layer.critical("relu", skip=0.9), 1.0, 6)
+        strong = first_order(Layer.critical("relu", skip=0.9), 1.0, 6)
         assert strong.V[-1] / 5 == pytest.approx(1.131, abs=6e-4)
 
-    @pytest.mark.parametrize("square", [0.25, 0.5, 0.8])
-    def test_limits(self, square):
+    @pytest.mark.parametrize(("square", "depth"), [(0.25, 25), (0.5, 50), (0.8, 160)])
+    def test_limits(self, square, depth):
         """V per layer of ReLU: an even part, and the memory of z |z| over m layers; linear.
 
         <z|z| z'|z'|> = (2/pi) (3 r sqrt(1 - r^2) + (1 + 2 r^2) arcsin r) at correlation r = g^m.
@@ -122,19 +115,19 @@ class TestSkip:
         r = gamma ** np.arange(1, 400)
         memory = 3 * r * np.sqrt(1 - r**2) + (1 + 2 * r**2) * np.arcsin(r)
         odd = 2 * (1 - square) ** 2 * 2 / np.pi * memory.sum()
-        V = metric_vertex(Layer.critical("relu", gamma), 1.0, 160).V
+        V = first_order(Layer.critical("relu", gamma), 1.0, depth).V
         assert V[-1] - V[-2] == pytest.approx(even + odd, rel=1e-7)
         first = 16 / np.pi * (1 - square) ** 2 * gamma / (1 - gamma)  # of the order a = 1 alone
         assert first < odd < 1.2 * first
-        linear = metric_vertex(Layer.critical("linear", gamma), 3.0, 5).V
+        linear = first_order(Layer.critical("linear", gamma), 3.0, 5).V
         np.testing.assert_allclose(linear, 9 * 2 * (1 - square**2) * np.arange(5), rtol=1e-9)
 
     def test_odd_activations_keep_an_even_law(self):
         """nu -> (2/3) (1 - gamma^4), the rate of V / K^2 per layer."""
-        result = metric_vertex(Layer.critical("tanh", skip=0.5**0.5), 1.0, 500)
+        result = first_order(Layer.critical("tanh", skip=0.5**0.5), 1.0, 200)
         np.testing.assert_allclose(result.T3, 0, atol=1e-15)
         ratio = result.V / result.K**2
-        assert (ratio[-1] - ratio[-101]) / 100 == pytest.approx(2 / 3 * (1 - 0.25), rel=0.01)
+        assert (ratio[-1] - ratio[-51]) / 50 == pytest.approx(2 / 3 * (1 - 0.25), rel=0.012)
 
 
 def test_misuse():
@@ -143,5 +136,5 @@ def test_misuse():
         first_order(layer, 1.0, 4, widths=(8, 8))
     with pytest.raises(UsageError, match="bias_rate"):
         first_order(layer, 1.0, 4, bias_rate=np.ones(3))
-    with pytest.raises(UsageError, match="without skip"):
-        first_order(Layer.critical("tanh", skip=0.5), 1.0, 4)
+    with pytest.raises(UsageError, match="must be equal with a skip"):
+        first_order(Layer.critical("tanh", skip=0.5), 1.0, 4, widths=(8, 8, 9))

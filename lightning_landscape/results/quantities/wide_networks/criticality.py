@@ -16,8 +16,8 @@ from lightning_landscape.results.table import Row, Shift, estimate, row, spread
 from lightning_landscape.theory.wide_networks import (
     GaussianAverages,
     Layer,
+    first_order,
     metric_law,
-    metric_vertex,
 )
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def chance(infos: Infos, C_W: Array, C_b: Array, K1: float, skip: float = 0.0) -
         return np.full(L, np.nan)
     layer = Layer(activation, float(C_W[1:].mean()), float(C_b[1:].mean()), skip)
     if skip > 0:
-        flow = metric_vertex(layer, K1, L)
+        flow = first_order(layer, K1, L)
         variance = flow.V / flow.K**2 / widths[0]
     else:
         law = metric_law(layer, K1, tuple(widths[:-1]), L)

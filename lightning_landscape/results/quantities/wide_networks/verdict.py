@@ -17,8 +17,8 @@ from lightning_landscape.theory.wide_networks import (
     Criticality,
     Layer,
     criticality,
+    first_order,
     learning_rates,
-    metric_vertex,
     optimal_aspect_ratio,
 )
 
@@ -133,7 +133,7 @@ def _aspect_ratio(
     nu = point.nu
     if critical.skip > 0:
         L = len(infos)
-        vertex = metric_vertex(critical, point.K if point.K > 0 else 1.0, L)
+        vertex = first_order(critical, point.K if point.K > 0 else 1.0, L)
         nu = float(vertex.V[-1] / vertex.K[-1] ** 2 / (L - 1))
     best = optimal_aspect_ratio(nu, widths[-1])
     yield (

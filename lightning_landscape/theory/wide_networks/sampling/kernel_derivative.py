@@ -10,12 +10,7 @@ import numpy as np
 
 from lightning_landscape.errors import require
 from lightning_landscape.theory.wide_networks.averages import Array, evaluate
-from lightning_landscape.theory.wide_networks.layer import (
-    Layer,
-    per_layer,
-    require_depth,
-    require_no_skip,
-)
+from lightning_landscape.theory.wide_networks.layer import Layer, per_layer, require_depth
 
 __all__ = ["KernelDerivative", "sample_kernel_derivative"]
 
@@ -75,12 +70,12 @@ def sample_kernel_derivative(
     Yaida & Hanin 2021, arXiv:2106.10165, chapter 11.
 
     Args:
-        layer: the layer, without a skip connection; its sigma must be smooth.
+        layer: the layer; its sigma must be smooth.
         K1: preactivation variance of the first layer.
         width: n.
         depth: L.
         samples: R.
-        outputs: k >= 2.
+        outputs: k >= 2, and k <= n: with a skip, outputs continue the first k neurons.
         seed: of the generator.
         bias_rate: lambda_b, one number or one per layer.
         weight_rate: lambda_W, one number or one per layer.
@@ -89,8 +84,7 @@ def sample_kernel_derivative(
         UsageError: a number is out of range, or sigma has kinks.
     """
     require_depth(depth)
-    require_no_skip(layer, "the derivative of the tangent kernel")
-    require(outputs >= 2, "outputs", outputs, "must be at least 2")
+    require(2 <= outputs <= width, "outputs", outputs, f"must be from 2 to {width}, the width")
     require(samples >= 2, "samples", samples, "must be at least 2")
     smooth = not layer.sigma.kinks
     require(smooth, "activation", layer.sigma.name, "must be smooth", "use tanh or gelu")
@@ -99,7 +93,8 @@ def sample_kernel_derivative(
     block, parts = max(1, _BLOCK // (width * width * depth)), []
     for start in range(0, samples, block):
         R = min(block, samples - start)
-        parts.append(_products(_networks(layer, K1, (R, width, outputs), rates, generator)))
+        layers = _networks(layer, K1, (R, width, outputs), rates, generator)
+        parts.append(_products(layers, layer.skip))
     P, Q = (width * np.concatenate(each) for each in zip(*parts, strict=True))
     errors = (float(each.std(ddof=1) / math.sqrt(samples)) for each in (P, Q))
     return KernelDerivative(float(P.mean()), float(Q.mean()), *errors)
@@ -130,18 +125,18 @@ def _networks(
         square = (below[0] ** 2).mean(1)
         W = math.sqrt(C_W / n) * generator.standard_normal((R, m, n))
         bias = math.sqrt(C_b) * generator.standard_normal((R, m))
-        z = np.einsum("rmn,rn->rm", W, below[0]) + bias
+        z = np.einsum("rmn,rn->rm", W, below[0]) + bias + layer.skip * z[:, :m]
     return layers
 
 
-def _products(layers: list[_Layer]) -> tuple[Array, Array]:
+def _products(layers: list[_Layer], skip: float) -> tuple[Array, Array]:
     """Return dH_{0;11} z_0 and dH_{0;01} z_1, averaged over pairs of outputs, (R,) each."""
     z, k = layers[-1].z, layers[-1].z.shape[1]
     pairs = list(combinations_with_replacement(range(k), 2))
     a, b = np.array(pairs).T
     first: Array = np.zeros(0)  # z_{,a} of each layer along v_a, (R, k, m)
     second: Array = np.zeros(0)  # along v_a and v_b, (R, pairs, m)
-    for each, delta in zip(layers, _deltas(layers, len(z), k), strict=True):
+    for each, delta in zip(layers, _deltas(layers, k, skip), strict=True):
         h, slope, bend = (x[:, None, :] for x in each.below)
         own = each.bias_rate + each.weight_rate * each.square[:, None, None]
         if h.shape[2] == 0:  # inputs do not move
@@ -151,8 +146,9 @@ def _products(layers: list[_Layer]) -> tuple[Array, Array]:
         along = (h * moved).mean(2, keepdims=True)  # h . dh / n
         cross = each.weight_rate * (delta[:, a] * along[:, b] + delta[:, b] * along[:, a])
         inner = bend * first[:, a] * first[:, b] + slope * second
-        upwards = each.W.swapaxes(1, 2)
-        first, second = own * delta + moved @ upwards, cross + inner @ upwards
+        upwards, kept = each.W.swapaxes(1, 2), delta.shape[2]
+        first = own * delta + moved @ upwards + skip * first[:, :, :kept]
+        second = cross + inner @ upwards + skip * second[:, :, :kept]
     place = {pair: i for i, pair in enumerate(pairs)}
     ordered = list(permutations(range(k), 2))
     P = [second[:, place[j, j], i] * z[:, i] for i, j in ordered]
@@ -160,11 +156,14 @@ def _products(layers: list[_Layer]) -> tuple[Array, Array]:
     return np.mean(P, axis=0), np.mean(Q, axis=0)
 
 
-def _deltas(layers: list[_Layer], R: int, k: int) -> list[Array]:
+def _deltas(layers: list[_Layer], k: int, skip: float) -> list[Array]:
     """Return dz^L_a / dz^l for the k outputs a, (R, k, m), for l = 1, ..., L."""
+    R = len(layers[0].z)
     delta: Array = np.broadcast_to(np.eye(k), (R, k, k))
     found = [delta]
     for each in reversed(layers[1:]):
+        kept = skip * delta
         delta = (delta @ each.W) * each.below[1][:, None, :]
+        delta[:, :, : kept.shape[2]] += kept
         found.append(delta)
     return found[::-1]

@@ -6,9 +6,9 @@ import pytest
 from lightning_landscape.errors import UsageError
 from lightning_landscape.theory.wide_networks import (
     Layer,
+    first_order,
     kernels,
     linear_residual_vertex,
-    metric_vertex,
     relu_tangent_variance,
     sample_residual,
 )
@@ -61,13 +61,13 @@ def test_linear_layers_are_exact():
     assert error[-1] < 0.03 * exact[-1]
     critical = Layer.critical("linear", skip=0.6)
     exact = linear_residual_vertex(critical, 3.0, 1_000_000, 7)
-    np.testing.assert_allclose(exact, metric_vertex(critical, 3.0, 7).V, rtol=1e-5)
+    np.testing.assert_allclose(exact, first_order(critical, 3.0, 7).V, rtol=1e-5)
 
 
 def test_the_memory_of_all_orders():
     """An odd sigma, for which a = 1 vanishes: without the even a > 2 V would be 0.363."""
     layer, depth = Layer("sin", 0.5, skip=0.9), 4
-    result = metric_vertex(layer, 2.0, depth)
+    result = first_order(layer, 2.0, depth)
     np.testing.assert_allclose(result.T3, 0, atol=1e-12)
     assert result.V[-1] == pytest.approx(0.4251, abs=1e-4)
     narrow, wide = (

@@ -51,7 +51,7 @@ def test_the_second_derivative_against_autograd(name):
     layer, n, k = Layer(name, 1.3, 0.4), 4, 3
     rates = np.array([0.3, 0.7, 1.1]), np.array([0.5, 0.9, 1.3])
     layers = _networks(layer, 1.7, (1, n, k), rates, np.random.Generator(np.random.SFC64(1)))
-    P, Q = _products(layers)
+    P, Q = _products(layers, 0.0)
 
     x, flat, speed = torch.tensor([np.sqrt((1.7 - 0.4) / 1.3)]), [], []
     for l, each in enumerate(layers):

@@ -1,6 +1,6 @@
 """Statistics with skip connections: against those without, and against networks without weights."""
 
-from dataclasses import fields
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -9,27 +9,27 @@ from lightning_landscape.theory.wide_networks import (
     Layer,
     first_order,
     kernels,
-    residual_first_order,
+    sample_kernel_derivative,
     sample_residual,
 )
+from lightning_landscape.theory.wide_networks._skip_first_order import SkipState
 from lightning_landscape.theory.wide_networks.sampling._passes import backward, forward
 
 
 @pytest.mark.parametrize("name", ["tanh", "gelu", "relu"])
 def test_without_a_skip_it_is_the_other_recursion(name):
     layer = Layer.critical(name)
-    found = residual_first_order(layer, 2.0, 5, bias_rate=0.5, weight_rate=1.2)
-    known = first_order(layer, 2.0, 5, bias_rate=0.5, weight_rate=1.2)
-    for field in fields(found):
-        if field.name != "T3":
-            expected = getattr(known, field.name)
-            np.testing.assert_allclose(getattr(found, field.name), expected, rtol=1e-11, atol=1e-12)
-    np.testing.assert_allclose(found.T3, 0, atol=1e-12)
+    x = SkipState.first(layer, 2.0, 0.5 + 1.2 * (2 - layer.bias_variance) / layer.weight_variance)
+    for _ in range(4):
+        x = x.next(layer, 0.5, 1.2)
+    known = asdict(first_order(layer, 2.0, 5, bias_rate=0.5, weight_rate=1.2))
+    for letter, value in x.statistics().items():
+        assert value == pytest.approx(known[letter][-1], rel=1e-11, abs=1e-12)
 
 
 def test_the_mean_kernel_is_that_of_many_inputs():
     layer = Layer.critical("gelu", skip=0.6)
-    found, known = residual_first_order(layer, 1.5, 4), kernels(layer, np.array([[1.5]]), 4)
+    found, known = first_order(layer, 1.5, 4), kernels(layer, np.array([[1.5]]), 4)
     np.testing.assert_allclose(found.T, known.tangent[:, 0, 0], rtol=1e-9)
     np.testing.assert_allclose(found.K, known.K[:, 0, 0], rtol=1e-9)
 
@@ -62,7 +62,7 @@ def sampled(layer, K1, n, depth, R, k=8):
 def test_against_samples(name, skip):
     """At two widths, whose corrections of relative order 1/n cancel in 2 X(2n) - X(n)."""
     layer = Layer.critical(name, skip)
-    exact = residual_first_order(layer, 1.5, 4)
+    exact = first_order(layer, 1.5, 4)
     narrow, wide = (sampled(layer, 1.5, n, 4, 5000) for n in (32, 64))
     for key in "FDBA":
         found = 2 * wide[key][0] - narrow[key][0]
@@ -72,10 +72,24 @@ def test_against_samples(name, skip):
         assert error < 0.1 * value
 
 
+@pytest.mark.parametrize(("name", "skip", "depth"), [("tanh", 0.6, 3), ("gelu", 0.8, 3)])
+def test_P_and_Q_against_networks(name, skip, depth):
+    layer, found = Layer.critical(name, skip), []
+    for n, R in ((16, 3000), (32, 2500)):
+        found.append(sample_kernel_derivative(layer, 1.5, n, depth, R, 5, seed=n))
+    exact = first_order(layer, 1.5, depth)
+    for letter in "PQ":
+        narrow, wide = (getattr(each, letter) for each in found)
+        e1, e2 = (getattr(each, f"{letter}_error") for each in found)
+        error, value = np.hypot(e1, 2 * e2), getattr(exact, letter)[-1]
+        assert 2 * wide - narrow == pytest.approx(value, abs=4 * error)
+        assert error < 0.1 * abs(value) or (letter, name) == ("P", "gelu")
+
+
 def test_the_means_against_samples():
     """G1 and T1, which without the odd orders would be 0; ReLU."""
     layer, depth, R = Layer.critical("relu", 0.5**0.5), 4, 100_000
-    exact, found = residual_first_order(layer, 1.5, depth), []
+    exact, found = first_order(layer, 1.5, depth), []
     for n in (12, 24):
         samples = sample_residual(layer, 1.5, n, depth, R, seed=n)
         pairs = (samples.square[-1] - exact.K[-1], samples.T - exact.T[-1])
@@ -91,8 +105,9 @@ def test_linear_layers():
     """sigma' = 1: H depends on the weights alone; B and A by hand in two layers."""
     gamma, K = 0.6, 1.3
     layer = Layer.critical("linear", skip=gamma)
-    found, T, C_W = residual_first_order(layer, K, 2), 1 + K / (1 - gamma**2), 1 - gamma**2
+    found, T, C_W = first_order(layer, K, 2), 1 + K / (1 - gamma**2), 1 - gamma**2
     assert found.B[1] == pytest.approx(C_W * (C_W + 2 * gamma**2) * T**2)
     assert found.A[1] == pytest.approx(2 * K**2)
     assert found.F[1] == pytest.approx(C_W * (C_W + 2 * gamma**2) * K * T)
     assert found.V[1] == pytest.approx(2 * (1 - gamma**4) * K**2)
+    assert (found.P[1], found.Q[1]) == pytest.approx((0, (C_W + gamma**2) * K * T))
