@@ -21,6 +21,7 @@ from torch import nn
 from lightning_landscape.curvature import HessianOperator, hessian_of
 from lightning_landscape.curvature.lanczos import lanczos
 from lightning_landscape.curvature.slq import stochastic_lanczos
+from lightning_landscape.data import LabelledData
 from lightning_landscape.energies import FullyConnected, NetworkEnergy, SphericalPSpin
 
 K, ACCURACY = 10, 1e-3
@@ -62,7 +63,7 @@ def mlp_on(x, y):
     """ReLU 784-256-256-10, batch 1000."""
     widths = [nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 10)]
     case = network(widths, x, y)
-    data = SimpleNamespace(inputs=x, targets=y, test_inputs=x[:1], test_targets=y[:1], classes=10)
+    data = LabelledData(x, y, x[:1], y[:1], 10)
     energy = NetworkEnergy(FullyConnected([784, 256, 256, 10]), data)
     weights, biases = list(case.net.parameters())[::2], list(case.net.parameters())[1::2]
     flat = torch.cat([p.detach().flatten() for p in (*weights, *biases)])

@@ -11,7 +11,6 @@ The gradient is that of plain PyTorch. Rows of a kept graph are those of any mod
 networks of ours have their products written out.
 """
 
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -27,6 +26,7 @@ from lightning_landscape.curvature import (
 )
 from lightning_landscape.curvature.operators import of_energy
 from lightning_landscape.curvature.operators.written_out import WrittenOutHessian
+from lightning_landscape.data import LabelledData
 from lightning_landscape.energies import FullyConnected, NetworkEnergy, SphericalPSpin
 
 
@@ -78,7 +78,7 @@ def test_kept_graph(compare, name):
 
 def energy_on(data):
     x, y = data
-    data = SimpleNamespace(inputs=x, targets=y, test_inputs=x[:1], test_targets=y[:1], classes=10)
+    data = LabelledData(x, y, x[:1], y[:1], 10)
     return NetworkEnergy(FullyConnected([784, 256, 256, 10]), data)
 
 
