@@ -259,10 +259,10 @@ def test_the_files_of_topsearch_give_the_same_energies_points_and_ends(tmp_path,
     write_topsearch(cluster, tmp_path)
     assert (tmp_path / "min.data").read_text().splitlines()[0].split()[0] == "0"
     back = read_topsearch(tmp_path)
-    for kind in ("minima", "transition_states"):
+    for kind, order in (("minima", 1), ("transition_states", -1)):
         ours, theirs = getattr(cluster, kind), getattr(back, kind)
         for name in ("energy", "x", "ends"):
-            assert np.array_equal(getattr(ours, name), getattr(theirs, name))
+            assert np.array_equal(getattr(ours, name)[::order], getattr(theirs, name))
     pairs = {tuple(pair) for pair in cluster.transition_states.ends.tolist()}
     assert len((tmp_path / "pairlist").read_text().splitlines()) == len(pairs)
     with pytest.raises(UsageError, match="6 columns"):
@@ -276,6 +276,30 @@ def test_the_files_of_topsearch_give_the_same_energies_points_and_ends(tmp_path,
     (tmp_path / "min.data").unlink()
     with pytest.raises(UsageError, match=r"no file min.data"):
         read_topsearch(tmp_path)
+
+
+def test_topsearch_reads_our_files_and_we_read_its(tmp_path, cluster, monkeypatch):
+    """It has one transition state for each pair of minima, and writes five decimals."""
+    name = "topsearch.data.kinetic_transition_network"
+    network = pytest.importorskip(name, exc_type=ImportError).KineticTransitionNetwork()
+    write_topsearch(cluster, tmp_path)
+    network.read_network(f"{tmp_path}/")
+    assert [network.get_minimum_energy(k) for k in range(4)] == cluster.minima.energy.tolist()
+    lowest = {}
+    states = cluster.transition_states
+    for pair, energy in zip(states.ends.tolist(), states.energy.tolist(), strict=True):
+        lowest.setdefault(tuple(sorted(pair)), energy)
+    assert len(lowest) < 11 and network.G.number_of_edges() == len(lowest)
+    assert all(network.get_ts_energy(*pair) == energy for pair, energy in lowest.items())
+    (tmp_path / "theirs").mkdir()
+    monkeypatch.chdir(tmp_path / "theirs")
+    network.dump_network()
+    back = read_topsearch(".")
+    assert back.minima.energy == pytest.approx(cluster.minima.energy, abs=6e-6)
+    assert np.array_equal(back.minima.x, cluster.minima.x)
+    pairs = [tuple(sorted(pair)) for pair in back.transition_states.ends.tolist()]
+    found = dict(zip(pairs, back.transition_states.energy.tolist(), strict=True))
+    assert found == pytest.approx(lowest, abs=6e-6)
 
 
 def read_pathsample_of(folder):

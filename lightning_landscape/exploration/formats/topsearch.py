@@ -27,7 +27,8 @@ def write_topsearch(database: Database, folder: str | os.PathLike[str]) -> None:
     A line of ``min.data`` is the number of a minimum, from 0, and its energy; one of ``ts.data``
     the numbers of two minima and the energy of the transition state between them. ``min.coords``
     and ``ts.coords`` have a configuration a line, ``pairlist`` the pairs that are connected.
-    Spectra and symmetries have no place in them.
+    Spectra and symmetries have no place in them. TopSearch keeps one transition state for each
+    pair of minima, the last that it reads: they are written from the highest to the lowest.
 
     Args:
         database: what to write.
@@ -40,6 +41,7 @@ def write_topsearch(database: Database, folder: str | os.PathLike[str]) -> None:
     """
     minima, states = database.minima, database.transition_states
     states = states.of(states.ends.min(1, initial=0) >= 0)
+    states = states.of(np.argsort(-states.energy, kind="stable"))
     pairs = [f"{a} {b}" for a, b in states.ends.tolist()]
     energies = [f"{float(E)!r}" for E in states.energy]
     content = {
