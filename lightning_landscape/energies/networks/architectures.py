@@ -73,6 +73,15 @@ class Architecture(Checked, nn.Module):
         """Return how many activations one replica keeps for one sample."""
         raise NotImplementedError
 
+    def replicas_at_once(self, each: int, cache: int) -> int:
+        """Return how many replicas to compute together.
+
+        Args:
+            each: bytes of the activations of one.
+            cache: bytes of activations that stay near the processor.
+        """
+        return max(1, cache // each)
+
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs, shape (R, P, k), for samples (R, P, …) or, shared, (1, P, …)."""
         return self.outputs(tuple(self.parameters()), x)

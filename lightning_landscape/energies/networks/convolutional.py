@@ -73,6 +73,15 @@ class SmallConvNet(Replicated):
             lambda: _layers(sample_shape, channels, outputs, sigma).to(number), replicas, seed
         )
 
+    def _outputs(self, parameters: tuple[Tensor, ...], x: Tensor) -> Tensor:
+        """Return the outputs; one replica on a processor has the channels of a pixel together.
+
+        Convolutions and averages are a quarter faster in this order.
+        """
+        if len(parameters[0]) == 1 and x.is_cpu:
+            x = x.movedim(2, -1).clone(memory_format=torch.contiguous_format).movedim(-1, 2)
+        return super()._outputs(parameters, x)
+
 
 class _Sigma(nn.Module):
     """The activation as a layer."""

@@ -237,7 +237,8 @@ class NetworkEnergy(Energy):
         pairs = bytes_ // (x.element_size() * self._values_per_sample)  # of replica and sample
         most = max(self.architecture.block_samples, pairs // R)
         samples = even_slices(P, self.architecture.samples_together or most)
-        for r in even_slices(R, max(1, pairs // samples[0].stop)):
+        each = samples[0].stop * self._values_per_sample * x.element_size()
+        for r in even_slices(R, self.architecture.replicas_at_once(each, bytes_)):
             x_r, y_r = _of_replicas(x, r), _of_replicas(y, r)
             yield r, [(x_r[:, s], y_r[:, s]) for s in samples]
 

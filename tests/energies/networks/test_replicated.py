@@ -160,3 +160,8 @@ def test_a_part_of_the_replicas_is_as_they_were(digits):
 def test_too_many_copies_are_refused_before_they_are_made():
     with pytest.raises(UsageError, match=r"replicas = 1000000000: needs .* GB of memory"):
         Replicated(lambda: nn.Linear(100, 100), replicas=10**9)
+
+
+def test_replicas_that_fill_half_the_cache_are_computed_in_turn():
+    net = Replicated(lambda: nn.Linear(3, 2), replicas=2)
+    assert [net.replicas_at_once(each, cache=1000) for each in (100, 500, 501)] == [40, 8, 1]
