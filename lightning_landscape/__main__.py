@@ -38,6 +38,10 @@ VERBS = {
         "lightning_landscape.cli.configurations.verb",
         "list configurations by question and run time, or copy one",
     ),
+    "completion": (
+        "lightning_landscape.cli.configurations.completion",
+        "print a script by which bash completes verbs and options",
+    ),
 }
 
 

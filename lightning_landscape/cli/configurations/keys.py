@@ -19,6 +19,7 @@ import lightning_landscape.studies.wide_networks  # noqa: F401
 from lightning_landscape.cli.checkpoints import RunCheckpoint
 from lightning_landscape.cli.configurations.schema import Schema, schema
 from lightning_landscape.data import Batches, LabelledData
+from lightning_landscape.dynamics import LayerRates
 from lightning_landscape.energies import Architecture, Energy
 from lightning_landscape.modules.landscape import LandscapeModule
 from lightning_landscape.studies import Study
@@ -50,4 +51,4 @@ def schema_of_configurations() -> Schema:
         "descents": whole,
     }
     roots = [Energy, Optimizer, Callback, Architecture, LabelledData, Study, Plan]
-    return schema(sections, roots, [Batches, Family, DataPerturbation])
+    return schema(sections, roots, [Batches, Family, DataPerturbation, LayerRates])

@@ -52,8 +52,11 @@ class _Schema:
 
     def choice(self, root: type) -> Schema:
         """Return what a value may be that is an instance of a class below ``root``."""
-        known = {_name(cls): cls for cls in _below(root) if not inspect.isabstract(cls)}
-        names = {"anyOf": [{"enum": sorted(known)}, {"type": "string", "pattern": r"\."}]}
+        known = {_name(cls): cls for cls in _below(root) if cls is not root and _is_public(cls)}
+        short = {cls.__name__ for cls in known.values()}
+        names = {
+            "anyOf": [{"enum": sorted({*known, *short})}, {"type": "string", "pattern": r"\."}]
+        }
         chosen = [
             {
                 "if": {"properties": {"class_path": {"const": name}}, "required": ["class_path"]},
@@ -75,6 +78,8 @@ class _Schema:
         for name, parameter in list(made_by.parameters.items())[1:]:
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 closed = False
+                continue
+            if name == "params":  # of an optimizer, given by the module that makes it
                 continue
             described = self.value(hints.get(name, Any))
             if texts.get(name):
@@ -127,6 +132,10 @@ def _below(cls: type) -> typing.Iterator[type]:
     child: type
     for child in cls.__subclasses__():
         yield from _below(child)
+
+
+def _is_public(cls: type) -> bool:
+    return not (inspect.isabstract(cls) or cls.__name__.startswith("_"))
 
 
 def _name(cls: type) -> str:
