@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Any
 
 import torch
 import triton
@@ -31,7 +30,7 @@ Key = int | Tensor
 
 
 @triton.jit
-def _log(x: Any) -> Any:
+def _log(x: tl.tensor) -> tl.tensor:
     bits = x.to(tl.int32, bitcast=True)
     exponent = (bits - 0x3F3504F3) >> 23  # the mantissa is then in [0.7, 1.4)
     t = (bits - (exponent << 23)).to(tl.float32, bitcast=True) - 1.0
@@ -48,13 +47,13 @@ def _log(x: Any) -> Any:
 
 
 @triton.jit
-def _signed(x: Any, bit: Any) -> Any:
+def _signed(x: tl.tensor, bit: tl.tensor) -> tl.tensor:
     """The number x, with the other sign where the second bit of ``bit`` is set."""
     return (x.to(tl.int32, bitcast=True) ^ ((bit & 2) << 30)).to(tl.float32, bitcast=True)
 
 
 @triton.jit
-def _normals(u: Any, v: Any) -> Any:
+def _normals(u: tl.tensor, v: tl.tensor) -> tl.tensor:
     """Box-Muller: two words give two normals, radius from u and angle 2 pi v / 2^32."""
     radius = tl.sqrt_rn(-2.0 * _log(tl.fma(u.to(tl.float32), 2.0**-32, 2.0**-33)))
     angle = v.to(tl.int32, bitcast=True)
@@ -71,7 +70,9 @@ def _normals(u: Any, v: Any) -> Any:
 
 
 @triton.jit
-def _four(c0: Any, c1: Any, c3: Any, key: Any, is_pointer: tl.constexpr) -> Any:
+def _four(
+    c0: tl.tensor, c1: tl.tensor, c3: tl.tensor, key: tl.tensor, is_pointer: tl.constexpr
+) -> tl.tensor:
     """The four normals of the counters (c0, c1, 0, c3)."""
     if is_pointer:
         key = tl.load(key)
@@ -85,7 +86,7 @@ def _four(c0: Any, c1: Any, c3: Any, key: Any, is_pointer: tl.constexpr) -> Any:
 
 
 @triton.jit(do_not_specialize=["key"])
-def _fill_normal(out: Any, size: Any, key: Any, is_pointer: tl.constexpr) -> None:
+def _fill_normal(out: tl.tensor, size: tl.tensor, key: tl.tensor, is_pointer: tl.constexpr) -> None:
     block = tl.program_id(0).to(tl.int64)
     lane = tl.arange(0, LANES)
     zero = tl.zeros([LANES], tl.uint32)
@@ -100,7 +101,12 @@ def _fill_normal(out: Any, size: Any, key: Any, is_pointer: tl.constexpr) -> Non
 
 @triton.jit(do_not_specialize=["key"])
 def _fill_addressed(
-    out: Any, rows: Any, parts: Any, tiles: Any, key: Any, is_pointer: tl.constexpr
+    out: tl.tensor,
+    rows: tl.tensor,
+    parts: tl.tensor,
+    tiles: tl.tensor,
+    key: tl.tensor,
+    is_pointer: tl.constexpr,
 ) -> None:
     tile = tiles + 2 * tl.program_id(0)
     part, base = parts + 6 * tl.load(tile), tl.load(tile + 1).to(tl.int32)
@@ -137,7 +143,7 @@ def fill_addressed(out: Tensor, addresses: Addresses, key: Key) -> None:
         _fill_addressed[(len(tiles),)](*arguments, enable_fp_fusion=False)
 
 
-def _argument(key: Key) -> tuple[Any, bool]:
+def _argument(key: Key) -> tuple[Key, bool]:
     if isinstance(key, Tensor):
         return key, True
     return (key if key < 1 << 63 else key - (1 << 64)), False

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Iterator
+from functools import cache
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +15,10 @@ from lightning_landscape import parallel
 from lightning_landscape.energies.glasses._couplings import Couplings
 from lightning_landscape.energies.glasses._tuples import count, pair_numbers, tuples
 
-__all__ = ["Products"]
+if TYPE_CHECKING:
+    from lightning_landscape.energies.glasses._cuda import Plan
+
+__all__ = ["Products", "add_factors"]
 
 # Matrices in one product: more of them cost padding and fall out of the cache, fewer cost calls.
 _GROUP, _COLUMNS = 16, 4096
@@ -53,7 +59,8 @@ class Products(nn.Module):
         device: torch.device | None = None,
     ) -> None:
         super().__init__()
-        self.is_divided = is_divided
+        self.is_divided, self._N = is_divided, N
+        self._plan: tuple[torch.device, Plan] | None = None
         if p == 2 and isinstance(packed, Couplings):  # one run of all of them
             packed = packed.drawn().to(device)
         outer = tuples(N, p - 2)
@@ -70,12 +77,18 @@ class Products(nn.Module):
         else:
             together = max(1, -(-len(order) // _PRODUCTS_ON_GPU))
         self._sizes = [part.tolist() for part in sizes[order].split(together) if len(part)]
+        aligned = 1 if device is None or device.type == "cpu" or N % 4 else 4  # as `_cuda` reads
+        self._widths = [-(-sizes[-1] // aligned) * aligned for sizes in self._sizes]
         starts = (runs.cumsum(0) - runs)[order].tolist()
-        total = sum(len(sizes) * sizes[-1] ** 2 for sizes in self._sizes)
+        total = sum(len(sizes) * K**2 for sizes, K in self._shapes())
         matrices = torch.zeros(len(packed), total, dtype=packed.dtype, device=device)
         self.register_buffer("matrices", matrices, persistent=False)
         self.register_buffer("outer", outer[:, order].to(device), persistent=False)
         self._fill(packed, starts, pair_numbers(N).to(device))
+
+    def _shapes(self) -> Iterator[tuple[list[int], int]]:
+        """Yield of each group the K_u, and the K of its matrices, which end in zeros."""
+        return zip(self._sizes, self._widths, strict=True)
 
     def _fill(self, packed: Tensor | Couplings, starts: list[int], pairs: Tensor) -> None:
         """Write the runs of couplings that begin at ``starts`` into the matrices."""
@@ -98,8 +111,8 @@ class Products(nn.Module):
     def _groups(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield of each group the tuples u (p-2, n), and (S_u)_ij at (sample, i, (u, j))."""
         tuple_, number = 0, 0
-        for sizes in self._sizes:
-            n, K = len(sizes), sizes[-1]
+        for sizes, K in self._shapes():
+            n = len(sizes)
             matrices = self.matrices[:, number : number + n * K * K].view(-1, K, n * K)
             yield self.outer[:, tuple_ : tuple_ + n], matrices
             tuple_, number = tuple_ + n, number + n * K * K
@@ -109,6 +122,9 @@ class Products(nn.Module):
 
         Row b sees sample b mod S.
         """
+        if x.is_cuda and x.dtype == torch.float32 and len(self.outer) and _has_triton():
+            out = self._plan_on(x.device).gradient(x, self.matrices)
+            return _sum_over_ranks(out) if self.is_divided else out
         add = _add if x.device.type != "cpu" or len(self.outer) == 0 else _add_compiled
         out = torch.zeros_like(x)
         for u, matrices in self._groups():
@@ -118,6 +134,25 @@ class Products(nn.Module):
                 y = _multiply(x, matrices)
             add(y, u, x, out)
         return _sum_over_ranks(out) if self.is_divided else out
+
+    def _plan_on(self, device: torch.device) -> Plan:
+        """Return the kernel that reads the matrices once."""
+        if self._plan is None or self._plan[0] != device:
+            from lightning_landscape.energies.glasses._cuda import Plan
+
+            sizes, begins, strides, number = [], [], [], 0
+            for group, K in self._shapes():
+                sizes += group
+                begins += [number + k * K for k in range(len(group))]
+                strides += [len(group) * K] * len(group)
+                number += len(group) * K**2
+            self._plan = device, Plan(self.outer, sizes, begins, strides, self._N)
+        return self._plan[1]
+
+
+@cache
+def _has_triton() -> bool:
+    return importlib.util.find_spec("triton") is not None
 
 
 def _dealt(count: int) -> Tensor:
@@ -143,11 +178,24 @@ def _multiply(x: Tensor, matrices: Tensor) -> Tensor:
 def _add(y: Tensor, u: Tensor, x: Tensor, out: Tensor) -> None:
     """Add to ``out`` (B, N) what y (B, n, K) contributes to the gradient."""
     K = y.shape[2]
-    factors = [x[:, index] for index in u]  # (B, n) each
-    out[:, :K] += (math.prod(factors, start=y.new_ones(1, 1)).unsqueeze(2) * y).sum(1)
-    half = (x[:, None, :K] * y).sum(2) / 2
-    for a, index in enumerate(u):
-        out.index_add_(1, index, math.prod(factors[:a] + factors[a + 1 :], start=half))
+    if len(u) == 0:
+        out[:, :K] += y[:, 0]
+        return
+    factors = math.prod([x[:, index] for index in u[1:]], start=x[:, u[0]])  # (B, n)
+    out[:, :K] += torch.bmm(factors.unsqueeze(1), y).squeeze(1)
+    add_factors(out, torch.bmm(y, x[:, :K, None]).squeeze(2) / 2, u, x)
+
+
+def add_factors(out: Tensor, half: Tensor, u: Tensor, x: Tensor) -> Tensor:
+    """Add to ``out`` (B, N) the derivatives of each prod_a x_{u_a} times ``half`` (B, n)."""
+    if len(u) == 1:  # every variable once at most
+        return out.index_add_(1, u[0], half)
+    rows = torch.arange(len(x), device=x.device).unsqueeze(1)
+    for a in range(len(u)):
+        others = [x[:, index] for b, index in enumerate(u) if b != a]
+        # adds in a fixed order, as `index_add_` on a GPU does not
+        out.index_put_((rows, u[a].unsqueeze(0)), math.prod(others, start=half), accumulate=True)
+    return out
 
 
 def _add_compiled(y: Tensor, u: Tensor, x: Tensor, out: Tensor) -> None:
