@@ -70,14 +70,15 @@ class Products(nn.Module):
         if is_divided:
             order = order[_dealt(len(order))]
         device = packed.device if isinstance(packed, Tensor) else device
-        if device is None or device.type == "cpu":
+        on_cpu = device is None or device.type == "cpu"
+        if on_cpu:
             # of a divided glass a group spans as many sizes as of a whole one, and pads no more
             group = _GROUP // parallel.count() if is_divided else _GROUP
             together = max(1, min(group, _COLUMNS // N))
         else:
             together = max(1, -(-len(order) // _PRODUCTS_ON_GPU))
         self._sizes = [part.tolist() for part in sizes[order].split(together) if len(part)]
-        aligned = 1 if device is None or device.type == "cpu" or N % 4 else 4  # as `_cuda` reads
+        aligned = 4 if not on_cpu and N % 4 == 0 and N >= 64 else 1  # as `_cuda` reads them
         self._widths = [-(-sizes[-1] // aligned) * aligned for sizes in self._sizes]
         starts = (runs.cumsum(0) - runs)[order].tolist()
         total = sum(len(sizes) * K**2 for sizes, K in self._shapes())
