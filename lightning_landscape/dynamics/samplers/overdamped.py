@@ -59,7 +59,7 @@ class Overdamped(Thermal):
                 sphere.retract_(p)
 
     def _score(self, lr: Any, T: Any, x: list[Tensor], noise: dict[Tensor, Tensor]) -> None:
-        scored = [p for p in x if p in self.scores]
-        if scored:
+        if self.scores:
+            scored = [p for p in x if p in self.scores]
             force = [noise[p] for p in scored]
             add_([self.scores[p] for p in scored], lr / self.amplitude(lr, T), force)

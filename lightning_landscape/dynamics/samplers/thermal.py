@@ -362,18 +362,24 @@ class Thermal(Dynamics, Optimizer):
         return total
 
     def _draw(self) -> dict[Tensor, Tensor]:
-        whole = self._parameters()
-        parameters = [self._parts.get(p, p) for p in whole]
-        if self._noise is None or self._noise.device != parameters[0].device:
-            n, own = self._twins, self._replicas
-            distinct = [p[: len(p) // n] if n > 1 else p for p in parameters]
+        """Return the normals of this step, by parameter as `_moving` gives it."""
+        own, n = self._replicas, self._twins
+        parts = [self._parts.get(p, p) for p in self._parameters()] if self._parts else None
+        if self._noise is None or self._noise.device != self._device:
+            whole = self._parameters()
+            distinct = [p[: len(p) // n] if n > 1 else p for p in parts or whole]
             first = [parallel.begins(p) for p in whole]
             self._noise = self.noise(distinct, self.seed, own and own[: len(own) // n], first)
         drawn = self._noise(self.step_count)
-        if self._twins == 1:
-            return dict(zip(parameters, drawn.values(), strict=True))
-        shared = (noise.repeat(self._twins, *[1] * (noise.dim() - 1)) for noise in drawn.values())
-        return dict(zip(parameters, shared, strict=True))
+        if n > 1:
+            shared = [noise.repeat(n, *[1] * (noise.dim() - 1)) for noise in drawn.values()]
+            return dict(zip(parts or self._parameters(), shared, strict=True))
+        return dict(zip(parts, drawn.values(), strict=True)) if parts else drawn
+
+    @property
+    def _device(self) -> torch.device:
+        first: Tensor = self.param_groups[0]["params"][0]
+        return self._parts.get(first, first).device
 
     def _parameters(self) -> list[Tensor]:
         return [p for group in self.param_groups for p in group["params"]]
