@@ -1,6 +1,11 @@
 """Lightning callbacks: probes measure and never change the trajectory, steering ones do."""
 
-from lightning_landscape.callbacks.diagnosis import ClassBalance, Diagnosis, EdgeOfStability
+from lightning_landscape.callbacks.diagnosis import (
+    ClassBalance,
+    Diagnosis,
+    EdgeOfStability,
+    StepNoise,
+)
 from lightning_landscape.callbacks.probe import Probe
 from lightning_landscape.callbacks.probes.aging import AgingCorrelation
 from lightning_landscape.callbacks.probes.damage import DamageSpreading
@@ -43,6 +48,7 @@ __all__ = [
     "NoiseSpectrum",
     "Probe",
     "Stationarity",
+    "StepNoise",
     "StopWhenSatisfied",
     "SynonymInvariance",
     "TangentKernel",

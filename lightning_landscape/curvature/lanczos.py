@@ -60,8 +60,8 @@ def lanczos(
         max_products: budget of matrix-vector products per replica.
         memory: cap on the basis in bytes, R x vectors x N numbers.
         seed: of the random start vectors, the same for all replicas.
-        start: a guess of the wanted directions, (R, N), to which a random unit vector is added:
-            several times as long it saves products, and still finds a direction that it misses.
+        start: a guess, (R, N), to which the random unit vector is added. It saves products where it
+            is long and near the wanted vectors; one of which it has no part may be missed.
 
     Cost: the products (30 to 40 for ten outliers of a trained network, 100 to 200 in the edge of a
     bulk) and, per step at basis size m, 8 m N flops in 4 passes over the basis.

@@ -304,3 +304,17 @@ def test_a_multiple_eigenvalue_is_no_obstacle_at_small_tolerance(which, block):
     assert pairs.orthogonality < 1e-13
     assert pairs.products < 60
     torch.testing.assert_close(pairs.eigenvalues[0], exact, atol=1e-12, rtol=0)
+
+
+def test_a_known_direction_saves_products():
+    """The first eigenvector is found where the guess is near the second, with a tenth of it."""
+    spectrum = torch.cat([torch.tensor([3.0, 2.5]), torch.linspace(0, 1, 498)])
+    operator = DenseOperator(spectrum.diag())
+    first, second = torch.eye(500)[:2].split(1)
+    settings = {"k": 1, "which": "highest", "tolerance": 1e-2}
+    cold = lanczos(operator, **settings)
+    near = lanczos(operator, **settings, start=4 * (first + 0.1 * second))
+    swapped = lanczos(operator, **settings, start=4 * (second + 0.1 * first))
+    for found in (cold, near, swapped):
+        assert found.eigenvalues.item() == pytest.approx(3.0, rel=1e-3)
+    assert near.products < 0.7 * cold.products

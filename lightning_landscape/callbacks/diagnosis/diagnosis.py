@@ -10,9 +10,12 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_info
 from lightning_landscape.arguments import Checked
 from lightning_landscape.callbacks._lightning import Callback
 from lightning_landscape.callbacks.all_data import Data
-from lightning_landscape.callbacks.diagnosis.parts import Part, parts_of_run
+from lightning_landscape.callbacks.diagnosis.budget import Budget
+from lightning_landscape.callbacks.diagnosis.part import Part
+from lightning_landscape.callbacks.diagnosis.parts import parts_of_run
+from lightning_landscape.callbacks.lifecycle import counts_batches, end_of_run, present_step
 from lightning_landscape.callbacks.probes.wide_networks.tangent_kernel import OutputFn
-from lightning_landscape.callbacks.view import LossFn
+from lightning_landscape.callbacks.view import LossFn, View
 from lightning_landscape.errors import require
 from lightning_landscape.results.diagnosis import Verdict, page, verdicts
 from lightning_landscape.results.exact import with_exact
@@ -45,9 +48,9 @@ class Diagnosis(Checked, Callback):
     that of the run without it, bit for bit; see `Probe` for what a probe promises.
 
     Args:
-        max_share: gradients of all measurements, those of the initial network included, over those
-            of the run. Records and the table add some tenths of a second; theory and figures are
-            left to ``report``.
+        max_share: time of the diagnosis over that of the run without it. Looks are planned by
+            their number of gradients, which depends on the configuration only, and thinned where
+            the clock says that they cost more. Theory and figures are left to ``report``.
         loss_fn: the energy of a foreign module, ``loss_fn(pl_module, batch)``; see `View`.
         data: of a foreign project, what the sharpness is measured on: a DataLoader, or ``"train"``
             or ``"val"``; None is the current batch.
@@ -86,6 +89,15 @@ class Diagnosis(Checked, Callback):
             return
         self._parts = parts_of_run(self.max_share, self.loss_fn, self.data, self.output_fn)
         trainer.callbacks.extend(self._parts)
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Start the clock, before the probes begin."""
+        foreign = View(pl_module, None, 0).landscape is None
+        by_batches = foreign and counts_batches(trainer, pl_module)
+        first, end = present_step(trainer, by_batches), end_of_run(trainer, by_batches)
+        budget = Budget(self.max_share, self._parts, first, end)
+        for part in self._parts:
+            part.budget = budget
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
         """Print the table."""

@@ -23,6 +23,8 @@ from lightning_landscape.rng import Stream
 
 __all__ = ["EdgeOfStability"]
 
+_TRUST = 4.0  # lengths of the last direction and of the gradient, beside a random one of length 1
+
 
 class EdgeOfStability(Probe):
     r"""Measure the sharpness of the loss against the bound that the optimizer sets to it.
@@ -45,9 +47,11 @@ class EdgeOfStability(Probe):
     there is no batch sharpness. With several optimizers, or one whose bound is not known, ``edge``
     is nan. Adam has no bound before its first step.
 
-    A measurement costs up to ``max_products`` products of 1.5 gradients for each of the two
-    eigenvalues, which are one where all parameters have one step size, and 2.5 gradients for the
-    batch sharpness. If all of them would exceed ``max_share`` of the run, some times are left out.
+    A measurement costs a gradient, up to ``max_products`` products of 1.5 gradients for each of the
+    two eigenvalues, which are one where all parameters have one step size, and one product for the
+    batch sharpness. In a foreign project each search begins near the last eigenvector and the
+    gradient, which halves the products, and the first measurement is verified, at 4 gradients. If
+    all of them would exceed ``max_share`` of the run, some times are left out.
 
     Args:
         first: first time > 0 after time 0 (the step size times the number of steps; in a foreign
@@ -79,6 +83,7 @@ class EdgeOfStability(Probe):
         "batch_edge": {"long_name": "batch sharpness in units of 2 / lr"},
     }
     reference = "Cohen et al. 2021, arXiv:2103.00065"
+    tolerance: ClassVar[float] = 1e-2  # of the relative residual
 
     def __init__(
         self,
@@ -153,12 +158,13 @@ class EdgeOfStability(Probe):
             if not view.is_whole and not self._verified:
                 operator.verify()
                 self._verified = True
-            sharpness = self._highest(operator)
+            g = operator.gradient if isinstance(operator, HessianOperator) else None
+            sharpness = self._highest(operator, "direction", g)
             row = {"sharpness": sharpness, "edge": nan}
             if edge is not None:
                 self.attributes["bound"] = edge.rule  # Adam's is known after its first step
                 row["edge"] = self._in_units_of(edge, view, operator, sharpness)
-            along = nan if operator.N != view.shape[1] else self._along_gradient(view)
+            along = nan if operator.N != view.shape[1] else self._along_gradient(view, operator)
         row |= {"batch_sharpness": along, "batch_edge": along * self._half_step(edge)}
         row = {name: value.cpu() for name, value in row.items()}
         self.append(view, row)
@@ -169,9 +175,25 @@ class EdgeOfStability(Probe):
             return view.hessian()
         return hessian_of_data(view, all_data(self.data, view, self.mode))
 
-    def _highest(self, operator: CurvatureOperator) -> Tensor:
-        most = self.max_products
-        found = lanczos(operator, 1, "highest", tolerance=1e-2, max_products=most)
+    def _highest(self, operator: CurvatureOperator, name: str, gradient: Tensor | None) -> Tensor:
+        """Return the highest eigenvalue, (R,); its vector is a part of the next guess.
+
+        So is the gradient, which has a part of whatever direction takes its place.
+        """
+        guess = self.results.get(name)
+        if guess is not None and gradient is not None:
+            size = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
+            guess = _TRUST * (guess.to(gradient) + gradient / size.clamp_min(1e-30))
+        found = lanczos(
+            operator,
+            1,
+            "highest",
+            tolerance=self.tolerance,
+            max_products=self.max_products,
+            start=guess,
+        )
+        if gradient is not None:
+            self.results[name] = found.eigenvectors[:, 0].cpu()
         return found.eigenvalues[:, 0]
 
     def _in_units_of(
@@ -196,26 +218,26 @@ class EdgeOfStability(Probe):
         shifted = (
             operator if edge.weight_decay == 0 else ShiftedOperator(operator, edge.weight_decay)
         )
-        scaled = RescaledOperator(shifted, S.sqrt().to(operator.dtype))
-        return self._highest(scaled) / edge.threshold
+        root = S.sqrt().to(operator.dtype)
+        scaled = RescaledOperator(shifted, root)
+        g = root * operator.gradient if isinstance(operator, HessianOperator) else None
+        return self._highest(scaled, "scaled direction", g) / edge.threshold
 
-    def _along_gradient(self, view: View) -> Tensor:
-        """Return g . H g / |g|^2 of the mini-batch of this step, (R,)."""
-        landscape = view.landscape
-        if view.is_whole and landscape is not None:
-            batch = None if self._batch_of_step is None else self._batch_of_step(view.step)
-            operator: CurvatureOperator = HessianOperator(
-                lambda: landscape(batch), view.parameters()
-            )
-            with torch.enable_grad():
-                total = landscape(batch).sum()
-                parts = torch.autograd.grad(total, view.parameters(), materialize_grads=True)
-            g = flatten(part.reshape(view.shape[0], -1) for part in parts)
-        else:
-            operator, g = view.hessian(), view.gradient()
+    def _along_gradient(self, view: View, operator: CurvatureOperator) -> Tensor:
+        """Return g . H_B g / |g|^2 of the mini-batch of this step, (R,)."""
+        operator = self._of_batch(view, operator)
+        g = operator.gradient if isinstance(operator, HessianOperator) else view.gradient()
         Hg = operator @ g
         square = g.double().square().sum(1)
         return (g.double() * Hg.double()).sum(1) / square
+
+    def _of_batch(self, view: View, operator: CurvatureOperator) -> CurvatureOperator:
+        """Return the Hessian of the current mini-batch: in a foreign project ``operator``."""
+        landscape = view.landscape
+        if view.is_whole and landscape is not None:
+            batch = None if self._batch_of_step is None else self._batch_of_step(view.step)
+            return HessianOperator(lambda: landscape(batch), view.parameters())
+        return operator if self.data is None else view.hessian()
 
     def _half_step(self, edge: Edge | None) -> Tensor | float:
         """Return lr / 2, for descent without momentum, where the batch sharpness has a bound."""

@@ -8,7 +8,7 @@ from importlib import import_module
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from lightning_landscape.callbacks.diagnosis.parts import Part
+from lightning_landscape.callbacks.diagnosis.part import Part
 from lightning_landscape.callbacks.steering.restored import Restored
 
 __all__ = ["continued"]

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
+from lightning_landscape import records
 from lightning_landscape import testing as contract
 from lightning_landscape.callbacks import ClassBalance
 from lightning_landscape.data import LabelledData
@@ -100,3 +102,21 @@ def test_all_guesses_of_one_class_repeat_with_certainty(tmp_path):
     assert dataset["share"].to_numpy().tolist() == [0, 1, 0]
     assert float(dataset["repeated"]) == 1
     np.testing.assert_allclose(dataset["recall"].to_numpy(), [0, 1, 0])
+
+
+def test_the_classes_of_two_ranks_are_those_of_both_batches(tmp_path):
+    """Before the first step, against one process with both batches in one."""
+    x = torch.randn(16, 8, generator=torch.Generator().manual_seed(0))
+    y = (torch.arange(16) % 3 == 0).long()
+
+    def measured(folder, size, **settings):
+        loader = DataLoader(TensorDataset(x, y), batch_size=size, shuffle=False)
+        probe = ClassBalance(first=1, last=1, output_fn=outputs)
+        bare_trainer([probe], 1, folder, **settings).fit(Tiny(), loader)
+        (path,) = folder.rglob("class_balance.nc")
+        return records.read(path).isel(t=0)
+
+    both = measured(tmp_path / "two", 8, strategy="ddp_fork", devices=2)
+    one = measured(tmp_path / "one", 16)
+    for name in ("share", "recall", "class_loss", "descent", "frequency"):
+        np.testing.assert_allclose(both[name].to_numpy(), one[name].to_numpy(), rtol=1e-5)

@@ -7,6 +7,7 @@ from torch.utils.data import DataLoader
 from xarray import Dataset
 
 from lightning_landscape.callbacks import Diagnosis
+from lightning_landscape.callbacks.diagnosis import budget
 from lightning_landscape.cli.report.runs import find_runs, read
 from lightning_landscape.results.diagnosis import table, verdicts
 from lightning_landscape.testing.foreign import Tiny
@@ -73,7 +74,7 @@ def test_one_callback_changes_nothing_and_ends_with_a_table(tmp_path, caplog):
     questions = [v.question for v in callback.verdicts]
     assert questions[0] == "Is the learning rate near the edge?"
     (noise,) = (v for v in callback.verdicts if v.question == "Is the batch larger than useful?")
-    assert noise.bound.endswith("B = 1 mini-batches")
+    assert noise.bound.endswith("B = 8 samples")
     assert table(callback.verdicts).count("\n") == len(questions) + 1
 
 
@@ -95,18 +96,55 @@ class Deep(Tiny):
         return self.net(x)
 
 
-def test_the_start_counts_towards_the_share(tmp_path):
-    """Of 500 steps 2.5 gradients are for the signals, which take 2, and 3.75 for the classes."""
+def test_the_start_counts_and_what_the_clock_does_not_allow_is_told(tmp_path, monkeypatch):
+    """Of 500 steps 2.5 gradients are for the signals, and as many for the classes: 2 each.
+
+    Where records take longer than the share, nothing is measured once the time of a step is known.
+    """
+    monkeypatch.setattr(budget, "_FIXED", 1e6)
     x = torch.randn(500, 6, 4, generator=torch.Generator().manual_seed(0))
     loader = DataLoader([(one, one[:, :3].argmax(1)) for one in x], batch_size=None)
     callback = Diagnosis()
     bare_trainer([callback], 500, tmp_path).fit(Deep(), loader)
     questions = {v.question for v in callback.verdicts}
     assert "Does the signal get through at initialization?" in questions
-    assert "Are classes guessed alike at initialization?" not in questions
-    assert any(said.startswith("Are classes treated alike? nothing is measured: one measurement "
-                               "costs up to 7.67 steps") for said in callback.left_out)  # fmt: skip
+    assert "Are classes guessed alike at initialization?" in questions
+    for question in ("Is it stationary?", "Is the batch larger than useful?"):
+        assert question not in questions
+        assert any(said.startswith(question) and "within max_share of the time" in said
+                   for said in callback.left_out)  # fmt: skip
     (folder,) = find_runs(tmp_path)
     assert not list((folder / "probes").glob("*.png"))
     (run,) = read([folder])
     assert "K_exact" in run.datasets["Criticality"]
+
+
+class Watched:
+    """A part of a diagnosis with measurements at known steps."""
+
+    def __init__(self, name, weight, price, seconds, last):
+        self.name, self.weight, self.price, self.seconds = name, weight, price, seconds
+        self.last = last
+
+    def next_event(self, step):
+        return self.last if step < self.last else None
+
+
+def test_what_one_part_leaves_over_is_for_the_others(monkeypatch):
+    """100 steps took 100.5 s with 0.5 s of measurements: 5 % of 1000 s, less 0.4 s, are left."""
+    now = [0.0]
+    monkeypatch.setattr(budget.time, "perf_counter", lambda: now[0])
+    over, edge, noise = parts = [
+        Watched("start", 0.2, 1.0, 0.2, 0),
+        Watched("edge", 0.6, 5.0, 0.3, 900),
+        Watched("noise", 0.2, 2.0, 0.0, 900),
+    ]
+    of_run = budget.Budget(0.05, parts, 0, 1000)
+    assert of_run.affords(over, 0) == float("inf")  # no step is done, no time known
+    now[0] = 100.5
+    pool = 0.05 * 1000 - 0.4 - 0.2
+    assert of_run.affords(noise, 100) == int(pool * 0.25 / 2)
+    of_run.looks["edge"] = 2  # at 0.15 s each
+    assert of_run.affords(edge, 100) == int((pool * 0.75 - 0.3) / 0.15)
+    edge.seconds = 60.0
+    assert of_run.affords(edge, 100) == 0
