@@ -83,13 +83,18 @@ def test_an_energy_against_a_loop(compare, samples, points):
     assert len(origin) == energy.N
 
 
-def test_anyones_module_against_a_loop(compare):
-    x, y = inputs(1000)
+@pytest.mark.parametrize(("samples", "points"), [(128, 21), (1000, 15)])
+def test_anyones_module_against_a_loop(compare, samples, points):
+    """A quarter of the multiplications is left, which no reordering of code that is not ours saves.
+
+    Beside them the step is isolated, and the other layers are one call for several points.
+    """
+    x, y = inputs(samples)
     module = Net()
     parameters = list(module.parameters())
     directions = random_directions(parameters)
     cut = Cut(nn.utils.parameters_to_vector(parameters).detach(), directions)
-    axes = [torch.linspace(-1, 1, 11, dtype=torch.float64)] * 2
+    axes = [torch.linspace(-1, 1, points, dtype=torch.float64)] * 2
     view = View(module, (x, y), 0)
 
     def ours():
@@ -99,11 +104,11 @@ def test_anyones_module_against_a_loop(compare):
     expected = by_loop(module.net, directions, axes, x, y)
     torch.testing.assert_close(ours(), expected, rtol=2e-4, atol=1e-4)
     compare(
-        "the same of a LightningModule, 11 x 11 points",
+        f"the same of a LightningModule, {points} x {points} points, {samples} samples",
         ours,
         lambda: by_loop(module.net, directions, axes, x, y),
         against="setting the weights point by point",
-        at_least=1.2,
+        at_least=1.7,
         rounds=3,
     )
 

@@ -10,12 +10,13 @@ from torch.func import functional_call
 
 from lightning_landscape.arguments import checked
 from lightning_landscape.errors import require
-from lightning_landscape.observables.surfaces._affine_layers import AffineLayers, Known
+from lightning_landscape.observables.surfaces._affine_layers import Known, Point
 from lightning_landscape.observables.surfaces.cut import Cut
 
 __all__ = ["LossAt", "loss_on", "with_parameters"]
 
-_MOST_POINTS, _MOST_NUMBERS = 64, 2**20  # at once: points, and numbers of their parameters
+# together: points, and numbers that are made for them; more numbers leave the cache
+_MOST_POINTS, _MOST_NUMBERS = 64, 2**20
 
 LossAt = Callable[[Mapping[str, Tensor]], Tensor]
 """The loss, a scalar, as a function of parameters by name."""
@@ -57,15 +58,15 @@ class _Called(nn.Module):
 def loss_on(loss: LossAt, parameters: Mapping[str, Tensor], cut: Cut) -> Callable[[Tensor], Tensor]:
     """Return the function that gives the losses (B,) at coordinates (B, D) of a cut.
 
-    Up to 64 points together by `torch.func.vmap`, as many as have 10^6 parameters, if the first two
-    agree with those one after the other; code that branches on numbers, writes into buffers or
-    calls ``.item()`` goes one after the other. What sees the same input at every point, such as the
-    first layer, is computed once, see `AffineLayers`: for the loss of one batch of data call this
-    once, and evaluate the whole grid before the next batch.
+    Up to 64 points together by `torch.func.vmap`, of 10^6 numbers in all, if the first two agree
+    with those one after the other; code that branches on numbers, writes into buffers or calls
+    ``.item()`` goes one after the other. Linear and convolutional layers that see the same input at
+    every point, as the first layer does, are multiplied once for the whole cut: for the loss of one
+    batch of data call this once, and evaluate the whole grid before the next batch.
 
-    Cost: an evaluation of the loss a point, without gradients. If the loss contains derivatives,
-    gradients are on, and nothing is computed once. Memory: D + 2 copies of the parameters, or
-    10^6 numbers more, and what the points together take.
+    Cost: an evaluation of the loss a point, without gradients, less the first layer. If the loss
+    contains derivatives, gradients are on, and nothing is computed once. Memory: D + 2 copies of
+    the parameters and of the outputs of the first layer, and what the points together take.
 
     Args:
         loss: a function of the parameters, see `with_parameters`.
@@ -102,68 +103,66 @@ class _OnCut:
     """
 
     def __init__(self, loss: LossAt, terms: dict[str, Tensor]) -> None:
-        self.loss, self.terms = loss, terms
-        self.known: Known = {}
+        self.loss, self.known = loss, Known(terms)
         self.needs_gradients = False
-        self.together: bool | None = None  # not known yet
-        numbers = sum(term[0].numel() for term in terms.values())
-        self.at_once = max(1, min(_MOST_POINTS, _MOST_NUMBERS // numbers))
+        self.chosen = False  # how many points go together, and what need not be made at each
+        self.at_once, self.lazy = 1, frozenset[str]()
 
     def __call__(self, coordinates: Tensor) -> Tensor:
         """Return the losses."""
-        if self.together is None and self.at_once > 1 and len(coordinates) > 2:
+        if not self.chosen and len(coordinates) > 2:
             first, rest = coordinates[:2], coordinates[2:]
-            found = self._one_by_one(first)
-            self.together = not self.needs_gradients and self._agrees(first, found)
+            found, self.chosen = self._one_by_one(first), True
+            if not self.needs_gradients:
+                self._choose(first, found)
             return torch.cat([found, self(rest)])
-        if self.together:
-            return torch.cat([self._by_vmap(part) for part in coordinates.split(self.at_once)])
+        if self.at_once > 1:
+            return torch.cat([self._together(part) for part in coordinates.split(self.at_once)])
         return self._one_by_one(coordinates)
 
-    def _one_by_one(self, coordinates: Tensor) -> Tensor:
-        return torch.stack([self._at(c) for c in coordinates])
+    def _choose(self, coordinates: Tensor, expected: Tensor) -> None:
+        """Take the fastest way that gives what is expected at two points."""
+        self.lazy = frozenset(self.known.terms)
+        if not self._agrees(self._one_by_one, coordinates, expected):
+            self.known.layers.clear()
+        layers = self.known.layers_with_outputs()
+        self.lazy = frozenset(name for layer in layers for name in layer.parameters)
+        sizes = [x.numel() for name, x in self.known.origin.items() if name not in self.lazy]
+        numbers = sum(sizes) + sum(layer.outputs[0].numel() for layer in layers)
+        at_once = max(1, min(_MOST_POINTS, _MOST_NUMBERS // numbers))
+        if at_once > 1 and self._agrees(self._together, coordinates, expected):
+            self.at_once = at_once
 
-    def _agrees(self, coordinates: Tensor, expected: Tensor) -> bool:
-        """Whether all points in one evaluation give what they give one after the other."""
+    def _agrees(
+        self, losses: Callable[[Tensor], Tensor], coordinates: Tensor, expected: Tensor
+    ) -> bool:
         try:
-            found = self._by_vmap(coordinates)
+            found = losses(coordinates)
         except Exception:  # of code that is not ours, and need not be made for this
             return False
         return torch.allclose(found, expected, rtol=1e-4, atol=1e-6)
 
-    def _by_vmap(self, coordinates: Tensor) -> Tensor:
-        def value(c: Tensor) -> Tensor:
-            factors = torch.cat([torch.ones_like(c[:1]), c])
-            at = {name: _combined(c, term) for name, term in self.terms.items()}
-            with AffineLayers(factors, at, self.terms, self.known):
-                return self.loss(at).reshape(())
+    def _one_by_one(self, coordinates: Tensor) -> Tensor:
+        return torch.stack([self._at(c) for c in coordinates])
 
-        with torch.no_grad():
-            return torch.func.vmap(value, randomness="same")(coordinates)
+    @torch.no_grad()
+    def _together(self, coordinates: Tensor) -> Tensor:
+        return torch.func.vmap(self._value, randomness="same")(coordinates)
+
+    def _value(self, c: Tensor) -> Tensor:
+        return self.loss(Point(c, self.known).parameters(self.lazy)).reshape(())
 
     def _at(self, c: Tensor) -> Tensor:
         """Return the loss at one point."""
-        values = [term[0].clone() for term in self.terms.values()]
-        for k, factor in enumerate(c.tolist(), 1):
-            torch._foreach_add_(values, [t[k] for t in self.terms.values()], alpha=factor)
-        at = dict(zip(self.terms, values, strict=True))
         if not self.needs_gradients:
-            factors = torch.cat([torch.ones_like(c[:1]), c])
             try:
-                with torch.no_grad(), AffineLayers(factors, at, self.terms, self.known):
-                    return self.loss(at).reshape(())
+                with torch.no_grad():
+                    return self._value(c)
             except RuntimeError as error:
                 if "require grad" not in str(error) and "grad_fn" not in str(error):
                     raise
                 self.needs_gradients = True
+        parameters = Point(c, self.known).parameters(frozenset())
         with torch.enable_grad():
-            loss = self.loss({name: x.requires_grad_() for name, x in at.items()})
+            loss = self.loss({name: x.requires_grad_() for name, x in parameters.items()})
         return loss.detach().reshape(())
-
-
-def _combined(c: Tensor, terms: Tensor) -> Tensor:
-    """Return the parameter at coordinates (D,) from its terms (1 + D, ...)."""
-    value = terms[0]
-    for k, factor in enumerate(c.to(terms), 1):
-        value = torch.addcmul(value, factor, terms[k])
-    return value

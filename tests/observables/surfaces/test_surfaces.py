@@ -143,24 +143,60 @@ def two_layers_on_a_line():
     return net, cut, dict(net.named_parameters())
 
 
-def test_the_first_layer_is_multiplied_at_two_points_only():
+def test_further_points_do_not_multiply_the_first_layer():
     net, cut, parameters = two_layers_on_a_line()
-    x, points = torch.ones(3, 4).double(), 20
-    on = loss_on(with_parameters(net, lambda: net(x).square().mean()), parameters, cut)
-    with FlopCounterMode(display=False) as counter:
-        on(torch.linspace(-1, 1, points)[:, None])
-    first, last, sums = 2 * 3 * 4 * 6, 2 * 3 * 6 * 1, 2 * 2 * 3 * 6
-    # the first point, then the origin and the direction, then sums of what is known; the first two
-    # points once more, together
-    expected = (1 + 2) * first + (points + 1) * sums + (points + 2) * last
-    assert counter.get_total_flops() == expected
+    x, spent = torch.ones(3, 4).double(), []
+    for points in (20, 50):
+        on = loss_on(with_parameters(net, lambda: net(x).square().mean()), parameters, cut)
+        with FlopCounterMode(display=False) as counter:
+            on(torch.linspace(-1, 1, points)[:, None])
+        spent.append(counter.get_total_flops())
+    last, sums = 2 * 3 * 6 * 1, 2 * 2 * (3 * 6 + 6)  # of its outputs, and of the last weights
+    assert spent[1] - spent[0] == 30 * (last + sums)
+
+
+def test_weights_of_the_first_layer_can_be_used_elsewhere():
+    """In a penalty, in a list, as keywords, with the biases of another layer, written into."""
+    net, cut, parameters = two_layers_on_a_line()
+    x = torch.ones(3, 4).double()
+
+    def loss(model):
+        W, b = model[0].weight, model[0].bias
+        hidden = F.linear(x, W, bias=b) + F.linear(input=x, weight=W)
+        flat = torch.cat([W.flatten(), b]).mul_(2)
+        return model[2](hidden.tanh()).mean() + flat.square().sum() + W.T.norm() * W.shape[0]
+
+    points = torch.linspace(-1, 1, 9).double()
+    on = loss_on(with_parameters(net, lambda: loss(net)), parameters, cut)
+    expected = module_by_loop(net, loss, cut, [points])
+    torch.testing.assert_close(on(points[:, None]), expected, rtol=1e-12, atol=0)
+
+
+class Doubled(torch.autograd.Function):
+    """Code of which torch sees the arguments only."""
+
+    @staticmethod
+    def forward(ctx, W):
+        return torch.from_numpy(2 * W.numpy())
+
+
+def test_weights_of_the_first_layer_can_go_to_code_outside_torch():
+    net, cut, parameters = two_layers_on_a_line()
+    x, points = torch.ones(3, 4).double(), torch.linspace(-1, 1, 9).double()
+
+    def loss(model):
+        return (model(x) + Doubled.apply(model[0].weight).sum()).mean()
+
+    on = loss_on(with_parameters(net, lambda: loss(net)), parameters, cut)
+    expected = module_by_loop(net, loss, cut, [points])
+    torch.testing.assert_close(on(points[:, None]), expected, rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize(
-    ("function", "calls"), [(torch.tanh, 4), (lambda h: h * h.max().item(), 12)]
+    ("function", "calls"), [(torch.tanh, 6), (lambda h: h * h.max().item(), 13)]
 )
 def test_points_go_together_where_the_code_allows_it(function, calls):
-    """Two by themselves, the same two together, the others together; or all by themselves."""
+    """Two by themselves, twice, the same two together, the others together; or all alone."""
     net, cut, parameters = two_layers_on_a_line()
     x, counted = torch.ones(3, 4).double(), []
 
