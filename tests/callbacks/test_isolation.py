@@ -15,6 +15,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from lightning_landscape.callbacks.isolation import CannotRestore, isolated, keep
+from lightning_landscape.errors import UsageError
 
 Named = namedtuple("Named", "x y")
 
@@ -161,15 +162,48 @@ def test_copies_that_share_memory_share_it():
     assert not module.last.any()
 
 
-def test_a_trainable_parameter_that_the_step_clips():
+WRITES = {
+    "in place": lambda w: w.clamp_(-0.01, 0.01),
+    "in place, through .data": lambda w: w.data.clamp_(-0.01, 0.01),
+    "by assignment": lambda w: setattr(w, "data", 2 * w.data),
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES.keys())
+def test_a_parameter_that_the_step_moves(write):
     module = nn.Linear(2, 1)
     before = module.weight.detach().clone()
-    with isolated(module, torch.ones(1, 2)) as batch:
+    with torch.no_grad(), isolated(module, torch.ones(1, 2)) as batch:
         loss = module(batch).sum()
-        with torch.no_grad():
-            module.weight.clamp_(-0.01, 0.01)
+        write(module.weight)
+        assert not torch.equal(module.weight, before)
     assert torch.equal(module.weight, before)
     assert torch.equal(module(torch.ones(1, 2)).sum(), loss)
+    # a derivative would be taken at the values before, of an energy after
+    with pytest.raises(UsageError, match=r"Linear.weight: .* moves"), isolated(module, None):
+        with torch.no_grad():
+            write(module.weight)
+    assert torch.equal(module.weight, before)
+
+
+def test_noise_that_the_step_takes_off_again_is_no_motion():
+    module = nn.Linear(2, 1)
+    before = module.weight.detach().clone()
+    with isolated(module, None):
+        module.weight.data.add_(1 / 3)
+        module.weight.data.sub_(1 / 3)
+    assert torch.equal(module.weight, before)
+
+
+def test_gradients_that_accumulate_are_restored():
+    module = nn.Linear(2, 1)
+    module.weight.grad = gradient = torch.ones(1, 2)
+    with isolated(module, torch.ones(1, 2)) as batch:
+        module.weight.grad.mul_(3)
+        module(batch).sum().backward()
+        assert module.weight.grad.tolist() == [[4.0, 4.0]]
+        module.zero_grad()
+    assert module.weight.grad is gradient and gradient.eq(1).all() and module.bias.grad is None
 
 
 def numbers():

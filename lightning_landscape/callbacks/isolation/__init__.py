@@ -47,8 +47,8 @@ def isolated(module: nn.Module, batch: Any) -> Iterator[Any]:
     """
     guard = Guard()
     try:
-        guard.visit(module, type(module).__name__)
         protect_trainer(guard, module)
+        guard.visit(module, type(module).__name__)
         yield guard.visit(batch, "batch")
     finally:
         guard.undo()

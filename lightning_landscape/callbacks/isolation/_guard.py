@@ -17,23 +17,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from lightning_landscape.callbacks.isolation._objects import (
-    class_attributes,
-    restore_class,
-    slots,
-)
+from lightning_landscape.callbacks.isolation._globals import carried, package_of
+from lightning_landscape.callbacks.isolation._objects import class_attributes, restore_class
+from lightning_landscape.callbacks.isolation._parameters import Moving, version
 from lightning_landscape.callbacks.isolation.copies import (
     ATOMS,
     as_tuple,
     has_state,
+    is_collection,
     is_foreign,
+    refill,
     refill_sequence,
+    slots,
     snapshot,
 )
 from lightning_landscape.callbacks.isolation.stand_ins import (
     CannotRestore,
+    MovesParameters,
     OnceOnly,
     discarding,
+    in_memory,
     rebuilt,
 )
 from lightning_landscape.energies.energy import Energy
@@ -42,6 +45,8 @@ __all__ = ["Guard"]
 
 # An array above this size is made read-only for the evaluation instead of being copied.
 _LARGE = 2**24
+# A global table with more entries is one of constants.
+_MANY = 1000
 _KINDS_OF_ATOMS = frozenset(ATOMS)
 _SCHEDULERS = (torch.optim.lr_scheduler.LRScheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
 # Of every module: its tensors and children are visited by themselves; what Lightning has is not.
@@ -58,14 +63,22 @@ class Guard:
         self._seen: dict[int, tuple[Any, Any]] = {}  # by id: the object, kept alive, and its copy
         self._storages: dict[int, Tensor] = {}
         self._originals: list[tuple[Tensor, int, str]] = []
-        self._trainable: list[tuple[Tensor, int, Tensor]] = []
+        self._moving: list[Moving] = []
+        self._moved: list[str] = []
 
     # before
+
+    def settings(self, optimizer: torch.optim.Optimizer) -> None:
+        """Let an optimizer that does no step meanwhile have the settings that it has now."""
+        if id(optimizer) not in self._seen:
+            self._seen[id(optimizer)] = (optimizer, optimizer)
+            for group in optimizer.param_groups:
+                self._undo.append(partial(refill, group, dict(group)))
 
     def shallow(self, x: Any) -> None:
         """Let an object have the attributes that it has now."""
         held = vars(x)
-        self._undo.append(partial(_refill, held, dict(held)))
+        self._undo.append(partial(refill, held, dict(held)))
 
     def visit(self, x: Any, path: str) -> Any:
         """Return what stands for ``x`` during the evaluation, and note how to restore it."""
@@ -111,9 +124,9 @@ class Guard:
             return x
         is_parameter = isinstance(x, nn.Parameter)
         if is_parameter and x.requires_grad:  # the evaluation has to use it itself
-            self._trainable.append((x, _version(x), snapshot(x)))
+            self._moving.append(Moving(x, path))
             return x
-        self._originals.append((x, _version(x), path))
+        self._originals.append((x, version(x), path))
         if x.grad_fn is not None:  # part of a graph that a copy would leave
             return x
         copied = self._copy(x)
@@ -151,7 +164,7 @@ class Guard:
         return module
 
     def _class(self, kind: type) -> None:
-        """Note the plain attributes of a user's classes, which count steps now and then."""
+        """Note the plain attributes of a user's classes, and what their methods use beside."""
         for base, before in class_attributes(kind):
             if id(base) in self._seen:
                 continue
@@ -161,10 +174,25 @@ class Guard:
                 inside = self.visit(value, f"{base.__name__}.{name}")
                 if inside is not value:
                     setattr(base, name, inside)
+            self._used_by_methods(base)
+
+    def _used_by_methods(self, base: type) -> None:
+        """Visit global variables and closures."""
+        names, functions = carried(base)
+        for function in functions:
+            self._function(function, function.__qualname__)
+        for held, name in names:
+            if name not in held:
+                self._undo.append(partial(held.pop, name, None))
+                continue
+            value = held[name]
+            self._undo.append(partial(held.__setitem__, name, value))
+            if type(value) not in _KINDS_OF_ATOMS and _is_variable(value, package_of(base)):
+                held[name] = self.visit(value, name)
 
     def _attributes(self, held: dict[str, Any], path: str, omit: set[str]) -> None:
         before = dict(held)
-        self._undo.append(partial(_refill, held, before))
+        self._undo.append(partial(refill, held, before))
         for name, value in before.items():
             if type(value) in _KINDS_OF_ATOMS or name in omit:
                 continue
@@ -173,7 +201,7 @@ class Guard:
 
     def _dict(self, x: dict[Any, Any], path: str, of: str = "{}[{!r}]") -> Any:
         before = dict(x)
-        self._undo.append(partial(_refill, x, before))
+        self._undo.append(partial(refill, x, before))
         for key, value in before.items():
             if type(value) not in _KINDS_OF_ATOMS:
                 dict.__setitem__(x, key, self.visit(value, of.format(path, key)))
@@ -264,6 +292,8 @@ class Guard:
     def _file(self, x: io.IOBase, path: str) -> io.IOBase:
         if x.closed:
             return x
+        if isinstance(x, io.StringIO | io.BytesIO):
+            return in_memory(x)
         if not x.readable():
             return discarding(x)
         if x.writable() or not x.seekable():
@@ -275,18 +305,34 @@ class Guard:
     def _object(self, x: Any, path: str) -> Any:
         if isinstance(x, torch.optim.Optimizer):
             for group in x.param_groups:
-                self._undo.append(partial(_refill, group, dict(group)))
+                self._dict(group, path)
+            self._dict(x.state, path)
         elif isinstance(x, _SCHEDULERS):
             self.shallow(x)
             self.visit(x.optimizer, path)
+        elif is_collection(x):
+            self._collection(vars(x), path)
         elif has_state(x):
             self._class(type(x))
-            self._attributes(vars(x), path, set())
-        if not is_foreign(type(x)):
+            self._attributes(getattr(x, "__dict__", {}), path, set())
             for name in slots(type(x)):
                 if hasattr(x, name):
                     self._slot(x, name, f"{path}.{name}")
         return x
+
+    def _collection(self, held: dict[str, Any], path: str) -> None:
+        """Note what a data set holds, which may be very many things, but not what is in them."""
+        before = dict(held)
+        self._undo.append(partial(refill, held, before))
+        for name, value in before.items():
+            if isinstance(value, dict):
+                self._undo.append(partial(refill, value, dict(value)))
+            elif isinstance(value, list | collections.deque):
+                self._undo.append(partial(refill_sequence, value, list(value)))
+            elif isinstance(value, set | bytearray | array.array | Tensor | np.ndarray):
+                held[name] = self.visit(value, f"{path}.{name}")
+            else:
+                self._random(value)
 
     def _slot(self, x: Any, name: str, path: str) -> None:
         before = getattr(x, name)
@@ -302,23 +348,26 @@ class Guard:
         """Put everything back, in the reverse order."""
         for step in reversed(self._undo):
             step()
-        for parameter, version, value in self._trainable:
-            if _version(parameter) != version:
-                parameter.data.copy_(value)  # through .data: the graph of the energy stays valid
+        self._moved = [moving.path for moving in self._moving if moving.restore()]
 
     def check(self) -> None:
-        """Refuse what could be seen to change and not be put back."""
-        changed = [path for x, version, path in self._originals if _version(x) != version]
+        """Refuse what could be seen to change and not be put back.
+
+        Where derivatives are wanted, also a step that moves parameters itself: they would be taken
+        at the values before it, of an energy after it.
+        """
+        changed = [path for x, before, path in self._originals if version(x) != before]
         if changed:
             raise CannotRestore(changed[0])
+        if self._moved and torch.is_grad_enabled():
+            raise MovesParameters(self._moved)
 
 
-def _version(x: Tensor) -> int:
-    return 0 if x.is_inference() else x._version
-
-
-def _refill(held: dict[Any, Any], before: dict[Any, Any]) -> None:
-    # an OrderedDict, such as the hooks of a module, keeps its order beside the dict
-    kind = collections.OrderedDict if isinstance(held, collections.OrderedDict) else dict
-    kind.clear(held)
-    kind.update(held, before)
+def _is_variable(value: Any, package: str) -> bool:
+    """Whether the value of a global variable may be state of a step, and not a library's own."""
+    if isinstance(value, dict | list | set | collections.deque):
+        return len(value) <= _MANY
+    kinds = Tensor | np.ndarray | torch.Generator | np.random.Generator | np.random.RandomState
+    if isinstance(value, kinds | random.Random | nn.Module | Iterator):
+        return True
+    return package_of(type(value)) == package

@@ -1,4 +1,4 @@
-"""What classes hold: attributes that all their objects share, and slots."""
+"""What classes hold: attributes that all their objects share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from lightning_landscape.callbacks.isolation.copies import is_foreign
 
-__all__ = ["class_attributes", "restore_class", "slots"]
+__all__ = ["class_attributes", "restore_class"]
 
 _WITHOUT_STATE = ("builtins", "torchmetrics", "abc", "typing", "enum")
 
@@ -46,12 +46,3 @@ def restore_class(base: type, before: dict[str, Any]) -> None:
         # an assignment makes Python forget what it has cached of the class
         if vars(base).get(name) is not value:
             setattr(base, name, value)
-
-
-def slots(kind: type) -> list[str]:
-    """Return the names of the slots of a class and its bases."""
-    found: list[str] = []
-    for base in kind.__mro__:
-        names = vars(base).get("__slots__", ())
-        found += [names] if isinstance(names, str) else list(names)
-    return [name for name in found if name not in ("__dict__", "__weakref__")]

@@ -20,8 +20,10 @@ def protect_trainer(guard: Guard, module: nn.Module) -> None:
     if trainer is None:
         return
     guard.shallow(trainer)
-    for held in (*getattr(trainer, "optimizers", ()), *_schedulers(trainer)):
-        guard.visit(held, "optimizer")
+    for optimizer in getattr(trainer, "optimizers", ()):
+        guard.settings(optimizer)
+    for scheduler in _schedulers(trainer):
+        guard.visit(scheduler, "scheduler")
     data = getattr(trainer, "datamodule", None)
     if data is not None:
         guard.shallow(data)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import collections
 import copy
 import types
+from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,13 +15,26 @@ from torch import Tensor
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-__all__ = ["ATOMS", "as_tuple", "has_state", "is_foreign", "keep", "refill_sequence", "snapshot"]
+__all__ = [
+    "ATOMS",
+    "as_tuple",
+    "has_state",
+    "is_collection",
+    "is_foreign",
+    "keep",
+    "refill",
+    "refill_sequence",
+    "slots",
+    "snapshot",
+]
 
 ATOMS = (type(None), bool, int, float, complex, str, bytes, range, torch.dtype, torch.device,
          torch.Size, type, types.ModuleType, types.CodeType)  # fmt: skip
 _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType)
-# Data sets, and objects of these packages, carry no state of a training step.
-_STATELESS = (Dataset, DataLoader, Sampler)
+_DATA = (Dataset, DataLoader, Sampler)
+# Objects of these packages carry no state of a training step.
+# What torch has that does, and is neither a module nor an optimizer.
+_STATEFUL = (torch.quasirandom.SobolEngine, torch.amp.GradScaler)
 _PACKAGES = {"torch", "pytorch_lightning", "lightning", "lightning_fabric", "lightning_utilities",
              "lightning_landscape", "logging", "threading", "_thread", "weakref", "functools",
              "concurrent", "asyncio", "re", "pathlib", "matplotlib"}  # fmt: skip
@@ -36,7 +51,15 @@ def is_foreign(kind: Any) -> bool:
 
 def has_state(x: Any) -> bool:
     """Whether an object has attributes that a training step may change."""
-    return hasattr(x, "__dict__") and not isinstance(x, _STATELESS) and not is_foreign(type(x))
+    if isinstance(x, _STATEFUL):
+        return True
+    holds = hasattr(x, "__dict__") or bool(slots(type(x)))
+    return holds and not isinstance(x, _DATA) and not is_foreign(type(x))
+
+
+def is_collection(x: Any) -> bool:
+    """Whether an object is a user's data set, loader or sampler, such as a replay buffer."""
+    return isinstance(x, _DATA) and not is_foreign(type(x))
 
 
 def snapshot(tensor: Tensor) -> Tensor:
@@ -85,21 +108,57 @@ def _kept(x: Any, seen: dict[int, Any]) -> Any:
     if isinstance(x, Tensor):
         seen[id(x)] = snapshot(x).requires_grad_(x.requires_grad)
     elif isinstance(x, tuple):
-        inside = [_kept(value, seen) for value in x]
-        seen[id(x)] = as_tuple(x, inside)
+        seen[id(x)] = as_tuple(x, [_kept(value, seen) for value in x])
     elif isinstance(x, set | bytearray | np.ndarray):
         seen[id(x)] = x.copy()
     elif isinstance(x, dict | list | collections.deque) or has_state(x):
-        seen[id(x)] = new = copy.copy(x)
-        if isinstance(x, dict):
-            dict.update(new, {key: _kept(value, seen) for key, value in x.items()})
-        elif isinstance(x, list | collections.deque):
-            refill_sequence(new, [_kept(value, seen) for value in x])
-        else:
-            vars(new).update({name: _kept(value, seen) for name, value in vars(x).items()})
+        seen[id(x)] = new = _another(x)
+        if new is not x:
+            _copy_into(new, x, seen)
     else:
         return x
     return seen[id(x)]
+
+
+def _copy_into(new: Any, x: Any, seen: dict[int, Any]) -> None:
+    """Let a new object hold copies of what ``x`` holds."""
+    if isinstance(x, dict):
+        refill(new, {key: _kept(value, seen) for key, value in x.items()})
+    elif isinstance(x, list | collections.deque):
+        refill_sequence(new, [_kept(value, seen) for value in x])
+    if hasattr(x, "__dict__"):
+        vars(new).update({name: _kept(value, seen) for name, value in vars(x).items()})
+    for name in slots(type(x)):
+        if hasattr(x, name):
+            object.__setattr__(new, name, _kept(getattr(x, name), seen))
+
+
+def _another(x: Any) -> Any:
+    """Return a new object of the class of ``x``, or ``x`` itself where its class allows none.
+
+    What the class says of copies is asked only where the object has content that Python cannot see.
+    """
+    kind = type(x)
+    if not isinstance(x, dict | list | collections.deque):
+        with suppress(TypeError):  # a base of it is written in C
+            return object.__new__(kind)
+    with suppress(Exception):  # whatever its class raises
+        if (new := copy.copy(x)) is not x:
+            return new
+    try:
+        return kind.__new__(kind)
+    except Exception:
+        return x
+
+
+@lru_cache(maxsize=1024)
+def slots(kind: type) -> tuple[str, ...]:
+    """Return the names of the slots of a user's class and its bases."""
+    found: list[str] = []
+    for base in kind.__mro__:
+        names = () if is_foreign(base) else vars(base).get("__slots__", ())
+        found += [names] if isinstance(names, str) else list(names)
+    return tuple(name for name in found if name not in ("__dict__", "__weakref__"))
 
 
 def as_tuple(x: tuple[Any, ...], inside: list[Any]) -> Any:
@@ -108,7 +167,16 @@ def as_tuple(x: tuple[Any, ...], inside: list[Any]) -> Any:
     return make(inside)
 
 
+def refill(held: dict[Any, Any], before: dict[Any, Any]) -> None:
+    """Let a dictionary hold these entries, without a method of a subclass."""
+    # an OrderedDict, such as the hooks of a module, keeps its order beside the dict
+    kind = collections.OrderedDict if isinstance(held, collections.OrderedDict) else dict
+    kind.clear(held)
+    kind.update(held, before)
+
+
 def refill_sequence(x: Any, values: list[Any]) -> None:
     """Let a list or deque hold these values."""
-    x.clear()
-    x.extend(values)
+    kind = list if isinstance(x, list) else collections.deque
+    kind.clear(x)
+    kind.extend(x, values)

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from lightning_landscape.errors import UsageError
 
-__all__ = ["CannotRestore", "OnceOnly", "discarding", "rebuilt"]
+__all__ = ["CannotRestore", "MovesParameters", "OnceOnly", "discarding", "in_memory", "rebuilt"]
 
 
 class CannotRestore(UsageError):
@@ -19,6 +19,19 @@ class CannotRestore(UsageError):
             f"{path}: is changed by an evaluation of the training step and cannot be restored; "
             'give the module a method energy(batch) and the probe loss_fn="energy", or give the '
             "probe a loss_fn(pl_module, batch) without side effects"
+        )
+
+
+class MovesParameters(UsageError):
+    """An evaluation changes the parameters in which derivatives are wanted."""
+
+    def __init__(self, paths: list[str]) -> None:
+        several = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+        super().__init__(
+            f"{paths[0]}{several}: the training step itself moves parameters, so the loss that it "
+            "returns is not at those whose derivatives are wanted; give the module a method "
+            'energy(batch) and the probe loss_fn="energy", or give the probe a '
+            "loss_fn(pl_module, batch) that leaves them alone"
         )
 
 
@@ -67,3 +80,10 @@ def rebuilt(x: Iterator[Any], visit: Callable[[Any], Any]) -> Iterator[Any] | No
 def discarding(x: io.IOBase) -> io.IOBase:
     """Return a file that forgets, for one that is written to."""
     return io.StringIO() if isinstance(x, io.TextIOBase) else io.BytesIO()
+
+
+def in_memory(x: io.StringIO | io.BytesIO) -> io.StringIO | io.BytesIO:
+    """Return a copy of a file in memory, at the same place."""
+    new = type(x)(x.getvalue())  # type: ignore[arg-type]
+    new.seek(x.tell())
+    return new
