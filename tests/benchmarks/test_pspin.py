@@ -88,7 +88,7 @@ def test_one_replica_against_memory_bandwidth(compare, N):
     numbers = energy.interactions[0].packed.numel()
     for against, rows, columns, target in (
         ("a matrix-vector product with all pairs", N, N * (N + 1) // 2, 0.75),
-        ("a matrix-vector product that reads as many bytes", numbers // N, N, 0.3),
+        ("a matrix-vector product that reads as many bytes", numbers // N, N, 0.75),
     ):
         W, column = torch.randn(rows, columns), torch.randn(columns)
         compare(
@@ -114,13 +114,16 @@ def test_sixty_four_replicas_against_matrix_product_peak(compare):
 
 
 def test_price_of_sixty_four_replicas_in_units_of_one(compare):
-    """One replica by the same products; alone it is cheaper still, in packed form."""
+    """One replica by the same products; alone it is cheaper still, in packed form.
+
+    One replica is bound by the memory that it reads, 64 by their multiplications.
+    """
     many, one = SphericalPSpin(512, replicas=64), SphericalPSpin(512)
     same_method = SphericalPSpin(512)
     same_method.interactions[0].use_products = True
     for against, other, target in (
-        ("one replica, as products", same_method, 5.0),
-        ("one replica, packed", one, 5.0),
+        ("one replica, as products", same_method, 9.0),
+        ("one replica, packed", one, 16.0),
     ):
         compare("dense p=3, N=512, R=64", step(many), step(other), against=against, at_most=target)
 

@@ -11,6 +11,7 @@ from torch import nn
 from lightning_landscape.callbacks.measuring import measuring
 from lightning_landscape.curvature import HessianOperator, linearized_hessian
 from lightning_landscape.curvature.operators import linearized
+from lightning_landscape.curvature.operators.linear_program import LinearProgram
 from lightning_landscape.errors import UsageError
 from lightning_landscape.testing import OperatorCase, OperatorContract
 
@@ -32,7 +33,7 @@ def dense_reference():
     return HessianOperator(energy_of(net), net.parameters()).dense()
 
 
-@functools.cache  # it takes a second
+@functools.cache
 def traced(dtype):
     net = network(dtype)
     operator = linearized_hessian(energy_of(net), net.parameters(), net)
@@ -70,9 +71,8 @@ def test_convolutions_go_vector_by_vector():
     torch.testing.assert_close(H.dense(), HessianOperator(energy, net.parameters()).dense())
 
 
-@pytest.mark.parametrize("between", [nn.BatchNorm1d(6), nn.Dropout(0.3)], ids=["norm", "dropout"])
-def test_what_cannot_be_traced_falls_back_and_leaves_the_module_as_it_was(between, caplog):
-    net = network(torch.float32, between)
+def test_what_cannot_be_traced_falls_back_and_leaves_the_module_as_it_was(caplog):
+    net = network(torch.float32, nn.BatchNorm1d(6))
     parameters = list(net.parameters())
     with measuring(net), caplog.at_level(logging.INFO):
         H = linearized_hessian(energy_of(net), parameters, net)
@@ -82,15 +82,21 @@ def test_what_cannot_be_traced_falls_back_and_leaves_the_module_as_it_was(betwee
     assert all(p is q for p, q in zip(net.parameters(), parameters, strict=True))
 
 
+def test_a_mask_stays_the_same_for_all_products():
+    net = network(torch.float64, nn.Dropout(0.3))
+    with measuring(net):
+        H = linearized_hessian(energy_of(net), net.parameters(), net)
+        V = torch.randn(2, H.N, dtype=torch.float64)
+        assert not isinstance(H, HessianOperator)
+        torch.testing.assert_close(H @ V, H @ V, rtol=0, atol=0)
+        assert H.symmetry_defect().item() < 1e-12
+
+
 def test_a_form_that_is_wrong_is_not_used(monkeypatch, caplog):
     net = network()
-    linearize = torch.func.linearize
-
-    def wrong(function, *point):
-        value, linear = linearize(function, *point)
-        return value, lambda v: tuple(1.001 * d for d in linear(v))
-
-    monkeypatch.setattr(torch.func, "linearize", wrong)
+    call = LinearProgram.__call__
+    wrong = lambda self, v: [1.001 * d for d in call(self, v)]  # noqa: E731
+    monkeypatch.setattr(LinearProgram, "__call__", wrong)
     assert isinstance(linearized_hessian(energy_of(net), net.parameters(), net), HessianOperator)
     assert "is off by 0.001" in caplog.text
     assert linearized._TOLERANCE == 1e-4
@@ -115,3 +121,42 @@ def test_replicas():
     H = linearized_hessian(energy, energy.parameters(), energy)
     assert not isinstance(H, HessianOperator)
     torch.testing.assert_close(H.dense(), torch.diag_embed(energy.x.detach() ** 2))
+
+
+def test_a_program_frees_what_it_has_used_and_writes_into_no_constant():
+    constant = torch.ones(3)
+
+    def function(x):
+        total = constant.clone().mul_(x)  # a constant that is written into
+        total[1:].add_(x[1:] ** 2)
+        return [total, torch.zeros(2)]
+
+    point, v = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([5.0, 6.0, 7.0])
+    program = LinearProgram(function, [point], [torch.ones(3)])
+    for _ in range(2):
+        first, second = program([v])
+        torch.testing.assert_close(first, torch.tensor([5.0, 30.0, 49.0]))
+        assert not second.any()
+
+
+@pytest.mark.parametrize("kind", ["transformer", "recurrent", "group norm"])
+def test_modules_of_many_kinds(kind):
+    torch.manual_seed(0)
+    x = torch.randn(4, 6, 8, dtype=torch.float64)
+    net = {
+        "transformer": lambda: nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True),
+        "recurrent": lambda: nn.LSTM(8, 5, batch_first=True),
+        "group norm": lambda: nn.Sequential(nn.Conv1d(6, 4, 3), nn.GroupNorm(2, 4), nn.GELU()),
+    }[kind]().double()
+
+    def energy():
+        out = net(x)
+        return (out[0] if isinstance(out, tuple) else out).pow(3).mean()
+
+    H, reference = (
+        linearized_hessian(energy, net.parameters(), net),
+        HessianOperator(energy, net.parameters()),
+    )
+    V = torch.randn(3, H.N, dtype=torch.float64)
+    torch.testing.assert_close(H @ V, reference @ V)
+    assert not isinstance(H, HessianOperator)

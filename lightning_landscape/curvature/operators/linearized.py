@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
@@ -13,6 +12,7 @@ from lightning_landscape.arguments import checked
 from lightning_landscape.curvature.operators.base import CurvatureOperator
 from lightning_landscape.curvature.operators.evaluation import evaluate, twice_differentiable
 from lightning_landscape.curvature.operators.kept_graph import HessianOperator
+from lightning_landscape.curvature.operators.linear_program import LinearProgram
 from lightning_landscape.curvature.operators.parameters import FlatParameters
 from lightning_landscape.errors import require
 from lightning_landscape.rng import Stream
@@ -33,13 +33,13 @@ def linearized_hessian(
     """Return the Hessian operator of an energy in its fastest form, if that form can be trusted.
 
     The gradient is linearized once, by forward over reverse mode, and the linear program is
-    replayed for each product; up to 16 vectors go together, except through convolutions. The
-    result is accepted if it agrees with `HessianOperator` to 1e-4 on a random vector. Where it
-    does not, or the module cannot be traced (attention, batch norm in training mode, custom
-    functions), the `HessianOperator` is returned instead.
+    replayed for each product, see `LinearProgram`; up to 16 vectors go together, except through
+    convolutions. The result is accepted if it agrees with `HessianOperator` to 1e-4 on random
+    vectors. Where it does not, or the module cannot be traced (batch norm that updates averages,
+    custom functions), the `HessianOperator` is returned instead.
 
-    Cost: one to three seconds of tracing; then 1.0 to 1.4 gradients a product. Worth it from
-    some hundred products on.
+    Cost: some eight gradients, for the linearization and the comparison; then 1.0 to 1.4 gradients
+    a product. Worth it from some thirty products on, through convolutions above all.
 
     Args:
         energy: returns the energies of the present parameters, a scalar or (R,).
@@ -79,24 +79,25 @@ class _LinearizedHessian(CurvatureOperator):
         self.at = at
         seen = _SeenThrough(module, energy)
         convolves = any(isinstance(m, _CONVOLUTIONS) for m in module.modules())
-        self._chunk = 1 if convolves else _CHUNK
+        self.chunk = 1 if convolves else _CHUNK
 
         def total(tensors: tuple[Tensor, ...]) -> Tensor:
             values = dict(zip(names, tensors, strict=True))
             return torch.func.functional_call(seen, values, ()).sum()
 
         point = tuple(p.detach() for p in at.tensors)
-        with twice_differentiable(at.device), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the tracer, about itself
-            _, self._linear = torch.func.linearize(torch.func.grad(total), point)
+        direction = [torch.ones_like(p) for p in point]
+        with twice_differentiable(at.device):
+            gradient = torch.func.grad(lambda *tensors: total(tensors), tuple(range(len(point))))
+            self._linear = LinearProgram(gradient, point, direction)
 
     def multiply(self, V: Tensor) -> Tensor:
-        return self.at.map(self._replay, V, self._chunk)
+        return self.at.map(self._replay, V, self.chunk)
 
     def _replay(self, V: Sequence[Tensor]) -> Sequence[Tensor]:
         if len(V[0]) == 1:
-            return [d[None] for d in self._linear(tuple(v[0] for v in V))]
-        return torch.func.vmap(self._linear)(tuple(V))
+            return [d[None] for d in self._linear([v[0] for v in V])]
+        return torch.func.vmap(self._linear)(list(V))
 
 
 class _SeenThrough(nn.Module):
@@ -118,9 +119,9 @@ def _names(module: nn.Module, tensors: Sequence[Tensor]) -> list[str]:
     return [known[id(p)] for p in tensors]
 
 
-def _difference(fast: CurvatureOperator, reference: CurvatureOperator) -> float:
-    """The largest relative difference of two products; with two vectors, so that a block counts."""
-    V = torch.empty(fast.replicas, 2, fast.N, dtype=fast.dtype)
+def _difference(fast: _LinearizedHessian, reference: CurvatureOperator) -> float:
+    """The largest relative difference of products; with two vectors where they go together."""
+    V = torch.empty(fast.replicas, min(fast.chunk, 2), fast.N, dtype=fast.dtype)
     V = Stream(0, "agreement").normal_(V, step=0).to(fast.device)
     expected = reference.matmat(V)
     errors = torch.linalg.vector_norm(fast.matmat(V) - expected, dim=-1)
