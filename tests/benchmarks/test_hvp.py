@@ -26,7 +26,6 @@ from lightning_landscape.curvature import (
 from lightning_landscape.curvature.operators import of_energy
 from lightning_landscape.curvature.operators.written_out import WrittenOutHessian
 from lightning_landscape.data import LabelledData
-from lightning_landscape.data import LabelledData
 from lightning_landscape.energies import FullyConnected, NetworkEnergy, SphericalPSpin
 
 
@@ -156,7 +155,7 @@ def test_loader(compare, monkeypatch, way):
 
 
 def test_glass(compare):
-    """Both read each coupling once, the gradient of one replica in packed form, at the bandwidth."""
+    """Both read each coupling once; the gradient of one replica does so in packed form."""
     energy = SphericalPSpin(N=200, p=3)
     H = HessianOperator(energy, energy.parameters(), chunk=16)
     V = torch.randn(16, 200)
