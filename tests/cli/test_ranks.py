@@ -18,6 +18,8 @@ import yaml
 from lightning_landscape.__main__ import main
 from lightning_landscape.cli.checkpoints import step_of
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 CONFIG = {
     "experiment": "small",
     "model": {

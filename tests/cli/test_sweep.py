@@ -27,6 +27,8 @@ from lightning_landscape.studies import Processes
 from lightning_landscape.studies.clusters import DaskWorkers, workers
 from lightning_landscape.studies.processes import _settle_in
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 CONFIG = {
     "experiment": "tiny",
     "model": {
