@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -24,6 +25,7 @@ from lightning_landscape.energies.energy import Energy, HasData
 from lightning_landscape.errors import UsageError, require, require_whole
 from lightning_landscape.modules.data_part import DataPart
 from lightning_landscape.modules.interruption import Interruption
+from lightning_landscape.modules.recorded import RecordedSteps, can_be_recorded
 from lightning_landscape.modules.shards import Shards
 from lightning_landscape.modules.share import Share
 from lightning_landscape.modules.strategies import (
@@ -33,6 +35,8 @@ from lightning_landscape.modules.strategies import (
 )
 
 __all__ = ["LandscapeModule"]
+
+_MOST_INDICES = 2**28  # bytes of the mini-batches of a block on the device
 
 
 class LandscapeModule(LightningModule):
@@ -88,6 +92,7 @@ class LandscapeModule(LightningModule):
         self.dynamics = constrain(made, energy.constraint)
         self._make_dynamics = optimizer
         self._share: Share | None = None
+        self._recorded: RecordedSteps | None = None
         self.shards: Shards | None = None
         if isinstance(self.dynamics, Thermal):
             self.dynamics.twins = energy.twins
@@ -176,7 +181,7 @@ class LandscapeModule(LightningModule):
 
     def on_train_end(self) -> None:
         """Give the share back: all replicas are here."""
-        self._share = None
+        self._share = self._recorded = None
 
     def train_dataloader(self) -> Iterable[int]:
         """Return an endless stream of blocks; they carry no data, only the step matters."""
@@ -199,31 +204,47 @@ class LandscapeModule(LightningModule):
     def _integrate_all(self, steps: range) -> Tensor:
         """Do integrator steps; return the energies of all replicas before each, (steps, R)."""
         if self._share is None:
-            return torch.stack(self._until_asked_to_end(self.energy, self.dynamics, steps))
+            return self._until_asked_to_end(self.energy, self.dynamics, steps)
         share = self._share
         share.begin()
         energies = self._until_asked_to_end(share.energy, share.dynamics, steps)
         self.energy.at(steps[len(energies) - 1], self.time_step)
-        return share.end(torch.stack(energies))
+        return share.end(energies)
 
-    def _until_asked_to_end(
-        self, energy: Energy, dynamics: Optimizer, steps: range
-    ) -> list[Tensor]:
+    def _until_asked_to_end(self, energy: Energy, dynamics: Optimizer, steps: range) -> Tensor:
+        recorded = self._recorded_steps(energy, dynamics)
+        if recorded is not None:
+            return recorded(steps, self._batches_at(steps), self._interruption.has_come)
         energies = []
         for step in steps:
             energies.append(self._integrate(energy, dynamics, step))
             if self._interruption.has_come():
                 break
-        return energies
+        return torch.stack(energies)
+
+    def _recorded_steps(self, energy: Energy, dynamics: Optimizer) -> RecordedSteps | None:
+        """Return the steps as a CUDA graph, where all of them do the same on a GPU."""
+        alone = self._part is None and not self._averages_gradients
+        alone = alone and not isinstance(self.trainer.strategy, CouplingStrategy)
+        few = self.batches is None or self._indices_at(0).nbytes * self.block_size < _MOST_INDICES
+        if not (alone and few and can_be_recorded(energy, dynamics)):
+            self._recorded = None
+        elif self._recorded is None or not self._recorded.is_of(energy, dynamics):
+            step = partial(self._move, energy, dynamics)
+            self._recorded = RecordedSteps(step, energy, dynamics, self.block_size)
+        return self._recorded
 
     def _integrate(self, energy: Energy, dynamics: Optimizer, step: int) -> Tensor:
-        """Do one integrator step; return the energies that the dynamics returns, one a replica.
+        """Do one integrator step; return the energies that the dynamics returns, one a replica."""
+        energy.at(step, self.time_step)
+        return self._move(energy, dynamics, self.batch_at(step))
+
+    def _move(self, energy: Energy, dynamics: Optimizer, batch: Tensor | None) -> Tensor:
+        """Do one step with these samples.
 
         The dynamics gets a closure, so that those which need the energy itself, or its gradient
         more than once, go through the same slot; it returns what its first evaluation gave.
         """
-        batch = self.batch_at(step)
-        energy.at(step, self.time_step)
 
         def energies() -> Tensor:
             dynamics.zero_grad()
@@ -257,6 +278,17 @@ class LandscapeModule(LightningModule):
         """Return the indices of a mini-batch, this rank's part of them; None for all samples."""
         if self.batches is None:
             return None if self._part is None else self._part.samples(self.device)
+        return self._on_device(self._indices_at(step))
+
+    def _batches_at(self, steps: range) -> Tensor | None:
+        """Return the mini-batches of several steps, (steps, …), in one copy to the device."""
+        if self.batches is None:
+            return None
+        return self._on_device(torch.stack([self._indices_at(step) for step in steps]))
+
+    def _indices_at(self, step: int) -> Tensor:
+        """Return the indices of a mini-batch, this rank's part of them, on the CPU."""
+        assert self.batches is not None
         R = self.energy.replicas // self.energy.twins
         if not self._averages_gradients:
             rank, ranks = (0, 1) if self._part is None else (self._part.index, self._part.parts)
@@ -267,6 +299,9 @@ class LandscapeModule(LightningModule):
         else:
             rank, ranks = self.global_rank, self.trainer.world_size
             indices = self.batches(step, self.samples, R, rank=rank, world_size=ranks)
+        return indices
+
+    def _on_device(self, indices: Tensor) -> Tensor:
         if self.device.type == "cuda":  # from pinned memory the copy is not waited for
             return indices.pin_memory().to(self.device, non_blocking=True)
         return indices.to(self.device)

@@ -67,7 +67,7 @@ class Langevin(Overdamped):
     0.4
     """
 
-    noise, moves_parts = Noise, True
+    noise, moves_parts, repeats = Noise, True, True
 
     def amplitude(self, lr: Any, temperature: Any) -> Any:
         """Return sqrt(2 lr T)."""

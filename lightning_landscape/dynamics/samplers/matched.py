@@ -46,7 +46,7 @@ class MatchedLangevin(Langevin):
     [0.13, 0.4]
     """
 
-    moves_parts = False
+    moves_parts = repeats = False
 
     @torch.no_grad()
     def adopt(self, variance: Tensor) -> None:

@@ -115,7 +115,7 @@ class MetropolisLangevin(Overdamped):
             p.grad = later[p].clone()
         self._held = self._versions(), torch.where(accepted, proposed, E), later
         self._count(accepted)
-        self._tick()
+        self.tick()
         return E
 
     def _here(self, closure: Callable[[], Tensor]) -> tuple[Tensor, dict[Tensor, Tensor]]:

@@ -56,8 +56,11 @@ class Noise:
         self._addresses = Addresses([_real(p) for p in parameters], replicas, first)
         self._flat, self._parts = self._buffer(parameters)
 
-    def __call__(self, step: int) -> dict[Tensor, Tensor]:
-        """Return the normals of ``step`` for each parameter; they are valid until the next call."""
+    def __call__(self, step: int | Tensor) -> dict[Tensor, Tensor]:
+        """Return the normals of ``step`` for each parameter; they are valid until the next call.
+
+        The step may be given by its key on the device, see `Stream.normal_at_`.
+        """
         self._stream.normal_at_(self._flat, step, self._addresses)
         return _complex(self._parts)
 

@@ -38,11 +38,11 @@ class Overdamped(Thermal):
     def _move(self, T: float | Tensor) -> None:
         moving = list(self._moving())
         for lr, x, gradient in moving:
-            add_(x, -lr, gradient)
+            add_(x, self._factor(-lr), gradient)
         if hot(T):
             noise = self._draw()  # late, so that it is still in the cache when it is added
             for lr, x, _ in moving:
-                add_(x, self.amplitude(lr, T), [noise[p] for p in x])
+                add_(x, self._factor(self.amplitude(lr, T)), [noise[p] for p in x])
                 self._score(lr, T, x, noise)
 
     def _move_on(self, sphere: Sphere, T: float | Tensor) -> None:
@@ -50,16 +50,23 @@ class Overdamped(Thermal):
         for lr, x, gradient in self._moving():
             velocity = [g.clone() for g in gradient]
             if noise:
-                add_(velocity, -self.amplitude(lr, T) / lr, [noise[p] for p in x])
+                factor = self._factor(-self.amplitude(lr, T) / lr)
+                add_(velocity, factor, [noise[p] for p in x])
                 self._score(lr, T, x, noise)
             for p, v in zip(x, velocity, strict=True):
                 sphere.project_(v, p)
-            add_(x, -lr, velocity)
+            add_(x, self._factor(-lr), velocity)
             for p in x:
                 sphere.retract_(p)
+
+    @property
+    def what_is_read(self) -> list[Any]:
+        """What a step depends on beside gradients, step sizes and parameters."""
+        return [*super().what_is_read, [*self.scores.values()]]
 
     def _score(self, lr: Any, T: Any, x: list[Tensor], noise: dict[Tensor, Tensor]) -> None:
         if self.scores:
             scored = [p for p in x if p in self.scores]
             force = [noise[p] for p in scored]
-            add_([self.scores[p] for p in scored], lr / self.amplitude(lr, T), force)
+            factor = self._factor(lr / self.amplitude(lr, T))
+            add_([self.scores[p] for p in scored], factor, force)

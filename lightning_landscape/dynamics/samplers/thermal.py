@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
@@ -28,6 +29,7 @@ Temperature = float | Tensor | Callable[[float], float | Tensor]
 
 # how often the noise is compared with the resolution of half precision
 _STEPS_BETWEEN_CHECKS = 100
+_FACTORS_HELD = 64
 
 
 class Thermal(Dynamics, Optimizer):
@@ -43,6 +45,8 @@ class Thermal(Dynamics, Optimizer):
 
     noise: ClassVar[type[Noise]]
     moves_parts: ClassVar[bool] = False  # whether parameters may be cut among ranks (FSDP2)
+    # whether, at one temperature, all steps after the first do the same with other noise
+    repeats: ClassVar[bool] = False
     _temperature: Temperature
 
     def __init__(
@@ -61,6 +65,8 @@ class Thermal(Dynamics, Optimizer):
         self._twins = 1
         self._replicas: Sequence[int] | None = None
         self._parts: dict[Tensor, Tensor] = {}  # what this rank holds of parameters that are cut
+        self._factors: dict[bytes, Tensor] = {}  # numbers of the replicas, on the device
+        self._key: Tensor | None = None
         self._constraint = constraint
         self.exchange = exchange
         defaults = {"lr": numbers("lr", lr), "weight_decay": weight_decay}
@@ -244,11 +250,44 @@ class Thermal(Dynamics, Optimizer):
             clock.update(step=0, since=0, time=0.0, time_step=self.time_step)
         return clock
 
-    def _tick(self) -> None:
+    def tick(self) -> None:
+        """Count a step."""
         clock, time_step = self._clock(), self.time_step
         if time_step != clock["time_step"]:
             clock.update(time=self.time, since=clock["step"], time_step=time_step)
         clock["step"] += 1
+
+    # steps that are recorded and replayed (CUDA graphs)
+
+    @property
+    def can_be_replayed(self) -> bool:
+        """Whether a step, recorded by the device, is the next one if it only finds another key."""
+        temperature = self.temperature
+        constant = not callable(temperature)
+        return self.repeats and constant and self.exchange is None and not self._parts
+
+    def keys(self, steps: range) -> Tensor:
+        """Return the keys of the noise of ``steps``, on the device of the parameters, int64."""
+        return Stream(self.seed, "langevin").keys(steps, self._parameters()[0].device)
+
+    @contextmanager
+    def replayable(self, key: Tensor) -> Iterator[None]:
+        """Let a step in the body read the key of its noise from ``key``, (1,), and not be counted.
+
+        Whoever does the step, now or again, counts it by `tick`.
+        """
+        clock = dict(self._clock())
+        self._key = key
+        try:
+            yield
+        finally:
+            self._key = None
+            self._clock().update(clock)
+
+    @property
+    def what_is_read(self) -> list[Any]:
+        """What a step depends on beside gradients, step sizes and parameters."""
+        return [self.temperature, self._twins, self._replicas, self.seed]
 
     # motion
 
@@ -273,7 +312,7 @@ class Thermal(Dynamics, Optimizer):
             self._move(T)
         else:
             self._move_on(self.constraint, T)
-        self._tick()
+        self.tick()
         return loss
 
     def _require_resolution(self, T: float | Tensor) -> None:
@@ -361,34 +400,51 @@ class Thermal(Dynamics, Optimizer):
                     total += group["weight_decay"] / 2 * square.reshape(len(total), -1).sum(1).cpu()
         return total
 
+    def _factor(self, value: Any) -> Any:
+        """Return numbers of the replicas, (R,), where the parameters are: copied when they change.
+
+        A copy at every step would wait for a GPU.
+        """
+        device = self._parameters()[0].device
+        if not isinstance(value, Tensor) or value.device == device:
+            return value
+        content = value.detach().numpy().tobytes()
+        if content not in self._factors:
+            if len(self._factors) >= _FACTORS_HELD:
+                self._factors.clear()
+            self._factors[content] = value.to(device)
+        return self._factors[content]
+
     def _draw(self) -> dict[Tensor, Tensor]:
         """Return the normals of this step, by parameter as `_moving` gives it."""
         own, n = self._replicas, self._twins
         parts = [self._parts.get(p, p) for p in self._parameters()] if self._parts else None
-        if self._noise is None or self._noise.device != self._device:
+        first = self.param_groups[0]["params"][0]
+        if self._noise is None or self._noise.device != self._parts.get(first, first).device:
             whole = self._parameters()
             distinct = [p[: len(p) // n] if n > 1 else p for p in parts or whole]
-            first = [parallel.begins(p) for p in whole]
-            self._noise = self.noise(distinct, self.seed, own and own[: len(own) // n], first)
-        drawn = self._noise(self.step_count)
+            begins = [parallel.begins(p) for p in whole]
+            self._noise = self.noise(distinct, self.seed, own and own[: len(own) // n], begins)
+        drawn = self._noise(self.step_count if self._key is None else self._key)
         if n > 1:
             shared = [noise.repeat(n, *[1] * (noise.dim() - 1)) for noise in drawn.values()]
             return dict(zip(parts or self._parameters(), shared, strict=True))
         return dict(zip(parts, drawn.values(), strict=True)) if parts else drawn
 
-    @property
-    def _device(self) -> torch.device:
-        first: Tensor = self.param_groups[0]["params"][0]
-        return self._parts.get(first, first).device
-
     def _parameters(self) -> list[Tensor]:
         return [p for group in self.param_groups for p in group["params"]]
 
     def __getstate__(self) -> dict[str, Any]:
-        # the noise is drawn anew
         own = ("_temperature", "seed", "exchange", "_constraint", "_twins", "_replicas")
         kept = {k: self.__dict__[k] for k in own}
-        return {**super().__getstate__(), "_noise": None, "_parts": {}, **kept}
+        return {
+            **super().__getstate__(),
+            "_noise": None,
+            "_parts": {},
+            "_factors": {},
+            "_key": None,
+            **kept,
+        }
 
 
 def _of_some(temperature: Temperature, replicas: list[int]) -> Temperature:

@@ -70,7 +70,7 @@ class Underdamped(Thermal):
     0.3
     """
 
-    noise = Noise
+    noise, repeats = Noise, True
 
     def __init__(
         self,
@@ -98,24 +98,25 @@ class Underdamped(Thermal):
 
     def _move(self, T: float | Tensor) -> None:
         for h, x, v, g, noise in self._in_motion(T):
-            c, amplitude = self._kept(h), self.amplitude(h, T)
-            add_(v, -(h / 2 if self.step_count == 0 else h), g)
-            add_(x, h / 2, v)
-            scale_(v, c)
+            half = self._factor(h / 2)
+            add_(v, self._factor(-h / 2 if self.step_count == 0 else -h), g)
+            add_(x, half, v)
+            scale_(v, self._factor(self._kept(h)))
             if noise:
-                add_(v, amplitude, noise)
-            add_(x, h / 2, v)
+                add_(v, self._factor(self.amplitude(h, T)), noise)
+            add_(x, half, v)
 
     def _move_on(self, sphere: Sphere, T: float | Tensor) -> None:
         for h, x, v, gradient, noise in self._in_motion(T):
             force = [sphere.project_(g.clone(), p) for g, p in zip(gradient, x, strict=True)]
-            add_(v, -(h / 2 if self.step_count == 0 else h), force)
-            _follow_geodesic_(sphere, x, v, h / 2)
-            scale_(v, self._kept(h))
+            half = self._factor(h / 2)
+            add_(v, self._factor(-h / 2 if self.step_count == 0 else -h), force)
+            _follow_geodesic_(sphere, x, v, half)
+            scale_(v, self._factor(self._kept(h)))
             if noise:
                 xi = [sphere.project_(n.to(p), p) for n, p in zip(noise, x, strict=True)]
-                add_(v, self.amplitude(h, T), xi)
-            _follow_geodesic_(sphere, x, v, h / 2)
+                add_(v, self._factor(self.amplitude(h, T)), xi)
+            _follow_geodesic_(sphere, x, v, half)
 
     def _in_motion(
         self, T: float | Tensor

@@ -371,6 +371,21 @@ def test_device_changes_nothing_but_rounding(replicas, disorder):
     torch.testing.assert_close(*results, rtol=1e-11, atol=1e-11)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize(("N", "p"), [(100, 3), (75, 3), (20, 4), (9, 5)])
+@pytest.mark.parametrize("replicas", [1, 3, 16, 100])
+@pytest.mark.parametrize("disorder", ["shared", "independent"])
+def test_the_kernel_of_a_gpu_computes_the_force(N, p, replicas, disorder):
+    """In single precision to its rounding, and twice the same to the bit."""
+    glass = SphericalPSpin(N, p, replicas=replicas, disorder=disorder, dtype="float64")
+    force = gradient(glass)
+    single = SphericalPSpin(N, p, replicas=replicas, disorder=disorder).to("cuda")
+    first, second = gradient(single), gradient(single)
+    assert first.equal(second)
+    assert (first.cpu() - force).norm() < 2e-6 * force.norm()
+
+
 def test_groups_of_replicas_are_planted_at_temperatures_of_their_own():
     common = {"N": 12, "replicas": 4, "disorder": "independent", "seed": 3, "dtype": "float64"}
     several = SphericalPSpin(**common, start_temperature=[0.7, 1.4])
