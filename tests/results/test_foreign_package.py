@@ -1,10 +1,8 @@
 """A probe and its result from outside the package, found through an entry point."""
 
 import logging
-import os
 import runpy
 import shutil
-import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -14,8 +12,9 @@ import xarray
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_landscape import records
+from lightning_landscape.__main__ import main as cli
 from lightning_landscape.errors import UsageError
-from lightning_landscape.results import Result, register
+from lightning_landscape.results import Result, register, registry
 from lightning_landscape.results.registry import GROUP, look_up
 from lightning_landscape.results.summary import rows, summarize
 
@@ -53,15 +52,19 @@ def test_the_run_has_record_figure_and_rows(run):
     assert (image.step, image.width) == (200, 660)
 
 
-def test_a_report_finds_the_installed_package_without_importing_it_first(run, tmp_path):
+def test_a_report_finds_the_installed_package_without_importing_it_first(
+    run, tmp_path, monkeypatch
+):
     site, page = tmp_path / "site", tmp_path / "report.html"
     install(site, "MeanSquare = new_probe")
     shutil.copy(EXAMPLE, site)
     other = tmp_path / "other"
     shutil.copytree(run / "probes", other / "probes")
-    command = [sys.executable, "-m", "lightning_landscape", "report", str(run), str(other)]
-    environment = os.environ | {"PYTHONPATH": str(site)}
-    subprocess.run([*command, "--output", str(page)], env=environment, check=True)
+    monkeypatch.syspath_prepend(site)
+    monkeypatch.delitem(registry._known, "MeanSquare")  # of the run above
+    monkeypatch.delitem(sys.modules, "new_probe", raising=False)
+    assert cli(["report", str(run), str(other), "--output", str(page)]) == 0
+    assert Path(sys.modules.pop("new_probe").__file__).parent == site
     text = page.read_text()
     assert "<h2>MeanSquare</h2>" in text
     assert text.count("⟨x²⟩(t = 0.4)") == 3  # of each run, and side by side
