@@ -23,8 +23,9 @@ from lightning_landscape.theory.wide_networks.layer import Layer, require_depth,
 
 __all__ = ["MetricLaw", "metric_law"]
 
-_SMALLEST_WIDTH = 8
+_SMALLEST_WIDTH = 2
 _SPREAD = 9.0  # standard deviations of log M on the grid
+_WIDEST_STEP = 0.15
 
 
 @dataclass(frozen=True)
@@ -126,13 +127,12 @@ def metric_law(layer: Layer, K1: float, width: int | Sequence[int], depth: int) 
     trapezoid rule converges exponentially. No weight is drawn, and nothing expanded in 1/n.
 
     Valid for any activation, equal or unequal widths, and no skip connection: with one the metric
-    is no Markov chain, see `sample_residual`. Eight digits of mean and variance or more for
-    n >= 32, and five for n >= 8. For ReLU and linear layers the transition is a mixture of gamma
-    densities, over the number of active neurons, and mean and variance have nine digits for
-    n >= 3 and five at n = 1. A density of few active neurons is not smooth: GELU and its like, half
-    of whose neurons are nearly silent, have six digits for n >= 32 and three for n >= 16.
-    `MetricLaw.defect` tells.
-    Cost: 0.1 to 0.5 s for each distinct width, whatever the depth.
+    is no Markov chain, see `sample_residual`. Mean and variance have nine digits for n >= 16, seven
+    for n >= 8 and six at n = 2. For ReLU and linear layers the transition is a mixture of gamma
+    densities, over the number of active neurons, and they have nine digits for n >= 3 and five at
+    n = 1. Where few neurons are active the density is not smooth: for GELU and its like, and leaky
+    ReLU, `density`, `cdf` and `quantile` are then good to 1e-5 only, smoothed over a node.
+    Cost: 0.1 to 2 s for each distinct width, whatever the depth; the most below n = 8.
 
     Source: derived here; the Markov chain: Roberts, Yaida & Hanin 2021, arXiv:2106.10165,
     chapter 4.
@@ -144,7 +144,7 @@ def metric_law(layer: Layer, K1: float, width: int | Sequence[int], depth: int) 
         depth: L.
 
     Raises:
-        UsageError: a width is below 8 (1 for ReLU and linear layers), their number does not fit,
+        UsageError: a width is below 2 (1 for ReLU and linear layers), their number does not fit,
             or the layer has a skip.
 
     >>> law = metric_law(Layer.critical("tanh"), K1=1.0, width=32, depth=5)
@@ -198,7 +198,7 @@ def _grid(layer: Layer, K1: float, widths: Sequence[int]) -> Array:
 
     To lowest order log M is Gaussian; the grid reaches 9 standard deviations beyond its mean in
     every layer, above by twice the variance more, where the second moment has its weight, and
-    resolves the narrowest transition by 4 nodes per standard deviation.
+    resolves the narrowest transition by 4 nodes per standard deviation, and powers of M.
     """
     C_b, C_W, K, spread = layer.bias_variance, layer.weight_variance, K1, 0.0
     lows, highs, steps = [0.0], [0.0], [0.25]
@@ -216,4 +216,4 @@ def _grid(layer: Layer, K1: float, widths: Sequence[int]) -> Array:
         steps.append(math.sqrt(fresh) / 4)
         K = C_b + M
     low, high = min(lows), max(highs)
-    return np.linspace(low, high, 2 + math.ceil((high - low) / min(steps)))
+    return np.linspace(low, high, 2 + math.ceil((high - low) / min(*steps, _WIDEST_STEP)))

@@ -2,17 +2,21 @@
 
 import numpy as np
 import pytest
+from numpy.polynomial import Chebyshev
 from scipy import stats
 from scipy.special import digamma, polygamma
 
 from lightning_landscape.errors import UsageError
 from lightning_landscape.theory.wide_networks import (
+    GaussianAverages,
     Layer,
+    criticality,
     linear_metric_variance,
     metric_law,
     relu_metric_variance,
     relu_tangent_variance,
 )
+from lightning_landscape.theory.wide_networks.averages import evaluate, gaussian_nodes
 
 
 def law(name, width, depth, K1=1.0):
@@ -79,12 +83,12 @@ def test_with_biases_against_two_layers_by_hand():
     G = np.linspace(layer.bias_variance, 20, 4001)
     density = result.density(G, 2)
     step = G[1] - G[0]
-    assert density.sum() * step == pytest.approx(1, abs=1e-8)
+    assert density.sum() * step == pytest.approx(1, abs=1e-7)
     assert (density * G).sum() * step == pytest.approx(layer.kernel(2.5), abs=1e-7)
     spread = (density * (G - result.mean[1]) ** 2).sum() * step
     assert spread == pytest.approx(result.variance[1], rel=1e-6)
     means = np.array([layer.kernel(g) for g in G[::40]])
-    assert (density[::40] * means).sum() * 40 * step == pytest.approx(result.mean[2], abs=1e-6)
+    assert (density[::40] * means).sum() * 40 * step == pytest.approx(result.mean[2], abs=4e-6)
 
 
 @pytest.mark.parametrize("n", [1, 3, 16])
@@ -106,6 +110,49 @@ def test_narrow_relu_networks(n):
     np.testing.assert_allclose(
         result.log_variance, layers * (square - mean**2), rtol=1000 * tolerance, atol=1e-14
     )
+
+
+def by_quadrature(layer, K1):
+    """Mean and variance of G in layer 3 of networks of width 2, over both neurons of layer 1."""
+    z, p = gaussian_nodes(K1, layer.sigma.kinks)
+    y = layer.weight_variance * evaluate(layer.sigma.value, z) ** 2
+    G = (layer.bias_variance + np.add.outer(y, y) / 2).ravel()
+    probability = np.outer(p, p).ravel()
+    G, probability = G[probability > 1e-22], probability[probability > 1e-22]
+    x = np.log(np.maximum(G, 1e-6))
+    moments = []
+    for power in (2, 4):  # <sigma^2> and <sigma^4> as functions of log K
+
+        def average(x, power=power):
+            averages = (GaussianAverages(layer.sigma, np.exp(k)) for k in x)
+            return [each.mean(each.value**power) for each in averages]
+
+        domain = [x.min(), x.max()]
+        moments.append(Chebyshev.interpolate(average, 150, domain)(x))
+    C_W = layer.weight_variance
+    means = layer.bias_variance + C_W * moments[0]
+    mean = probability @ means
+    own = C_W**2 * (moments[1] - moments[0] ** 2) / 2
+    return mean, probability @ (own + (means - mean) ** 2)
+
+
+@pytest.mark.parametrize("name", ["gelu", "softsign"])
+def test_two_neurons(name):
+    """The narrowest networks, in which both neurons may be nearly silent."""
+    layer = Layer.critical(name)
+    result, exact = metric_law(layer, 2.5, 2, 3), by_quadrature(layer, 2.5)
+    assert (result.mean[-1], result.variance[-1]) == pytest.approx(exact, rel=6e-7)
+    assert result.defect < 1e-12
+
+
+@pytest.mark.parametrize("n, tolerance", [(8, 1e-7), (16, 3e-9)])
+def test_leaky_relu(n, tolerance):
+    """The metric is a product of independent factors: Var G / K^2 = (1 + nu / n)^(l - 1) - 1."""
+    result, point = law("leaky_relu", n, 5), criticality("leaky_relu")
+    assert point.nu == pytest.approx(3 * 2 * (1 + 1e-8) / (1 + 1e-4) ** 2 - 1, rel=1e-12)
+    np.testing.assert_allclose(result.mean, 1, rtol=tolerance)
+    known = (1 + point.nu / n) ** np.arange(5) - 1
+    np.testing.assert_allclose(result.variance, known, rtol=tolerance, atol=1e-15)
 
 
 def test_relu_by_gammas_and_by_the_fourier_series(monkeypatch):
@@ -137,8 +184,8 @@ def test_the_tangent_kernel_of_relu():
 
 
 def test_misuse():
-    with pytest.raises(UsageError, match="width = 4: must be 2 widths, all at least 8"):
-        law("tanh", 4, 3)
+    with pytest.raises(UsageError, match="width = 1: must be 2 widths, all at least 2"):
+        law("tanh", 1, 3)
     with pytest.raises(UsageError, match="K1"):
         metric_law(Layer("tanh", 1.0, 0.5), 0.2, 32, 3)
     with pytest.raises(UsageError, match="l = 1"):
