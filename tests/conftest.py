@@ -14,8 +14,16 @@ import pytest
 import torch
 
 # Cases of the contract of probes that test what all probes share: three probes stand for all,
-# unless slow tests run.
-SHARED = ("another_form", "two_ranks_of_a_foreign_project", "averag", "compiled")
+# unless slow tests run. tests/callbacks/test_together.py has all probes in one run.
+SHARED = (
+    "another_form",
+    "two_ranks_of_a_foreign_project",
+    "averag",
+    "compiled",
+    "accumulation",
+    "bf16",
+    "manual, two",
+)
 ALWAYS = ("test_aging", "test_hessian", "test_gradient_noise")
 
 
@@ -24,7 +32,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         bases = getattr(getattr(item, "cls", None), "__mro__", ())
         of_contract = any(base.__name__ == "ProbeContract" for base in bases)
-        if of_contract and item.path.stem not in ALWAYS and any(x in item.name for x in SHARED):
+        stands_for_all = item.path.stem in ALWAYS and item.cls.__name__ == "TestContract"
+        if of_contract and not stands_for_all and any(x in item.name for x in SHARED):
             item.add_marker(pytest.mark.slow)
 
 

@@ -256,24 +256,16 @@ class ProbeContract:
         self._assert_trajectory_is_unchanged(FORMS[form], self.EPOCH, self.make(), tmp_path)
 
     def test_a_second_run_knows_nothing_of_the_first(self, tmp_path: Path) -> None:
-        """Its results are those of a new probe."""
+        """A used probe and a new one measure the same in one run, each under its own name."""
         used, new = self.make(), self.make()
         train(Classifier(), tmp_path, [used], max_epochs=1)
-        for probe in (used, new):
-            train(MEMORIES["a counter"](), tmp_path, [probe], **self.EPOCH)
+        used._name, new._name = "used", "new"
+        train(MEMORIES["a counter"](), tmp_path, [used, new], **self.EPOCH)
+        assert used.state_key != new.state_key
         assert used.measured_step == new.measured_step
         assert used.results.keys() == new.results.keys()
         for name, value in new.results.items():
             torch.testing.assert_close(used.results[name], value, rtol=0, atol=0, equal_nan=True)
-
-    def test_two_of_a_class_measure_one_run(self, tmp_path: Path) -> None:
-        """Each has its own state and its own record."""
-        first, second = self.make(), self.make()
-        first._name, second._name = "first", "second"
-        train(MEMORIES["a counter"](), tmp_path, [first, second], **self.EPOCH)
-        assert first.state_key != second.state_key
-        assert first.name != second.name
-        assert first.results.keys() == second.results.keys()
 
     def _assert_trajectory_is_unchanged(
         self, make_module: Any, settings: dict[str, Any], probe: Probe, folder: Path
@@ -364,16 +356,10 @@ class LandscapeProbeContract(ProbeContract):
     test_a_project_of_another_form_runs_to_its_end = None  # type: ignore[assignment]
 
     def test_a_second_run_knows_nothing_of_the_first(self, tmp_path: Path) -> None:
-        """Its record is that of a new probe."""
-        probe = self.make()
-        for steps in (7, 20):
-            bare_trainer([probe], steps, tmp_path).fit(self.landscape())
+        """A used probe has the record of a new one, which measures the same run."""
+        used, new = self.make(), self.make()
+        bare_trainer([used], 7, tmp_path).fit(self.landscape())
+        new._name = "new"
+        bare_trainer([used, new], 20, tmp_path).fit(self.landscape())
         self._assert_record_of_one_process(tmp_path)
-
-    def test_two_of_a_class_measure_one_run(self, tmp_path: Path) -> None:
-        """The second has the record of the first, under its own name."""
-        first, second = self.make(), self.make()
-        second._name = "second"
-        bare_trainer([first, second], 20, tmp_path).fit(self.landscape())
-        self._assert_record_of_one_process(tmp_path)
-        assert (tmp_path / "landscape_logs/version_0/probes/second.nc").is_file()
+        assert (tmp_path / "landscape_logs/version_1/probes/new.nc").is_file()
