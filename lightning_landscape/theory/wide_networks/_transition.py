@@ -209,7 +209,7 @@ class _Series(NamedTuple):
         phi = phi * np.exp(-36 * (np.arange(K) / K) ** 12)
         padded = np.pad(phi, (0, N // 2 + 1 - K))
         probabilities = np.asarray(np.fft.fftshift(np.fft.hfft(padded, N)) / N, dtype=float)
-        M: Array = self.mean + 2 * self.window / N * (np.arange(N) - N // 2)
+        M = self.mean + 2 * self.window * (np.arange(N, dtype=np.float64) / N - 0.5)
         some = np.flatnonzero(np.abs(probabilities) > 1e-17)
         kept = slice(some[0], some[-1] + 1)
         return M[kept], probabilities[kept]
