@@ -4,6 +4,7 @@ from lightning_landscape.callbacks.diagnosis import (
     ClassBalance,
     Diagnosis,
     EdgeOfStability,
+    Preconditioning,
     StepNoise,
 )
 from lightning_landscape.callbacks.probe import Probe
@@ -46,6 +47,7 @@ __all__ = [
     "LossSurface",
     "MatchedNoise",
     "NoiseSpectrum",
+    "Preconditioning",
     "Probe",
     "Stationarity",
     "StepNoise",

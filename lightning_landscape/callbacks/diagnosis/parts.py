@@ -12,6 +12,7 @@ from lightning_landscape.callbacks.all_data import Data
 from lightning_landscape.callbacks.diagnosis.class_balance import ClassBalance
 from lightning_landscape.callbacks.diagnosis.edge import EdgeOfStability
 from lightning_landscape.callbacks.diagnosis.part import Part, affordable, late
+from lightning_landscape.callbacks.diagnosis.preconditioning import Preconditioning
 from lightning_landscape.callbacks.diagnosis.step_noise import StepNoise
 from lightning_landscape.callbacks.lifecycle import counts_batches, end_of_run
 from lightning_landscape.callbacks.probes.gaps import GapDistribution
@@ -89,6 +90,7 @@ def parts_of_run(
     found: list[Part] = [edge, noise, pairs, _Gaps(name="diagnosis_gaps"), *initial, classes]
     if not start:
         found.append(_Spectrum(loss_fn=loss_fn, data=data, name="diagnosis_spectrum", **_BUDGET))
+        found.append(_Preconditioning(loss_fn=loss_fn, name="diagnosis_preconditioning"))
     return found
 
 
@@ -123,6 +125,12 @@ class _Spectrum(Part, HessianSpectrum):
     def events(self, time_step: float) -> list[int]:
         """Return the step before the first."""
         return [0]
+
+
+class _Preconditioning(Part, Preconditioning):
+    """What preconditioners save, at the first step."""
+
+    question = "Would a preconditioner help?"
 
 
 class _Start(Part, Criticality):

@@ -6,16 +6,23 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from lightning_landscape.observables.statistics import mean_and_error
 from lightning_landscape.results.diagnosis.verdict import CANNOT_TELL, Verdict, against, late
 
 if TYPE_CHECKING:
     from xarray import Dataset
 
-__all__ = ["edge", "noise", "stationarity"]
+__all__ = ["edge", "noise", "preconditioning", "stationarity"]
 
 _EDGE = "Is the learning rate near the edge?"
 _SIGMAS = 2.0
 _SURE = 0.5  # largest error of a ratio that is to be told from 0
+_WORTH = 2.0  # times fewer steps for which a preconditioner is worth its cost
+_HOW = {
+    "diagonal": "Adam or RMSprop scale steps in this way",
+    "Kronecker": "Shampoo or K-FAC scale steps in this way",
+    "fluctuations": "steps in proportion to 1/H_ii, as of a diagonal Newton method",
+}
 _MANY = 4.0  # how many times above or below the noise scale a batch is clearly large or small
 
 
@@ -108,3 +115,28 @@ def stationarity(dataset: Dataset) -> Iterator[Verdict]:
     else:
         stands, advice = CANNOT_TELL, "train longer, or measure more often"
     yield Verdict("Is it stationary?", ratio, error, "1, first relation of Yaida", stands, advice)
+
+
+def preconditioning(dataset: Dataset) -> Iterator[Verdict]:
+    """Say how many times fewer steps the best preconditioner needs, by the local curvature."""
+    last = dataset.isel(t=-1)
+    gains = last["gain"].sel(preconditioner=list(_HOW))
+    k = int(gains.mean("replica").argmax("preconditioner"))
+    best = str(gains["preconditioner"].to_numpy()[k])
+    value, error = (float(one) for one in mean_and_error(gains.sel(preconditioner=best)))
+    spread = float(last["spread"].sel(preconditioner="none").mean())
+    advice = _HOW[best]
+    if not math.isfinite(value) or (error == error and abs(value - _WORTH) < _SIGMAS * error):
+        stands, advice = CANNOT_TELL, ""
+    elif value > _WORTH:
+        stands = f"yes: the {best} one needs {value:.2g} times fewer steps"
+    else:
+        stands, advice = f"hardly: the best of three is the {best} one", ""
+    yield Verdict(
+        "Would a preconditioner help?",
+        value,
+        error,
+        f"1; the curvature along the gradient is {1 / spread:.2g} of the highest",
+        stands,
+        advice,
+    )

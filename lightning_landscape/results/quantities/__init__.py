@@ -11,7 +11,7 @@ from lightning_landscape.results.quantities import equilibration, learning_coeff
 from lightning_landscape.results.quantities import finite_size, jamming
 from lightning_landscape.results.quantities import exploration
 from lightning_landscape.results.quantities import class_balance, edge, ensembles, surfaces
-from lightning_landscape.results.quantities import wide_networks, sweep
+from lightning_landscape.results.quantities import preconditioning, wide_networks, sweep
 
 __all__ = [
     "aging",
@@ -28,6 +28,7 @@ __all__ = [
     "jamming",
     "learning_coefficient",
     "noise_spectrum",
+    "preconditioning",
     "response",
     "spectrum",
     "stationarity",
