@@ -1,4 +1,4 @@
-"""The verb explore: minima, transition states and saddles of a landscape, to a budget."""
+"""The verb explore: minima, transition states and saddles of landscapes, to a budget."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ from lightning_landscape.energies.energy import Energy, HasData
 from lightning_landscape.energies.regularized import WithL2
 from lightning_landscape.errors import require
 from lightning_landscape.exploration import Database, Explorer, Landscape
-from lightning_landscape.records import write
+from lightning_landscape.records import read, write
 from lightning_landscape.results import summary as results
+from lightning_landscape.results.quantities.exploration.landscapes import side_by_side
 from lightning_landscape.results.registry import look_up
 
 __all__ = ["main"]
@@ -39,22 +40,30 @@ def main(args: list[str]) -> int:
     for name in ("quenches", "searches", "descents"):
         require(config[name] >= 0, name, config[name], "must be at least 0")
     made = parser.instantiate_classes(config)
-    energy: Energy = made.energy
-    every = range(energy.replicas) if config.replica is None else [config.replica]
-    explorers = {k: Explorer(Landscape(energy, k), **vars(made.search)) for k in every}
+    energies: list[Energy] = made.energy if isinstance(made.energy, list) else [made.energy]
+    require(len(energies) > 0, "energy", [], "must be one energy, or more")
+    every = [
+        (energy, k)
+        for energy in energies
+        for k in (range(energy.replicas) if config.replica is None else [config.replica])
+    ]
+    explorers = [Explorer(Landscape(energy, k), **vars(made.search)) for energy, k in every]
     choice: Choice = "new" if config.new else "continue" if config["continue"] else "ask"
     experiment = inside(config.save_dir, config.experiment)
     folder = claim(experiment, resolved(parser, config), choice)
     text = (folder.path / "config.yaml").read_text()
-    known = {k: v for k, v in energy.reference().items() if isinstance(v, str | int | float)}
-    known |= {"energy": type(energy).__name__, "N": energy.N, "config": text}
     budget = config.quenches, config.searches, config.descents
+    records, several = folder.path / "probes", len(explorers) > 1
     with ending_at_once():  # the record is whole after every round
-        for k, explorer in explorers.items():
-            several = len(explorers) > 1
-            file = f"exploration_{k}.nc" if several else "exploration.nc"
-            label = _label(energy, k) if several else {}
-            _explore(explorer, folder.path / "probes" / file, known | label, *budget)
+        for number, ((energy, k), explorer) in enumerate(zip(every, explorers, strict=True)):
+            known = _known(energy) | {"config": text}
+            if several:
+                known |= _label(energies, energy, k)
+            file = f"exploration_{number}.nc" if several else "exploration.nc"
+            _explore(explorer, records / file, known, *budget)
+        if several:
+            parts = [read(records / f"exploration_{n}.nc") for n in range(len(explorers))]
+            write(side_by_side(parts), records / "landscapes.nc")
     summary = results.summarize(folder.path)
     print(f"\n{summary.full if config['all'] else summary}\n")
     folder.finish(summary.full)
@@ -82,11 +91,24 @@ def _explore(
     write(look_up(dataset.attrs["probe"]).exact(dataset), record)
 
 
-def _label(energy: Energy, replica: int) -> dict[str, str]:
-    """Return what tells the landscape of a replica from those of others, for the record."""
-    of = f"replica {replica}"
+def _known(energy: Energy) -> dict[str, Any]:
+    """Return what is known of a landscape, for the record."""
+    known = {k: v for k, v in energy.reference().items() if isinstance(v, str | int | float)}
+    return known | {"energy": type(energy).__name__, "N": energy.N}
+
+
+def _label(energies: list[Energy], energy: Energy, replica: int) -> dict[str, str]:
+    """Return what tells the landscape of a replica from all others, for the record."""
+    parts = []
+    if len(energies) > 1:
+        sizes = [other.N for other in energies]
+        alone = sizes.count(energy.N) == 1
+        parts = [f"N = {energy.N}" if alone else f"energy {energies.index(energy)}"]
     if isinstance(energy, WithL2):
-        of = f"λ = {energy.strengths[replica].item():g}"
+        parts.append(f"λ = {energy.strengths[replica].item():g}")
+    elif energy.replicas > 1:
+        parts.append(f"replica {replica}")
+    of = ", ".join(parts)
     return {"of": of, "energy": f"{type(energy).__name__}, {of}"}
 
 
@@ -109,7 +131,12 @@ def _parser() -> LandscapeParser:
     parser.add_argument(
         "--experiment", type=str, default="explore", help="Folder of the run under save_dir."
     )
-    parser.add_argument("--energy", type=Energy, required=True, help="The landscape, in float64.")
+    parser.add_argument(
+        "--energy",
+        type=Energy | list[Energy],
+        required=True,
+        help="The landscape, in float64; or a list of them, explored one after the other.",
+    )
     parser.add_argument(
         "--replica",
         type=int | None,

@@ -1,12 +1,14 @@
 """The verb explore as users call it."""
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
+from lightning_landscape import records
 from lightning_landscape.__main__ import main
 from lightning_landscape.cli import explore
 from lightning_landscape.cli.runs import claim
@@ -100,8 +102,25 @@ def test_each_replica_has_a_landscape_a_record_and_rows_of_its_own(config, capsy
     out = capsys.readouterr().out
     assert "minima, λ = 0.001 " in out and "lowest energy, λ = 1 " in out
     probes = Path("logs/camel/version_0/probes")
+    assert records.read(probes / "landscapes.nc").sizes["landscape"] == 2
     weak, strong = (Database.read(probes / f"exploration_{k}.nc") for k in range(2))
     assert weak.minima.energy[0] < 0.5 and strong.minima.energy == pytest.approx([np.log(2)])
+
+
+def test_landscapes_of_other_sizes_are_explored_by_the_same_command(config, capsys):
+    """Networks of two widths under strong penalties, and a surface."""
+    narrow = yaml.safe_dump(WELLS).replace("0.001", "2.0")
+    wide = re.sub(r"(- 2\n +)- 2", r"\1- 3", narrow, count=1)
+    energies = [*map(yaml.safe_load, (narrow, wide)), CAMEL["energy"]]
+    small = CAMEL | {"energy": energies, "quenches": 5, "searches": 0}
+    Path("widths.yaml").write_text(yaml.safe_dump(small))
+    assert main(["explore", "--config", "widths.yaml"]) == 0
+    probes = Path("logs/camel/version_0/probes")
+    names = records.read(probes / "landscapes.nc")["landscape"].values.tolist()
+    assert names == [f"N = {N}, λ = {s}" for N in (12, 17) for s in (2, 1)] + ["N = 2"]
+    assert records.read(probes / "exploration_4.nc").attrs["of"] == "N = 2"
+    assert Path("logs/camel/version_0/figures/landscapes.png").is_file()
+    assert "minima, N = 17, λ = 1" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

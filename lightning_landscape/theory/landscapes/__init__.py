@@ -5,6 +5,7 @@ from lightning_landscape.theory.landscapes.index_law import index_fraction
 from lightning_landscape.theory.landscapes.kac_rice import mean_by_index
 from lightning_landscape.theory.landscapes.lowest_path import lowest_path
 from lightning_landscape.theory.landscapes.merge_tree import MergeTree, merge_tree
+from lightning_landscape.theory.landscapes.published import Published, published
 from lightning_landscape.theory.landscapes.rates import (
     equilibrium,
     first_passage_times,
@@ -15,6 +16,7 @@ from lightning_landscape.theory.landscapes.superposition import Superposition
 
 __all__ = [
     "MergeTree",
+    "Published",
     "Superposition",
     "embedding_spectrum",
     "equilibrium",
@@ -24,5 +26,6 @@ __all__ = [
     "lowest_path",
     "mean_by_index",
     "merge_tree",
+    "published",
     "rate_matrix",
 ]

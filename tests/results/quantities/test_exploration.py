@@ -8,6 +8,7 @@ import pytest
 from lightning_landscape.exploration import Database
 from lightning_landscape.results.figures import draw
 from lightning_landscape.results.quantities.exploration.coverage import rarefied
+from lightning_landscape.results.quantities.exploration.landscapes import side_by_side
 from lightning_landscape.results.quantities.exploration.tree import leaf_order
 from lightning_landscape.results.registry import look_up
 from lightning_landscape.theory.landscapes import merge_tree
@@ -42,6 +43,31 @@ def test_the_exact_means_of_a_glass_stand_beside_the_counts():
     rows = {row.quantity: row.exact for row in result.rows(result.exact(found.to_dataset()))}
     assert rows["minima"] == pytest.approx(3.139, abs=0.03)
     assert rows["transition states"] == pytest.approx(4.275, abs=0.05)
+
+
+def test_published_numbers_of_seven_atoms_stand_beside_the_counts():
+    rows = {row.quantity: row for row in look_up("Exploration").rows(seven_atoms())}
+    assert (rows["minima"].measured, rows["minima"].exact) == (4, 4)
+    assert (rows["transition states"].measured, rows["transition states"].exact) == (3, 12)
+    assert rows["lowest energy"].measured == rows["lowest energy"].exact == -16.505384
+    assert "2002" in rows["transition states"].source and rows["heat capacity: T of its peak"]
+
+
+def test_several_landscapes_are_drawn_beside_each_other():
+    parts = []
+    for of, lift in (("N = 2, λ = 1", 0.0), ("N = 2, λ = 2", 5.0)):
+        found = database()
+        found.attributes |= {"of": of, "config": "", "energy": f"Closure, {of}"}
+        part = found.to_dataset()
+        part["minimum_energy"] += lift
+        parts.append(part)
+    both = side_by_side(parts)
+    assert both["minimum_landscape"].values.tolist() == [0, 0, 0, 1, 1, 1]
+    assert both["minimum_energy"].values.tolist() == [0.0, 1.0, 0.5, 5.0, 6.0, 5.5]
+    axes = draw(both).axes[0]
+    lines = [segment for c in axes.collections[:1] for segment in c.get_segments()]
+    assert sorted(segment[0, 0] for segment in lines) == [0.0, 0.5, 1.0, 5.0, 5.5, 6.0]
+    assert [text.get_text() for text in axes.texts] == ["N = 2\nλ = 1", "N = 2\nλ = 2"]
 
 
 def test_the_lowest_minimum_stands_in_the_middle():

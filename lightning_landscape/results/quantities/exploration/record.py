@@ -12,7 +12,7 @@ from lightning_landscape.results.quantities.exploration import coverage, kinetic
 from lightning_landscape.results.quantities.exploration import thermodynamics as heat
 from lightning_landscape.results.registry import Panel, Result, register
 from lightning_landscape.results.table import Row
-from lightning_landscape.theory.landscapes import mean_by_index
+from lightning_landscape.theory.landscapes import mean_by_index, published
 
 if TYPE_CHECKING:
     from xarray import Dataset
@@ -35,13 +35,12 @@ class Exploration(Result):
     def _rows(self, dataset: Dataset) -> Iterator[Row]:
         attributes, seen = dataset.attrs, dataset["minimum_seen"].to_numpy()
         nan = math.nan
-        for name, dim, exact in (
-            ("minima", "minimum", "mean_minima"),
-            ("transition states", "transition_state", "mean_transition_states"),
-        ):
-            mean = float(attributes.get(exact, nan))
-            source = "" if math.isnan(mean) else "mean over samples"
-            yield Row(name, dataset.sizes[dim], nan, mean, source)
+        known = published(str(attributes.get("energy")), int(attributes["N"]))
+        for name, dim in (("minima", "minimum"), ("transition states", "transition_state")):
+            value, source = float(attributes.get(f"mean_{dim}", nan)), "mean over samples"
+            if known is not None:
+                value, source = getattr(known, name.replace(" ", "_")), known.source
+            yield Row(name, dataset.sizes[dim], nan, value, "" if math.isnan(value) else source)
         yield from saddles.rows(dataset)
         quenches = int(seen.sum())
         if quenches:
@@ -49,7 +48,8 @@ class Exploration(Result):
             yield Row("minima seen once", once, nan, note=f"in {quenches} quenches")
             yield Row("Good-Turing coverage", 1 - once / quenches, nan)
         if dataset.sizes["minimum"]:
-            yield Row("lowest energy", float(dataset["minimum_energy"].min()), nan)
+            lowest, source = (known.lowest, known.source_of_lowest) if known else (nan, "")
+            yield Row("lowest energy", dataset["minimum_energy"].min().item(), nan, lowest, source)
         yield from heat.rows(dataset)
         yield from kinetics.rows(dataset)
         for name in ("gradients", "hessians", "seconds"):
@@ -69,4 +69,4 @@ class Exploration(Result):
         if len(mixture) != 1 or not dataset.sizes["minimum"]:
             return dataset
         mean, _ = mean_by_index(int(next(iter(mixture))), int(attributes["N"]), samples=20_000)
-        return dataset.assign_attrs(mean_minima=mean[0], mean_transition_states=mean[1])
+        return dataset.assign_attrs(mean_minimum=mean[0], mean_transition_state=mean[1])
