@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -18,6 +19,9 @@ __all__ = ["Failsafe"]
 
 # how a measurement went on a rank, the worst last
 _WELL, _SKIPPED, _FAILED = 0, 1, 2
+
+# of what another library says, in characters
+_LONGEST = 200
 
 logger = logging.getLogger("lightning_landscape.callbacks.probe")
 
@@ -132,4 +136,5 @@ def _reason(error: Exception | None) -> str:
         return "another rank could not measure"
     text = " ".join(str(error).split())
     told = isinstance(error, UsageError | NotMeasured)
+    text = text if told else shorten(text, _LONGEST, placeholder=" …")
     return text if told else f"{type(error).__name__}: {text}" if text else type(error).__name__

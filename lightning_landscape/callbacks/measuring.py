@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lightning_landscape import parallel
-from lightning_landscape.callbacks.isolation import snapshot
+from lightning_landscape.callbacks.isolation import isolated, snapshot
 from lightning_landscape.energies.energy import Energy
 from lightning_landscape.errors import require
 
@@ -26,10 +26,10 @@ def measuring(module: nn.Module) -> Iterator[None]:
     Inside: gradients are on and inference mode is off, even in validation hooks; autocast is off;
     compiled code runs eagerly and attention uses its plain form, because neither has a double
     backward otherwise. Afterwards: the random state of torch, NumPy and Python, the buffers
-    (batch-norm statistics) and the training mode of every submodule are as before. What else an
-    evaluation changes is undone by `isolated`; buffers are restored here too, because a backward
-    pass through checkpointed activations writes to them again. The body must not call
-    ``backward`` (it would add to ``.grad``): use `torch.autograd.grad`.
+    (batch-norm statistics) and the training mode of every submodule are as before. What an
+    evaluation changes is undone by `isolated`; the whole body is isolated too, but for parameters,
+    because a backward pass runs hooks, and forwards of checkpointed activations, outside of it.
+    The body must not call ``backward`` (it would add to ``.grad``): use `torch.autograd.grad`.
 
     Args:
         module: the module that the body evaluates.
@@ -46,6 +46,7 @@ def measuring(module: nn.Module) -> Iterator[None]:
             torch.autocast(device.type, enabled=False),
             torch.compiler.set_stance("force_eager"),
             sdpa_kernel(SDPBackend.MATH),
+            nullcontext() if _is_ours(module) else isolated(module, parameters=False),
         ):
             yield
     finally:
@@ -58,6 +59,11 @@ def measuring(module: nn.Module) -> Iterator[None]:
                 # batch norm writes without a change of the version
                 if not torch.equal(buffer, before):
                     buffer.copy_(before)
+
+
+def _is_ours(module: nn.Module) -> bool:
+    """Whether a module has no side effects: it is an `Energy`, or has one."""
+    return isinstance(module, Energy) or isinstance(getattr(module, "energy", None), Energy)
 
 
 def require_together(parameters: Iterable[torch.Tensor]) -> None:

@@ -15,14 +15,13 @@ from lightning_landscape.callbacks.batches import energies_of_parts, length
 from lightning_landscape.callbacks.isolation import isolated
 from lightning_landscape.callbacks.measuring import measuring, require_together
 from lightning_landscape.callbacks.optimizers import step_size_of_sgd, thermal_of
-from lightning_landscape.callbacks.training_step import NotMeasured, energy_method, loss_of_step
+from lightning_landscape.callbacks.training_step import NotMeasured, energy_of_batch
 from lightning_landscape.curvature.operators.base import CurvatureOperator
 from lightning_landscape.curvature.operators.composed import MeanOverRanks
 from lightning_landscape.curvature.operators.kept_graph import HessianOperator
 from lightning_landscape.curvature.operators.of_energy import hessian_of, product_cost
 from lightning_landscape.data.batches import Batches
 from lightning_landscape.energies.energy import Energy, HasData, HasGaps, HasHessian
-from lightning_landscape.errors import UsageError
 from lightning_landscape.observables.surfaces import with_parameters
 
 __all__ = ["EnergyFn", "GapFn", "LossFn", "NotMeasured", "SplitFn", "View"]
@@ -215,9 +214,10 @@ class View:
             assert self.landscape is not None
             return self.landscape().reshape(-1)
         # a loss may contain derivatives, so gradients are on even where its own is not wanted
-        with isolated(self._module, self._batch) as batch, torch.enable_grad():
-            energy = self._energy_of_batch(batch).reshape(-1)
-        return energy if torch.is_grad_enabled() else energy.detach()
+        outputs: list[Tensor] = []
+        with isolated(self._module, self._batch, outputs) as batch, torch.enable_grad():
+            outputs.append(self._energy_of_batch(batch).reshape(-1))
+        return outputs[0] if torch.is_grad_enabled() else outputs[0].detach()
 
     def energy_at(self, parameters: Mapping[str, Tensor]) -> Tensor:
         """Return the energy of a foreign project with other parameters; inside `measuring`.
@@ -232,17 +232,7 @@ class View:
             return loss(parameters).reshape(())
 
     def _energy_of_batch(self, batch: Any) -> Tensor:
-        if callable(self._loss_fn):
-            return self._loss_fn(self._module, batch)
-        by_hand = not self._module.automatic_optimization
-        if self._loss_fn == "energy" or (by_hand and callable(energy_method(self._module))):
-            return energy_method(self._module)(batch)
-        if by_hand:
-            raise UsageError(
-                f"{type(self._module).__name__} optimizes by hand, so its training_step cannot be "
-                "used as an energy; give the module a method energy(batch), or the probe a loss_fn"
-            )
-        return loss_of_step(self._module, batch, self._batch_idx)
+        return energy_of_batch(self._module, batch, self._batch_idx, self._loss_fn)
 
     def gradient(self) -> Tensor:
         """Return the gradient of `energy`, (R, N), over ranks the mean; inside `measuring`."""

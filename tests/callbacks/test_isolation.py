@@ -180,10 +180,16 @@ def test_a_parameter_that_the_step_moves(write):
     assert torch.equal(module.weight, before)
     assert torch.equal(module(torch.ones(1, 2)).sum(), loss)
     # a derivative would be taken at the values before, of an energy after
-    with pytest.raises(UsageError, match=r"Linear.weight: .* moves"), isolated(module, None):
+    outputs = []
+    sentence = r"Linear.weight: .* moves parameters"
+    with pytest.raises(UsageError, match=sentence), isolated(module, batch, outputs):
+        outputs.append(module(torch.ones(1, 2)))
         with torch.no_grad():
             write(module.weight)
     assert torch.equal(module.weight, before)
+    with isolated(module, batch, outputs):  # its loss does not depend on them
+        outputs[:] = [module.bias.square()]
+        write(module.weight.detach() if write is WRITES["in place"] else module.weight)
 
 
 def test_noise_that_the_step_takes_off_again_is_no_motion():

@@ -8,7 +8,7 @@ import copy
 import io
 import random
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch.nn.parameter import is_lazy
 
 from lightning_landscape.callbacks.isolation._globals import carried, package_of
 from lightning_landscape.callbacks.isolation._objects import class_attributes, restore_class
-from lightning_landscape.callbacks.isolation._parameters import Moving, version
+from lightning_landscape.callbacks.isolation._parameters import Moving, reached_by, version
 from lightning_landscape.callbacks.isolation.copies import (
     ATOMS,
     as_tuple,
@@ -37,6 +37,7 @@ from lightning_landscape.callbacks.isolation.stand_ins import (
     OnceOnly,
     discarding,
     in_memory,
+    of_pandas,
     rebuilt,
 )
 from lightning_landscape.energies.energy import Energy
@@ -56,15 +57,22 @@ _NOT_VISITED = {*_TENSORS, "_trainer", "_fabric", "_jit_module", "_hparams_initi
 
 
 class Guard:
-    """What has been replaced, and how to put it back."""
+    """What has been replaced, and how to put it back.
 
-    def __init__(self) -> None:
+    Args:
+        module: whose parameters that require gradients are used themselves.
+        parameters: whether these are put back, too.
+    """
+
+    def __init__(self, module: nn.Module, parameters: bool = True) -> None:
+        self._has_parameters = parameters
+        self._coordinates = {id(p) for p in module.parameters()}
         self._undo: list[Callable[[], object]] = []
         self._seen: dict[int, tuple[Any, Any]] = {}  # by id: the object, kept alive, and its copy
         self._storages: dict[int, Tensor] = {}
         self._originals: list[tuple[Tensor, int, str]] = []
         self._moving: list[Moving] = []
-        self._moved: list[str] = []
+        self._moved: list[Moving] = []
 
     # before
 
@@ -117,21 +125,24 @@ class Guard:
             return generator
         if isinstance(x, io.IOBase):
             return self._file(x, path)
+        if type(x).__module__.partition(".")[0] == "pandas" and hasattr(x, "memory_usage"):
+            return of_pandas(x)
         return self._iterator(x, path) if isinstance(x, Iterator) else self._object(x, path)
 
     def _tensor(self, x: Tensor, path: str) -> Tensor:
         if is_lazy(x):
             return x
         is_parameter = isinstance(x, nn.Parameter)
-        if is_parameter and x.requires_grad:  # the evaluation has to use it itself
-            self._moving.append(Moving(x, path))
+        if x.requires_grad and id(x) in self._coordinates:  # the evaluation has to use it itself
+            if self._has_parameters:
+                self._moving.append(Moving(x, path))
             return x
         self._originals.append((x, version(x), path))
         if x.grad_fn is not None:  # part of a graph that a copy would leave
             return x
         copied = self._copy(x)
         if is_parameter:
-            return nn.Parameter(copied, requires_grad=False)
+            return nn.Parameter(copied, requires_grad=x.requires_grad)
         return copied.requires_grad_() if x.requires_grad else copied
 
     def _copy(self, x: Tensor) -> Tensor:
@@ -311,7 +322,7 @@ class Guard:
             self.shallow(x)
             self.visit(x.optimizer, path)
         elif is_collection(x):
-            self._collection(vars(x), path)
+            self.collection(x, path)
         elif has_state(x):
             self._class(type(x))
             self._attributes(getattr(x, "__dict__", {}), path, set())
@@ -320,9 +331,9 @@ class Guard:
                     self._slot(x, name, f"{path}.{name}")
         return x
 
-    def _collection(self, held: dict[str, Any], path: str) -> None:
+    def collection(self, x: Any, path: str) -> None:
         """Note what a data set holds, which may be very many things, but not what is in them."""
-        before = dict(held)
+        held, before = vars(x), dict(vars(x))
         self._undo.append(partial(refill, held, before))
         for name, value in before.items():
             if isinstance(value, dict):
@@ -348,19 +359,22 @@ class Guard:
         """Put everything back, in the reverse order."""
         for step in reversed(self._undo):
             step()
-        self._moved = [moving.path for moving in self._moving if moving.restore()]
+        self._moved = [moving for moving in self._moving if moving.restore()]
 
-    def check(self) -> None:
+    def check(self, outputs: Sequence[Tensor]) -> None:
         """Refuse what could be seen to change and not be put back.
 
-        Where derivatives are wanted, also a step that moves parameters itself: they would be taken
-        at the values before it, of an energy after it.
+        Where derivatives are wanted, also a step that moves parameters on which its outputs depend:
+        they would be taken at the values before it, of an energy after it.
         """
         changed = [path for x, before, path in self._originals if version(x) != before]
         if changed:
             raise CannotRestore(changed[0])
         if self._moved and torch.is_grad_enabled():
-            raise MovesParameters(self._moved)
+            used = reached_by(outputs)
+            paths = [moved.path for moved in self._moved if id(moved.parameter) in used]
+            if paths:
+                raise MovesParameters(paths)
 
 
 def _is_variable(value: Any, package: str) -> bool:

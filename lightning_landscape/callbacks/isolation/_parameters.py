@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from lightning_landscape.callbacks.isolation.copies import snapshot
 
-__all__ = ["Moving", "version"]
+__all__ = ["Moving", "reached_by", "version"]
 
 # Noise that a step adds to a parameter and takes away again leaves rounding errors.
 _ROUNDINGS = 100
@@ -44,7 +47,9 @@ class Moving:
             if self._memory and parameter.untyped_storage()._cdata != self._memory:
                 parameter.data = self._data
             if not torch.equal(self._data, self._value):
-                self._data.copy_(self._value)  # not the parameter: the graph stays valid
+                self._data.copy_(self._value)
+            if moved and not parameter.is_inference():  # for graphs that had the value before
+                torch._C._autograd._unsafe_set_version_counter((parameter,), (self._version,))
         parameter.grad = self._gradient
         return moved
 
@@ -60,6 +65,20 @@ class Moving:
 def version(x: Tensor) -> int:
     """Return how often a tensor has been written to."""
     return 0 if x.is_inference() else x._version
+
+
+def reached_by(outputs: Sequence[Tensor]) -> set[int]:
+    """Return the ids of the leaves of the graph of ``outputs``."""
+    todo: list[Any] = [output.grad_fn for output in outputs]
+    seen, leaves = set(), set()
+    while todo:
+        node = todo.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        leaves.add(id(getattr(node, "variable", None)))
+        todo += [following for following, _ in node.next_functions]
+    return leaves
 
 
 def _is_plain(x: Tensor) -> bool:

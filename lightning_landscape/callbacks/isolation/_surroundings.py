@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from lightning_landscape.callbacks.isolation._guard import Guard
+from lightning_landscape.callbacks.isolation.copies import has_state
 
 __all__ = ["protect_trainer"]
 
@@ -14,7 +15,8 @@ __all__ = ["protect_trainer"]
 def protect_trainer(guard: Guard, module: nn.Module) -> None:
     """Let the trainer of a module, its optimizers, schedulers and data be as before.
 
-    Of the trainer and its data module the attributes themselves, not what they hold.
+    Of the trainer the attributes themselves, not what they hold; of the data module also the
+    contents of its lists and tables.
     """
     trainer: Any = vars(module).get("_trainer")
     if trainer is None:
@@ -26,7 +28,10 @@ def protect_trainer(guard: Guard, module: nn.Module) -> None:
         guard.visit(scheduler, "scheduler")
     data = getattr(trainer, "datamodule", None)
     if data is not None:
-        guard.shallow(data)
+        guard.collection(data, "datamodule")
+    for callback in getattr(trainer, "callbacks", ()):
+        if has_state(callback):  # one of the user's
+            guard.visit(callback, type(callback).__name__)
 
 
 def _schedulers(trainer: Any) -> list[Any]:

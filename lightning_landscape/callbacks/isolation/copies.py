@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import copy
 import types
+import weakref
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any
@@ -29,12 +30,14 @@ __all__ = [
 ]
 
 ATOMS = (type(None), bool, int, float, complex, str, bytes, range, torch.dtype, torch.device,
-         torch.Size, type, types.ModuleType, types.CodeType)  # fmt: skip
+         torch.Size, type, types.ModuleType, types.CodeType, weakref.ProxyType,
+         weakref.CallableProxyType)  # fmt: skip
 _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType)
 _DATA = (Dataset, DataLoader, Sampler)
 # Objects of these packages carry no state of a training step.
-# What torch has that does, and is neither a module nor an optimizer.
-_STATEFUL = (torch.quasirandom.SobolEngine, torch.amp.GradScaler)
+# What these packages have that does, and is neither a module nor an optimizer.
+_STATEFUL = (torch.quasirandom.SobolEngine, torch.amp.GradScaler, weakref.WeakKeyDictionary,
+             weakref.WeakValueDictionary)  # fmt: skip
 _PACKAGES = {"torch", "pytorch_lightning", "lightning", "lightning_fabric", "lightning_utilities",
              "lightning_landscape", "logging", "threading", "_thread", "weakref", "functools",
              "concurrent", "asyncio", "re", "pathlib", "matplotlib"}  # fmt: skip
@@ -103,7 +106,8 @@ def keep(batch: Any) -> Any:
 
 
 def _kept(x: Any, seen: dict[int, Any]) -> Any:
-    if isinstance(x, ATOMS + _FUNCTIONS) or id(x) in seen:
+    # a weak proxy whose object is gone cannot be asked for its class
+    if type(x) in ATOMS or isinstance(x, ATOMS + _FUNCTIONS) or id(x) in seen:
         return seen.get(id(x), x)
     if isinstance(x, Tensor):
         seen[id(x)] = snapshot(x).requires_grad_(x.requires_grad)

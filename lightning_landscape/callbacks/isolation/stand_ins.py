@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from lightning_landscape.errors import UsageError
 
-__all__ = ["CannotRestore", "MovesParameters", "OnceOnly", "discarding", "in_memory", "rebuilt"]
+__all__ = [
+    "CannotRestore",
+    "MovesParameters",
+    "OnceOnly",
+    "discarding",
+    "in_memory",
+    "of_pandas",
+    "rebuilt",
+]
 
 
 class CannotRestore(UsageError):
@@ -80,6 +89,14 @@ def rebuilt(x: Iterator[Any], visit: Callable[[Any], Any]) -> Iterator[Any] | No
 def discarding(x: io.IOBase) -> io.IOBase:
     """Return a file that forgets, for one that is written to."""
     return io.StringIO() if isinstance(x, io.TextIOBase) else io.BytesIO()
+
+
+def of_pandas(x: Any) -> Any:
+    """Return a copy of a table of pandas, whose content only its own library can see.
+
+    From pandas 3 on a shallow one is copied where it is written to.
+    """
+    return x.copy(deep=int(sys.modules["pandas"].__version__.partition(".")[0]) < 3)
 
 
 def in_memory(x: io.StringIO | io.BytesIO) -> io.StringIO | io.BytesIO:

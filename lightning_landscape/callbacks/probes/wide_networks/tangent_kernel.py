@@ -139,24 +139,36 @@ class TangentKernel(Probe):
 
     def _of_foreign(self, view: View) -> Tensor:
         """Return the kernel on the inputs of the first measurement, which are kept."""
-        if "inputs" not in self.results:
-            self.results["inputs"] = inputs_of(view.batch)[: self.samples].detach().clone()
+        kept = self.results.get("inputs")
+        if kept is None:
+            kept = inputs_of(view.batch)[: self.samples].detach().clone()
         module = view.system
-        kept = self.results["inputs"].to(next(module.parameters()).device)
-        with isolated(module, kept) as x, torch.enable_grad():
+        with isolated(module, kept.to(next(module.parameters()).device)) as x, torch.enable_grad():
             module.eval()
+            outputs = self._outputs(module, x)
+            kernel = tangent_kernels(outputs.reshape(1, len(x), -1), view.parameters())
+        self.results["inputs"] = kept
+        return kernel
+
+    def _outputs(self, module: Any, x: Tensor) -> Tensor:
+        remedy = "give an output_fn(pl_module, inputs)"
+        try:
             outputs = module(x) if self.output_fn is None else self.output_fn(module, x)
-            right = isinstance(outputs, Tensor) and outputs.dim() >= 1 and len(outputs) == len(x)
-            shape = getattr(outputs, "shape", type(outputs).__name__)
-            remedy = "give an output_fn(pl_module, inputs)"
-            require(right, "outputs", shape, f"must be those of {len(x)} samples", remedy)
-            return tangent_kernels(outputs.reshape(1, len(x), -1), view.parameters())
+        except NotImplementedError as error:
+            required = "has no forward(inputs)"
+            require(self.output_fn is not None, "module", type(module).__name__, required, remedy)
+            raise error
+        right = isinstance(outputs, Tensor) and outputs.dim() >= 1 and len(outputs) == len(x)
+        shape = getattr(outputs, "shape", type(outputs).__name__)
+        require(right, "outputs", shape, f"must be those of {len(x)} samples", remedy)
+        return outputs
 
 
 def inputs_of(batch: Any) -> Tensor:
     """Return the first tensor of a batch."""
-    parts = batch.values() if isinstance(batch, Mapping) else batch
-    found = batch if isinstance(batch, Tensor) else next(iter(parts), None)
+    parts = list(batch.values()) if isinstance(batch, Mapping) else batch
+    inside = parts if isinstance(parts, list | tuple) else [batch]
+    found = next(iter(inside), None)
     name = type(found).__name__
     require(isinstance(found, Tensor), "batch", name, "must begin with the tensor of the inputs")
     return found  # type: ignore[return-value]
