@@ -65,6 +65,22 @@ class Normalized(nn.Module):
     def forward(self, x):
         return self.layers(x)
 
+class Block(nn.Module):
+    def __init__(self, normalized):
+        super().__init__()
+        self.parts = nn.Sequential(
+            nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1),
+            nn.BatchNorm2d(16) if normalized else nn.Identity())
+        if not normalized:
+            nn.init.kaiming_normal_(self.parts[2].weight)
+
+    def forward(self, x):
+        return x + self.parts(x)
+
+def residual(normalized):
+    blocks = [Block(normalized) for _ in range(5)]
+    return nn.Sequential(nn.Conv2d(3, 16, 3), nn.Sequential(*blocks), nn.Conv2d(16, 4, 3))
+
 class Attention(nn.Module):
     def __init__(self):
         super().__init__()
@@ -156,6 +172,20 @@ def test_batch_normalisation_makes_gradients_grow(verb):
     said = verb("--module my:Normalized --data 1x10x10 --seeds 2")
     assert "as measured, gradients grow by 1.3" in said and "1.46" in said
     assert "batch normalisation does so at any C_W" in said and "use C_W" not in said
+    assert "χ⊥ of layers.0 depends on the size of the inputs" in said
+
+
+@pytest.mark.parametrize("normalized", [True, False])
+def test_residual_blocks_get_advice(verb, normalized):
+    """Both grow; a normalised branch can start at 0, and the first growth is that of the data."""
+    init = f'{{"normalized":{str(normalized).lower()}}}'
+    said = verb(f"--module my:residual --init {init} --data 3x8x8 --seeds 2")
+    assert "as measured, gradients grow by" in said
+    if normalized:
+        assert "let the blocks start as the identity" in said and "a layer from 1.0 to" in said
+        assert "BatchNorm2d within blocks" in said and "χ∥ is 0 there" not in said
+    else:
+        assert "divide what each block adds by the square root of their number" in said
 
 
 def test_what_ends_theory_is_said(verb):

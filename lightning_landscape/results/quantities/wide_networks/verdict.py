@@ -31,6 +31,12 @@ _DEEP = 100  # layers after which a flow has reached its fixed point, for a verd
 _KEPT = 0.1  # relative growth a layer that is called none
 _CLOSE = 0.03  # relative deviation of C_W that is no more than the chance of one layer
 _A_BLOCK = "a block is measured as a whole"
+_CARRIED = 0.5  # chi_parallel above which a block has a skip connection
+_IDENTITY = {
+    True: "; let the blocks start as the identity: zero the weight of the last normalisation of "
+    "each, nn.init.zeros_(norm.weight)",
+    False: "; divide what each block adds by the square root of their number",
+}
 _LAWS = {
     "scale-invariant": "K keeps any value",
     "vanishing": "K ~ 1/l",
@@ -148,11 +154,23 @@ def _aspect_ratio(
 
 
 def _notes(infos: Sequence[dict[str, Any]]) -> Iterator[str]:
-    norms = sorted({i["norm"] for i in infos if i["norm"]} | {n for i in infos for n in _norms(i)})
-    if norms:
+    between = {i["norm"] for i in infos if i["norm"]}
+    between |= {n for i in infos if i["fan_in"] for n in _norms(i)}
+    if between:
         yield (
-            f"{', '.join(norms)} sets K to its own scale whatever K was: chi_parallel is 0 there, "
+            f"{', '.join(sorted(between))} sets K to its own scale whatever K was: χ∥ is 0 there, "
             "and the variance of the\n            weights below decides nothing"
+        )
+    within = {n for i in infos if not i["fan_in"] for n in _norms(i)}
+    if within:
+        yield (
+            f"{', '.join(sorted(within))} within blocks: what they add has its own scale, whatever "
+            "K and the weights are"
+        )
+    if _starts_normalized(infos):
+        yield (
+            f"χ⊥ of {infos[0]['name']} depends on the size of the inputs, as 1/K, "
+            "and is left out of the verdict"
         )
     attention = sorted({n for i in infos for n in i["contains"] if "attention" in n.lower()})
     if attention:
@@ -216,21 +234,30 @@ def _measured_verdict(first: Dataset) -> str:
     """Return what the measured growth says, where theory does not reach."""
     infos = infos_of(first)
     end = -2 if len(infos) > 3 else -1  # what is pooled and read out at the end is no layer more
-    start = 1 if infos[0]["norm"] and len(infos) > 3 else 0  # the size of the inputs is arbitrary
+    start = 1 if _starts_normalized(infos) and len(infos) > 3 else 0
     perpendicular = first["perpendicular"].mean("replica").to_numpy()[start:end]
     growth = float(np.exp(np.nanmean(np.log(perpendicular))))
     where = f"a layer from {infos[start]['name']} to {infos[end]['name']}, in square"
     if abs(growth - 1) < _KEPT:
         return f"as measured, gradients keep their size: by {growth:.3g} {where}"
     said = f"as measured, gradients {'grow' if growth > 1 else 'shrink'} by {growth:.3g} {where}"
-    of_batches = any("BatchNorm" in norm for info in infos for norm in _norms(info))
-    if of_batches and growth > 1 and all(info["fan_in"] for info in infos):
+    norms = [norm for info in infos for norm in _norms(info)]
+    carried = float(np.nanmean(first["parallel"].mean("replica").to_numpy()[start:end])) > _CARRIED
+    blocks = not all(info["fan_in"] for info in infos[start:end])
+    if growth > 1 and blocks and carried:
+        return said + _IDENTITY[bool(norms)]
+    if growth > 1 and any("BatchNorm" in norm for norm in norms):
         return f"{said}; batch normalisation does so at any C_W, and skip connections limit it"
     name = _tunable(infos)
     C_W, C_b = _variances(first)
     if not name or _is_close(critical := Layer.critical(name), C_W, C_b):
         return said
     return said + _advice(name, critical, C_W)
+
+
+def _starts_normalized(infos: Sequence[dict[str, Any]]) -> bool:
+    """Whether a normalisation takes the size of the inputs away behind the first layer."""
+    return bool(_norms(infos[0])) or (not infos[1]["fan_in"] and bool(_norms(infos[1])))
 
 
 def _tunable(infos: Sequence[dict[str, Any]]) -> str:
