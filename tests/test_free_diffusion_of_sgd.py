@@ -38,6 +38,7 @@ def ratios(hidden, waiting_steps, folder):
     return (aging.results["MSD"] / (LR**2 * D * t)).mean(-1), loss.results["energy"].mean(-1)
 
 
+@pytest.mark.slow
 def test_over_parametrised_diffuses_and_under_parametrised_is_caged(tmp_path):
     """At tw = 3000: uncorrelated steps at short t on the one side, a plateau on the other."""
     (over,), loss = ratios(200, [3000], tmp_path)

@@ -125,23 +125,23 @@ class DynamicsContract:
     # physics
 
     def test_it_converges_to_a_minimum_at_zero_temperature(self) -> None:
-        """At T = 0 the energy falls below 1e-4 of its initial value, whatever the seed."""
+        """At T = 0 the energy falls below 1e-3 of its initial value, whatever the seed."""
         params, other = _start(), _start()
         before = _energy(params)
         dynamics = self.make(params, 0.02, 0.0, 0)
-        end = _run(dynamics, params, 50)
-        assert _same(end, _run(self.make(other, 0.02, 0.0, 1), other, 50))
-        for _ in range(20):
-            if (_energy(params) < 1e-4 * before).all():
+        end = _run(dynamics, params, 20)
+        assert _same(end, _run(self.make(other, 0.02, 0.0, 1), other, 20))
+        for _ in range(40):
+            if (_energy(params) < 1e-3 * before).all():
                 return
-            _run(dynamics, params, 100)
-        pytest.fail("the energy is still above 1e-4 of its initial value after 2050 steps")
+            _run(dynamics, params, 50)
+        pytest.fail("the energy is still above 1e-3 of its initial value after 2020 steps")
 
     @pytest.mark.parametrize(("curvature", "apart"), [(0.5, 100), (4.0, 50)])
     def test_it_samples_a_harmonic_well(self, curvature: float, apart: int) -> None:
-        """<x^2> of 5000 walkers at 10 distant times, within 4 standard errors (about 2.6 %)."""
-        lr, temperature, walkers, times = 0.05, 0.3, 5000, 10
-        x = nn.Parameter(torch.zeros(walkers, 1))
+        """<x^2> of 12500 coordinates at 4 distant times, within 4 standard errors (about 2.6 %)."""
+        lr, temperature, times = 0.05, 0.3, 4
+        x = nn.Parameter(torch.zeros(1250, 10))
         dynamics = self.make([x], lr, temperature)
         variances = []
 
@@ -156,7 +156,7 @@ class DynamicsContract:
                 variances.append(x.detach().double().square().mean())
         exact = self.variance(lr, temperature, curvature)
         # at the smaller curvature 100 steps leave a correlation exp(-2.5) of x, exp(-5) of x^2
-        error = exact * (2 / (walkers * times)) ** 0.5 * 1.01
+        error = exact * (2 / (x.numel() * times)) ** 0.5 * 1.01
         assert abs(torch.stack(variances).mean().item() - exact) < 4 * error
 
     # interface

@@ -158,6 +158,7 @@ def test_a_network_obeys_the_ito_identity_at_a_small_step():
     assert ratio == pytest.approx(1.0, abs=0.1)
 
 
+@pytest.mark.slow
 def test_a_network_betrays_a_step_that_is_too_large():
     ratio, error = configurational_temperature_ratio(Langevin, lr=0.3, burn=300, steps=400)
     assert ratio - 4 * error > 1.2

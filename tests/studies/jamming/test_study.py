@@ -43,10 +43,10 @@ def run(study, path, tell=lambda line: None, processes=1):
     return records.read(path)
 
 
-@pytest.mark.slow
 # physics
 
 
+@pytest.mark.slow
 def test_networks_fit_below_the_transition_and_jam_above(tmp_path):
     """N = 300: at P/N = 1.5 most fit, at 3 none does, and N_Delta has jumped above N/2.
 
