@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import shutil
+import statistics
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +19,7 @@ from torch import Tensor
 
 from lightning_landscape.callbacks.measuring import measuring
 from lightning_landscape.callbacks.probe import Probe
-from lightning_landscape.dynamics import Thermal
+from lightning_landscape.dynamics import Langevin, LeimkuhlerMatthews, Thermal, Underdamped
 from lightning_landscape.errors import require
 from lightning_landscape.memory import require_memory
 from lightning_landscape.modules.landscape import LandscapeModule
@@ -25,17 +29,21 @@ __all__ = ["Estimate"]
 _PACKAGES = 150e6  # bytes of what is imported to write records and draw figures
 _FIGURE = 1e5  # bytes, and as many for checkpoints and what TensorBoard reads
 _LONGEST_STEP = 10  # radii of the sphere
+_TRIED_SECONDS = 0.3
+# their state is all that they remember
+_TAKEN_BACK = (Langevin, LeimkuhlerMatthews, Underdamped, torch.optim.SGD, torch.optim.Adam)
 
 logger = logging.getLogger("lightning_landscape.cli.estimate")
 
 
 class Estimate(Callback):
-    """Say what the run will need, after one evaluation of the gradient, which changes nothing.
+    """Say what the run will need, after a few steps that are taken back and change nothing.
 
     It comes after the probes, which have said by then what they keep. The memory is that of a
     process: what it has, what the gradient took, the noise, and what the probes will keep. The
-    time is that of the gradients alone, and so a lower bound.
-    Of a network in parts it says nothing.
+    time is that of the steps, without what the probes take; of the gradients alone, and so a lower
+    bound, where the dynamics remembers more than can be taken back. Of a network in parts it says
+    nothing.
     """
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
@@ -48,7 +56,7 @@ class Estimate(Callback):
         steps = trainer.max_steps - trainer.global_step
         if steps <= 0 or trainer.should_stop or pl_module.shards is not None:
             return
-        gradient, seconds, peak = _one_gradient(pl_module, trainer.global_step)
+        gradient, peak = _one_gradient(pl_module, trainer.global_step)
         _check_step(pl_module, gradient)
         configuration = sum(g.nbytes for g in gradient)
         probes = [c for c in trainer.callbacks if isinstance(c, Probe)]
@@ -66,26 +74,59 @@ class Estimate(Callback):
             require(files <= free, "trainer.logger", trainer.log_dir, required)
             said += f", {_size(files)} of files"
         if trainer.world_size == 1:
-            said += f", at least {_duration(steps * seconds)} for {steps} steps"
+            whole = type(pl_module.dynamics) in _TAKEN_BACK
+            seconds = _seconds_of_a_step(pl_module, trainer.global_step, whole)
+            about = "" if whole else "at least "
+            said += f", {about}{_duration(steps * seconds)} for {steps} steps"
+            said += " and what the probes take" if probes else ""
         if trainer.is_global_zero:
             logger.info("the run needs about %s", said)
 
 
-def _one_gradient(module: LandscapeModule, step: int) -> tuple[list[Tensor], float, float]:
-    """Return the gradient, the seconds that it takes, and the bytes of the process by then."""
+def _one_gradient(module: LandscapeModule, step: int) -> tuple[list[Tensor], float]:
+    """Return the gradient, and the bytes of the process by then."""
     parameters = [p for p in module.energy.parameters() if p.requires_grad]
     batch = module.batch_at(step)
     _forget_peak()
     with measuring(module):
         module.energy.at(step, module.time_step)
-        seconds = math.inf
-        for _ in range(2):  # the first one may have to prepare
-            start = time.perf_counter()
-            gradient = torch.autograd.grad(module.energy(batch).sum(), parameters)
-            seconds = min(seconds, time.perf_counter() - start)
-            if seconds > 1:
-                break
-    return list(gradient), seconds, _peak()
+        gradient = torch.autograd.grad(module.energy(batch).sum(), parameters)
+    return list(gradient), _peak()
+
+
+def _seconds_of_a_step(module: LandscapeModule, step: int, whole: bool) -> float:
+    """Return the typical time of a gradient, of the ``whole`` step with it if that is asked for."""
+    dynamics: Any = module.dynamics
+    state = copy.deepcopy(dynamics.state_dict())
+    moved = [*module.energy.parameters(), *getattr(dynamics, "scores", {}).values()]
+    before = [p.detach().clone() for p in moved] if whole else []
+
+    def energies() -> Tensor:
+        dynamics.zero_grad()
+        values: Tensor = module.energy(module.batch_at(step))
+        values.sum().backward()
+        return values.detach()
+
+    devices = [module.device] if module.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), torch.enable_grad():
+        seconds = _typical_seconds(partial(dynamics.step, energies) if whole else energies)
+    dynamics.zero_grad()
+    if whole:
+        with torch.no_grad():
+            for p, x in zip(moved, before, strict=True):
+                p.copy_(x)
+        dynamics.load_state_dict(state)
+    return seconds
+
+
+def _typical_seconds(function: Callable[[], Any]) -> float:
+    """Return the median time of some calls; the first one may have to prepare."""
+    times: list[float] = []
+    while len(times) < 2 or (sum(times) < _TRIED_SECONDS and max(times) < 1):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[1:])
 
 
 def _check_step(module: LandscapeModule, gradient: list[Tensor]) -> None:
