@@ -193,6 +193,15 @@ def test_seven_atoms_have_the_known_minima_and_transition_states():
 
 
 @pytest.mark.slow
+def test_the_twelfth_transition_state_of_seven_atoms_takes_long_searches():
+    explorer = Explorer(
+        Landscape(LennardJones(7, dtype="float64")), kick=0.6, batch=250, least_binding=0.5
+    )
+    states = explorer.run(quenches=40, searches=1500).sorted().transition_states
+    assert len(states) == 12 and states.energy[-1] == pytest.approx(-12.548940, abs=1e-5)
+
+
+@pytest.mark.slow
 def test_eight_atoms_have_eight_minima_and_42_transition_states():
     """Some are only 5e-5 apart in energy."""
     found = cluster(8, quenches=200, searches=1500)

@@ -37,7 +37,7 @@ _TRAINER: dict[str, Any] = {
 def schema_of_configurations() -> Schema:
     """Return the schema of the files of fit, study, jamming and explore, whose keys differ."""
     experiment = {"type": "string", "description": "Folder of the run below logs/."}
-    whole = {"type": "integer"}
+    whole, energy = {"type": "integer"}, {"$ref": "#/$defs/Energy"}
     sections: dict[str, type | Schema] = {
         "experiment": experiment,
         "model": LandscapeModule,
@@ -45,7 +45,7 @@ def schema_of_configurations() -> Schema:
         "checkpoint": RunCheckpoint,
         "study": {"$ref": "#/$defs/Study"},
         "jamming": Jamming,
-        "energy": {"$ref": "#/$defs/Energy"},
+        "energy": {"anyOf": [energy, {"type": "array", "items": energy}]},
         "quenches": whole,
         "searches": whole,
         "descents": whole,
