@@ -9,13 +9,14 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, SubsetRandomSampler, TensorDataset, WeightedRandomSampler
 
-from lightning_landscape.callbacks import GradientNoise, HessianSpectrum
+from lightning_landscape.callbacks import GradientNoise, HessianSpectrum, NoiseSpectrum
 from lightning_landscape.callbacks.all_data import AllData
 from lightning_landscape.callbacks.mean_over_data import hessian_of_data
 from lightning_landscape.callbacks.view import View
 from lightning_landscape.energies import Quadratic
 from lightning_landscape.errors import UsageError
 from lightning_landscape.modules import LandscapeModule
+from lightning_landscape.rng import Stream
 from lightning_landscape.testing.probe import Classifier, bare_trainer, last_record, train
 
 EVERYTHING = DataLoader(TensorDataset(torch.randn(20, 8), torch.arange(20) % 2), batch_size=8)
@@ -123,6 +124,9 @@ class TestOfARegression:
         measured = [
             probe(data=DataLoader(TensorDataset(x, y), 4)),
             GradientNoise(last=1, data=DataLoader(TensorDataset(x[:10], y[:10]), 1), strict=True),
+            NoiseSpectrum(
+                last=1, k=2, data=DataLoader(TensorDataset(x[:10], y[:10]), 1), strict=True
+            ),
         ]
         start = Regression().net[0].weight.detach().clone()
         with warnings.catch_warnings():
@@ -133,8 +137,19 @@ class TestOfARegression:
         assert found["eigenvalues"].values == pytest.approx(self.eigenvalues(x), rel=1e-12)
         noise = last_record(tmp_path, "gradient_noise").isel(t=0, replica=0)
         residual = x[:10] @ start.mT - y[:10]
-        variance = (2 * residual * x[:10]).var(0).mean().item()
+        G = 2 * residual * x[:10]
+        variance = G.var(0).mean().item()
         B, P = 8, 10  # samples of both ranks in a step, drawn without replacement
+        # each rank takes the covariance of its own samples, every second of a random order
+        shares = Stream(0, "order of the data").permutation(10, 0).view(5, 2)
+        within = sum(torch.cov(G[share].mT) for share in shares.mT) / 2
+        expected = torch.linalg.eigvalsh(within).flip(0)[:2] * (1 / B - 1 / P)
+        spectrum = last_record(tmp_path, "noise_spectrum").isel(t=0, replica=0)
+        assert spectrum["eigenvalues"].values == pytest.approx(expected.numpy(), rel=1e-6)
+        trace = within.trace().item() * (1 / B - 1 / P)
+        assert spectrum["trace"].item() == pytest.approx(trace, rel=1e-6)
+        curved = self.eigenvalues(x[:10])[::-1][:2]
+        assert spectrum["curvatures"].values == pytest.approx(curved, rel=1e-6)
         assert noise["D"].item() == pytest.approx(variance * (1 / B - 1 / P), rel=1e-6)
 
 

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -113,6 +114,23 @@ def test_of_all_data_it_is_that_of_the_model_and_not_of_a_batch(tmp_path):
     assert abs(found["learning_coefficient"] - exact) < 4 * found["error"]
     assert abs(found["batch_learning_coefficient"] - 0.5) < 0.25
     assert found["energy"] == 0
+
+
+@pytest.mark.filterwarnings("ignore:.*fork")
+def test_of_all_data_two_ranks_run_the_chains_of_one(tmp_path):
+    """Of five samples one has three, and the other two; the ranks' own batches differ."""
+    found = []
+    for ranks in ({}, {"strategy": "ddp_fork", "devices": 2}):
+        probe = LearningCoefficient(
+            lr=0.5, steps=20, burn_in=2, temperature=1e-2, data="train", last=1, strict=True
+        )
+        bare_trainer([probe], 1, tmp_path, **ranks).fit(Regression(), samples())
+        found.append(last_record(tmp_path, probe.name).isel(t=0, replica=0))
+    one, two = found
+    for name in ("learning_coefficient", "error", "mean_energy", "energy"):
+        assert two[name].item() == pytest.approx(one[name].item(), rel=1e-10, abs=1e-12), name
+    assert np.isfinite(two["batch_learning_coefficient"].item())
+    assert two.attrs["chain_temperature"] == one.attrs["chain_temperature"]
 
 
 def test_the_temperature_is_that_of_the_number_of_samples_of_the_data(tmp_path):
