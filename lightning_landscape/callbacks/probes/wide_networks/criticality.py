@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -14,6 +15,7 @@ from lightning_landscape.callbacks.probe import Probe
 from lightning_landscape.callbacks.probes.wide_networks._networks import network_energy
 from lightning_landscape.callbacks.times import Times
 from lightning_landscape.callbacks.view import EnergyFn, View
+from lightning_landscape.energies.copies import Copies
 from lightning_landscape.energies.networks.architectures import FullyConnected
 from lightning_landscape.energies.networks.replicated import Replicated
 from lightning_landscape.errors import UsageError, require, require_whole
@@ -45,7 +47,8 @@ class Criticality(Probe):
     between, which a normalisation may precede; and by how much one network of this width differs
     from it by chance.
 
-    Energies are `NetworkEnergy` of `FullyConnected` or `Replicated` networks, or `WithL2` of it.
+    Energies are `NetworkEnergy` of `FullyConnected` or `Replicated` networks, or `WithL2` of it; of
+    fully connected ones also `Copies` and `WithField`.
     In a foreign project signals are those of the training step, with dropout and normalisation as
     in training, and a layer is a linear map, a convolution, or a repeated block; see
     `module_signals`.
@@ -131,7 +134,10 @@ class Criticality(Probe):
             return found, [infos]
         energy = network_energy(view.landscape)
         assert energy is not None
-        return measured(_architecture(view), energy.inputs[: self.samples], self.seed)
+        assert view.landscape is not None
+        parameters = tuple(view.landscape.parameters())
+        net, x = _architecture(view), energy.inputs[: self.samples]
+        return measured(net, x, self.seed, parameters)
 
     def describe(self, view: View) -> dict[str, Any]:
         """Return what the record says of the run, with the skip connections."""
@@ -148,7 +154,10 @@ class Criticality(Probe):
 
 
 def measured(
-    net: FullyConnected | Replicated, x: Tensor, seed: int = 0
+    net: FullyConnected | Replicated,
+    x: Tensor,
+    seed: int = 0,
+    parameters: Sequence[Tensor] | None = None,
 ) -> tuple[Signals, list[list[LayerInfo]]]:
     """Return what the layers of R networks do to signals, and what the layers of each are.
 
@@ -156,9 +165,11 @@ def measured(
         net: the networks.
         x: inputs, shape (P, ...).
         seed: of the random directions.
+        parameters: of fully connected networks; None takes those of ``net``.
     """
     if isinstance(net, FullyConnected):
-        return signals(net, x, seed), _layers(net)
+        parameters = tuple(net.parameters()) if parameters is None else parameters
+        return signals(net, x, seed, parameters), _layers(net, parameters)
     found, infos = [], []
     for r in range(len(net.stacks[0])):
         module = net.copy_of(r)
@@ -176,15 +187,24 @@ def _architecture(view: View) -> FullyConnected | Replicated:
             f"energy = {type(net).__name__}: Criticality measures the layers of networks; "
             "use NetworkEnergy with FullyConnected or Replicated networks"
         )
+    alone = isinstance(net, FullyConnected) or not any(
+        isinstance(part, Copies) for part in view.landscape.modules()
+    )
+    if not alone:
+        raise UsageError(
+            f"energy = {type(view.landscape).__name__}: Criticality measures copies of fully "
+            "connected networks only; use the energy without copies"
+        )
     deep = not isinstance(net, FullyConnected) or len(net.widths) > 2
     require(deep, "widths", getattr(net, "widths", ()), "must have a hidden layer")
     return net
 
 
-def _layers(net: FullyConnected) -> list[list[LayerInfo]]:
+def _layers(net: FullyConnected, parameters: Sequence[Tensor]) -> list[list[LayerInfo]]:
     """Return what the layers of each network are."""
-    columns, last = [], len(net.weights) - 1
-    for l, (W, b) in enumerate(zip(net.weights, net.biases, strict=True)):
+    L = len(parameters) // 2
+    columns, last = [], L - 1
+    for l, (W, b) in enumerate(zip(parameters[:L], parameters[L:], strict=True)):
         n, m = W.shape[1:]
         C_W = (W.detach().double().square().mean((1, 2)) * m).tolist()
         C_b = b.detach().double().square().mean(1).tolist()

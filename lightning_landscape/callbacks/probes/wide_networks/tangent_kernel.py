@@ -38,7 +38,8 @@ class TangentKernel(Probe):
     mean of the diagonal; and the eigenvalues, which are the rates at which gradient descent on the
     sum of squared errors fits.
 
-    Energies are `NetworkEnergy`, on their first ``samples`` training samples. In a foreign project
+    Energies are `NetworkEnergy`, or `WithL2`, `Copies` and `WithField` of it, on their first
+    ``samples`` training samples. In a foreign project
     they are the first ``samples`` inputs of the batch at the first measurement, the outputs are
     those of the module in evaluation mode, and alignment is not measured.
 
@@ -130,11 +131,12 @@ class TangentKernel(Probe):
         energy = network_energy(view.landscape)
         if energy is None:
             return self._of_foreign(view)
+        assert view.landscape is not None
         net, x = energy.architecture, energy.inputs[: self.samples]
+        parameters = tuple(view.landscape.parameters())
         if isinstance(net, FullyConnected):
             rates = (1.0, 1.0) if self.scaled else (1.0, net.widths[:-1])
-            return fully_connected_tangent_kernels(net, x, *rates)
-        parameters = tuple(net.parameters())
+            return fully_connected_tangent_kernels(net, x, *rates, parameters)
         return tangent_kernels(net.outputs(parameters, x.unsqueeze(0)), parameters)
 
     def _of_foreign(self, view: View) -> Tensor:

@@ -12,10 +12,12 @@ from lightning_landscape import records
 from lightning_landscape.callbacks import Criticality
 from lightning_landscape.data import RandomData
 from lightning_landscape.energies import (
+    Copies,
     FullyConnected,
     NetworkEnergy,
     Quadratic,
     SmallConvNet,
+    WithField,
     WithL2,
 )
 from lightning_landscape.errors import UsageError
@@ -62,13 +64,34 @@ def test_networks_of_ours_agree_with_the_theory(activation, skip, tmp_path):
     assert [axes.get_xlabel() for axes in draw(record).axes] == ["layer", "layer"]
 
 
-def test_a_penalty_on_the_weights_changes_nothing_at_the_start(tmp_path):
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        lambda energy: WithL2(energy, 0.1),
+        lambda energy: Copies(energy, 2),
+        lambda energy: Copies(WithL2(energy, 0.1), 3),
+        lambda energy: WithField(energy, 0.01, [0.0]),
+    ],
+    ids=["penalty", "copies", "copies with a penalty", "field"],
+)
+def test_what_wraps_the_energy_changes_nothing_at_the_start(wrapped, tmp_path):
+    """Copies and twins are averaged, and start alike."""
     module = run_of(FullyConnected([6, 9, 9, 2], "tanh", replicas=4))
     plain = fit(module, tmp_path / "plain").isel(t=0)
     module = run_of(FullyConnected([6, 9, 9, 2], "tanh", replicas=4))
-    module.energy = WithL2(module.energy, 0.1)
-    other = fit(module, tmp_path / "l2").isel(t=0)
-    np.testing.assert_array_equal(plain["K"], other["K"])
+    module.energy = wrapped(module.energy)
+    other = fit(module, tmp_path / "other").isel(t=0)
+    np.testing.assert_allclose(plain["K"], other["K"], rtol=1e-6)
+    np.testing.assert_allclose(plain["weight_variance"], other["weight_variance"], rtol=1e-6)
+
+
+def test_copies_of_other_networks_are_refused(tmp_path):
+    from lightning_landscape.data import Digits
+
+    net = SmallConvNet([1, 8, 8], channels=[6, 6], replicas=2)
+    module = LandscapeModule(Copies(NetworkEnergy(net, Digits()), 2))
+    with pytest.raises(UsageError, match="copies of fully connected networks only"):
+        fit(module, tmp_path)
 
 
 def test_networks_with_replicas_of_a_module_are_measured(tmp_path):

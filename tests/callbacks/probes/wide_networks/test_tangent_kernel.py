@@ -10,6 +10,7 @@ from lightning_landscape import records
 from lightning_landscape.callbacks import TangentKernel
 from lightning_landscape.data import Digits, RandomData
 from lightning_landscape.energies import (
+    Copies,
     FullyConnected,
     NetworkEnergy,
     Quadratic,
@@ -104,6 +105,22 @@ def test_of_convolutional_networks(tmp_path):
     np.testing.assert_allclose(
         record["eigenvalues"][-1, 1], torch.linalg.eigvalsh(theta), rtol=1e-4, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("make, loss", [
+    (lambda: FullyConnected([64, 5, 5, 10], "tanh", replicas=2), "squared"),
+    (lambda: SmallConvNet([1, 8, 8], channels=[3], replicas=2), "cross_entropy"),
+], ids=["fully connected", "convolutional"])  # fmt: skip
+def test_of_copies(make, loss, tmp_path):
+    """Copies start alike, and the record has their mean."""
+    plain = fit(run_of(make(), Digits(), loss), tmp_path / "plain", 1, samples=3)
+    module = run_of(make(), Digits(), loss)
+    module.energy = Copies(module.energy, 2)
+    copies = fit(module, tmp_path / "copies", 1, samples=3)
+    for name in ("eigenvalues", "alignment", "diagonal"):
+        assert copies[name].shape == plain[name].shape
+        first, other = copies[name].isel(t=0), plain[name].isel(t=0)
+        np.testing.assert_allclose(first, other, rtol=2e-4, atol=2e-3)
 
 
 def test_of_a_project_of_the_user(tmp_path):
