@@ -124,6 +124,8 @@ class Share:
         Returns:
             those of all replicas, shape (steps, R).
         """
+        if isinstance(self.dynamics, Thermal):
+            self.dynamics.settle()
         for whole, own in self._pairs:
             whole.copy_(self._join(own))
             kept = self._dynamics.state[whole]

@@ -158,10 +158,10 @@ def waits(step):
             step()
         finally:
             torch.cuda.set_sync_debug_mode("default")
-    return len([w for w in seen if "synchroniz" in str(w.message)])
+    return len([w for w in seen if "called a synchronizing" in str(w.message)])
 
 
-def seconds(step, least=0.25):
+def seconds(step, least=0.15):
     """The mean time of a step, over at least ``least`` seconds after three that do not count."""
     for _ in range(3):
         step()

@@ -3,6 +3,7 @@
 The device "meta" takes the path of a GPU and holds no numbers: to read one raises.
 """
 
+import itertools
 from functools import partial
 
 import pytest
@@ -13,6 +14,7 @@ from lightning_landscape.dynamics import (
     FIRE,
     Langevin,
     LeimkuhlerMatthews,
+    MetropolisLangevin,
     Underdamped,
     constrain,
 )
@@ -38,11 +40,19 @@ DYNAMICS = {
 }
 
 
-@pytest.mark.parametrize("make_energy", [glass, network])
-@pytest.mark.parametrize("name", DYNAMICS)
+IN_FLAT_SPACE = {
+    "Metropolis": partial(MetropolisLangevin, lr=0.01, temperature=[0.1, 0.0, 0.2, 0.3]),
+    "step sizes": partial(MetropolisLangevin, lr=[0.01, 0.02], temperature=0.1),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "make_energy"),
+    [*itertools.product(DYNAMICS, [glass, network]), *((name, network) for name in IN_FLAT_SPACE)],
+)
 def test_a_step_reads_nothing_back(name, make_energy):
     energy = make_energy().to("meta")
-    dynamics = constrain(DYNAMICS[name](energy.parameters()), energy.constraint)
+    dynamics = constrain((DYNAMICS | IN_FLAT_SPACE)[name](energy.parameters()), energy.constraint)
     batch = torch.empty(4, 10, dtype=torch.int64, device="meta") if energy.samples else None
 
     def closure():

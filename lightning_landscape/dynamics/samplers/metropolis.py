@@ -60,6 +60,7 @@ class MetropolisLangevin(Overdamped):
     """
 
     noise = Noise
+    _accepted: Tensor | None = None
     _held: tuple[list[int], Tensor, dict[Tensor, Tensor]] | None = None
 
     def amplitude(self, lr: Any, temperature: Any) -> Any:
@@ -85,6 +86,7 @@ class MetropolisLangevin(Overdamped):
     @property
     def rates(self) -> dict[str, Tensor]:
         """The fraction of accepted steps, nan before the first, and of exchanges if any, (R,)."""
+        self.settle()
         none = [0] * self._count_of_replicas
         accepted = torch.tensor(self._clock().get("accepted", none), dtype=torch.float64)
         return {"acceptance": accepted / self.step_count, **super().rates}
@@ -106,8 +108,12 @@ class MetropolisLangevin(Overdamped):
         self._move(T)
         proposed, later = self._evaluate(closure)
         W = (proposed - E).double() + self._lost(before, gradient, later)
-        cold = torch.as_tensor(T, device=W.device) == 0
-        accepted = torch.where(cold, proposed <= E, self._bath(T, W).to(W) >= W)
+        T = self._factor(T)
+        descends, lasts = proposed <= E, self._bath(T, W) >= W
+        if isinstance(T, Tensor):
+            accepted = torch.where(T == 0, descends, lasts)
+        else:
+            accepted = descends if T == 0 else lasts
         for p, x in before.items():
             rejected = ~accepted.view(-1, *[1] * (p.dim() - 1)) if p.dim() else ~accepted[0]
             p.copy_(torch.where(rejected, x, p))
@@ -155,23 +161,30 @@ class MetropolisLangevin(Overdamped):
         """Return W but for the difference of the energies, (R,), float64."""
         W: Any = 0.0
         for group in self.param_groups:
-            lr = torch.as_tensor(group["lr"], dtype=torch.float64)
+            lr = self._factor(group["lr"])
             for p in [p for p in group["params"] if p in g]:
                 work = _dot(p - x[p], g[p] + later[p])
-                W = W - work / 2 + lr.to(p.device) / 4 * _dot(later[p] - g[p], later[p] + g[p])
+                W = W - work / 2 + lr / 4 * _dot(later[p] - g[p], later[p] + g[p])
         return W
 
     def _bath(self, T: float | Tensor, W: Tensor) -> Tensor:
         """Return what each replica may lose in this step, (R,): T times an exponential number."""
         distinct = self.replicas[: len(W) // self.twins]
-        drawn = exponentials(self.seed, "acceptance", self.step_count, distinct)
+        drawn = exponentials(self.seed, "acceptance", self.step_count, distinct, W.device)
         return T * drawn.repeat(self.twins)
 
     def _count(self, accepted: Tensor) -> None:
+        """Count on the device: to look at every step would wait for it."""
+        now = accepted.long()
+        self._accepted = now if self._accepted is None else self._accepted + now
+
+    def settle(self) -> None:
         """Count in a list, which a checkpoint keeps as whole numbers."""
-        clock = self._clock()
-        before = clock.get("accepted", [0] * len(accepted))
-        clock["accepted"] = [n + a for n, a in zip(before, accepted.tolist(), strict=True)]
+        if self._accepted is not None:
+            clock, added = self._clock(), self._accepted.tolist()
+            before = clock.get("accepted", [0] * len(added))
+            clock["accepted"] = [n + a for n, a in zip(before, added, strict=True)]
+            self._accepted = None
 
 
 def _dot(x: Tensor, y: Tensor) -> Tensor:

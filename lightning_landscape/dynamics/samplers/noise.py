@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -112,15 +113,27 @@ def _complex(parts: dict[Tensor, Tensor]) -> dict[Tensor, Tensor]:
     return {p: torch.view_as_complex(n.clone()) if p.is_complex() else n for p, n in parts.items()}
 
 
-def exponentials(seed: int, name: str, step: int, replicas: Sequence[int]) -> Tensor:
+def exponentials(
+    seed: int,
+    name: str,
+    step: int,
+    replicas: Sequence[int],
+    device: torch.device | str = "cpu",
+) -> Tensor:
     """Return a number of the law exp(-x), x > 0, for each of ``replicas``: (R,), float64.
 
     -ln of a uniform number, as a decision of Metropolis needs it; a function of (seed, name, step)
     and of the index of the replica.
     """
-    normals = torch.empty(2 * len(replicas))
-    Stream(seed, name).normal_at_(normals, step, Addresses([(len(replicas), 2)], replicas))
+    normals = torch.empty(2 * len(replicas), device=device)
+    Stream(seed, name).normal_at_(normals, step, _pairs(tuple(replicas)))
     return normals.double().square().view(-1, 2).sum(1) / 2
+
+
+@lru_cache(maxsize=16)
+def _pairs(replicas: tuple[int, ...]) -> Addresses:
+    """Two numbers of each replica; kept, so that a device has to be told once which they are."""
+    return Addresses([(len(replicas), 2)], replicas)
 
 
 def check_replicas(replicas: Sequence[int], parameters: Sequence[Tensor]) -> None:

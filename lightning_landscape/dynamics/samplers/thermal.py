@@ -250,6 +250,14 @@ class Thermal(Dynamics, Optimizer):
             clock.update(step=0, since=0, time=0.0, time_step=self.time_step)
         return clock
 
+    def settle(self) -> None:
+        """Bring into the state what has been counted on the device since."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the step sizes and, under the first parameter, the counts and the clock."""
+        self.settle()
+        return super().state_dict()
+
     def tick(self) -> None:
         """Count a step."""
         clock, time_step = self._clock(), self.time_step
@@ -435,6 +443,7 @@ class Thermal(Dynamics, Optimizer):
         return [p for group in self.param_groups for p in group["params"]]
 
     def __getstate__(self) -> dict[str, Any]:
+        self.settle()
         own = ("_temperature", "seed", "exchange", "_constraint", "_twins", "_replicas")
         kept = {k: self.__dict__[k] for k in own}
         return {
