@@ -76,3 +76,13 @@ def test_new_study_agrees_with_the_theorem_of_cover(monkeypatch, tmp_path):
     rows = list(module.SeparabilityResult().rows(xarray.load_dataset(record)))
     assert rows[1].exact == pytest.approx(0.5) and rows[0].exact > 0.75
     assert all(abs(row.deviation) < 4 for row in rows) and len(rows) == 2
+
+
+def test_the_batch_sharpness_of_the_start_bounds_the_step():
+    """Below 0.7 of 2 / s_B nothing diverges, from twice that on everything does, at B = 2 too."""
+    example = load("phase_diagram.py")
+    for batch_size, lrs in ((2, [0.2, 0.8]), (64, [0.38, 1.3])):
+        (below, above), (edge, limit, noise) = example["training"](lrs, batch_size, 50)
+        assert lrs[0] < 0.7 * limit and lrs[1] > 2 * limit
+        assert (below != example["DIVERGED"]).all() and (above == example["DIVERGED"]).all()
+        assert 0.2 < edge < 0.5 and 5 < noise < 20

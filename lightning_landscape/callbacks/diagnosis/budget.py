@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Budget"]
 
-_FIXED = 0.4  # seconds: the records, what a run loads to write them, the table, and hooks
+_FIXED = 0.5  # seconds: the records, what a run loads to write them, the table, and hooks
+_LEAST = 0.5  # seconds of measurements in any run, however short
 
 
 class Budget:
     """A share of a run's time, for all probes of a diagnosis together.
 
     The time of a step is that of the run so far without the probes. What a probe leaves over is
-    for the others, in proportion to their weights.
+    for the others, in proportion to their weights. In a run of seconds half a second is allowed.
 
     Args:
         share: time of all measurements over that of the run.
@@ -59,5 +60,5 @@ class Budget:
         steps = (step if math.isinf(self.end) else self.end) - self._first
         measuring = [p for p in self.parts if p is part or p.next_event(step) is not None]
         over = sum(p.seconds for p in self.parts if p not in measuring)
-        left = self.share * steps * each - _FIXED - over
+        left = max(self.share * steps * each - _FIXED, _LEAST) - over
         return left * part.weight / sum(p.weight for p in measuring)

@@ -37,7 +37,8 @@ class Diagnosis(Checked, Callback):
     question, measured (error), bound, where it stands, what to do. Its questions are those of
 
     - `EdgeOfStability`: is the learning rate near the edge, and for single batches?
-    - `GradientNoise`: is the batch larger than useful, and how hot is it?
+    - `StepNoise`, or `GradientNoise` where a step has one batch: is the batch larger than useful,
+      and how hot is it?
     - `Stationarity`: is the run stationary?
     - `GapDistribution`: is the network over-parametrized (quadratic hinge)?
     - `Criticality`: does the signal get through at initialization?
@@ -50,7 +51,8 @@ class Diagnosis(Checked, Callback):
     Args:
         max_share: time of the diagnosis over that of the run without it. Looks are planned by
             their number of gradients, which depends on the configuration only, and thinned where
-            the clock says that they cost more. Theory and figures are left to ``report``.
+            the clock says that they cost more; half a second of them, and another to write
+            records, is allowed in any run. Theory and figures are left to ``report``.
         loss_fn: the energy of a foreign module, ``loss_fn(pl_module, batch)``; see `View`.
         data: of a foreign project, what the sharpness is measured on: a DataLoader, or ``"train"``
             or ``"val"``; None is the current batch.
