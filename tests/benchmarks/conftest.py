@@ -58,10 +58,13 @@ def compare(benchmark):
 def row():
     """``row(what, against, ratio, seconds, at_most=…)`` adds a line to the table."""
 
-    def add(what, against, ratio, took, at_most=None):
-        target = "none" if at_most is None else f"<= {at_most}"
+    def add(what, against, ratio, took, at_most=None, at_least=None):
+        limits = {"<=": at_most, ">=": at_least}
+        target = ", ".join(f"{s} {x}" for s, x in limits.items() if x is not None) or "none"
         ROWS.append((what, against, f"{ratio:.2f}", target, f"{took * 1e3:.3g} ms"))
-        assert at_most is None or ratio <= at_most, f"{what}: {ratio:.2f}, target {target}"
+        missed = f"{what}: {ratio:.2f}, target {target}"
+        assert at_most is None or ratio <= at_most, missed
+        assert at_least is None or ratio >= at_least, missed
 
     return add
 

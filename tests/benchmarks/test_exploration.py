@@ -18,7 +18,6 @@ from lightning_landscape.energies import (
 from lightning_landscape.exploration import (
     Landscape,
     descend_squared_gradient,
-    eigenvector_following,
     follow,
     hybrid_eigenvector_following,
     quench,
@@ -78,61 +77,6 @@ def test_quenches_of_networks_against_a_loop_of_scipy(compare):
     )
 
 
-# pele 0.1.2 on the machine of the published figures of this package, transition states a second of
-# the processor; where pele is absent the ratio is to these, and says little on another machine
-PELE = {"LJ7": 47.0, "LJ8": 20.0, "p-spin N = 20": 0.3}
-
-
-@pytest.mark.parametrize(
-    ("name", "make", "kick", "max_step", "at_least"),
-    [
-        ("LJ7", lambda: LennardJones(7, dtype="float64"), 0.25, 0.4, 6),
-        ("LJ8", lambda: LennardJones(8, dtype="float64"), 0.25, 0.4, 8),
-        ("p-spin N = 20", lambda: SphericalPSpin(20, seed=1, dtype="float64"), 0.6, 0.5, 300),
-    ],
-)
-def test_transition_states_a_second(benchmark, name, make, kick, max_step, at_least):
-    """Searches from kicked minima, each end checked; the minima are not counted."""
-    landscape, number = Landscape(make()), 300
-    minima = quench(landscape, landscape.starts(0, 0, number), 0.4).x
-    starts = landscape.retract(minima + kick * landscape.starts(1, 0, number, 1.0))
-    eigenvector_following(landscape, starts[:2], max_step)  # compiles
-    took = []
-
-    def search():
-        begun = time.process_time()
-        end = eigenvector_following(landscape, starts, max_step)
-        took.append(time.process_time() - begun)
-        return end
-
-    end = benchmark.pedantic(search, rounds=3)
-    spectrum = landscape.spectrum(end.x)
-    lowest = float(landscape.value_and_gradient(minima)[0].min())
-    good = end.converged & (spectrum[:, 0] < -1e-4) & (spectrum[:, 1] > 1e-4)
-    found = int((good & (end.energy < lowest / 2)).sum()) if "LJ" in name else int(good.sum())
-    rate = found / min(took)
-    print(f"{name}: {found} of {number}, {rate:.0f} a second, {rate / PELE[name]:.1f} times pele")
-    assert rate >= at_least * PELE[name]
-
-
-def test_quenches_of_a_glass_a_second(benchmark):
-    """Against the published 18.6 a second of pele."""
-    landscape, took = Landscape(SphericalPSpin(20, seed=1, dtype="float64")), []
-    starts = landscape.starts(0, 0, 2000)
-    quench(landscape, starts[:2])  # compiles
-
-    def descend():
-        begun = time.process_time()
-        end = quench(landscape, starts, tolerance=1e-6)
-        took.append(time.process_time() - begun)
-        return end
-
-    end = benchmark.pedantic(descend, rounds=2)
-    rate = int(end.converged.sum()) / min(took)
-    print(f"{rate:.0f} quenches a second, {rate / 18.6:.0f} times pele")
-    assert rate >= 40 * 18.6
-
-
 def test_quenches_of_networks_against_a_loop_of_torch(benchmark):
     """The same 64 networks against one `torch.optim.LBFGS` for each of eight; seconds a network."""
     landscape, starts = small_networks()
@@ -167,23 +111,6 @@ def test_quenches_of_networks_against_a_loop_of_torch(benchmark):
         f"64 networks of 61 parameters: {ratio:.1f} times faster than torch.optim.LBFGS in a loop"
     )
     assert ratio >= 5
-
-
-def test_quenches_of_thirteen_atoms(benchmark):
-    """Against the 2.1 microseconds that pele, in C++, takes per gradient of a quench."""
-    landscape, took = Landscape(LennardJones(13, dtype="float64")), []
-    starts = landscape.starts(0, 0, 2000, 1.2)
-    quench(landscape, starts[:2], 0.4)  # compiles
-
-    def descend():
-        begun, landscape.gradients = time.process_time(), 0
-        end = quench(landscape, starts, 0.4)
-        took.append((time.process_time() - begun) / landscape.gradients)
-        return end
-
-    assert benchmark.pedantic(descend, rounds=2).converged.all()
-    print(f"{min(took) * 1e6:.1f} us a gradient, {2.1e-6 / min(took):.2f} times the speed of pele")
-    assert min(took) <= 2.1e-6 / 0.3
 
 
 def test_gradients_per_true_saddle(benchmark):
