@@ -112,8 +112,8 @@ class Stream:
 
         Args:
             out: floating-point.
-            step: or its key, shape (1,), on the GPU of ``out``, see `keys`: it is read there when
-                the numbers are drawn, so that a draw that is recorded can be replayed.
+            step: or its key, shape (1,), on the device of ``out``, see `keys`: a GPU reads it when
+                it draws, so that a draw that is recorded can be replayed.
             addresses: which numbers.
         """
         return _fill(out, step if isinstance(step, Tensor) else self.key(step), addresses)
@@ -128,6 +128,8 @@ class Stream:
 
 
 def _fill(out: Tensor, key: int | Tensor, addresses: Addresses | None) -> Tensor:
+    if isinstance(key, Tensor) and not out.is_cuda:
+        key = int(key) % (1 << 64)
     fits = out.is_contiguous() and (out.dtype == torch.float32 or out.is_cuda)
     drawn = out if fits else torch.empty(out.shape, dtype=torch.float32, device=out.device)
     _draw(drawn.detach().view(-1), key, addresses)

@@ -23,8 +23,9 @@ _STEPS_BEFORE = 3
 def can_be_recorded(energy: Energy, dynamics: Optimizer) -> bool:
     """Return whether all steps do the same on the device, with other noise and samples.
 
-    So it is on a GPU for `Langevin` and `Underdamped` at a constant temperature and for
-    `torch.optim.SGD`, if the energy does not depend on time and nothing looks into a step.
+    So it is on a GPU for `Langevin`, `LeimkuhlerMatthews` and `Underdamped` at a constant
+    temperature and for `torch.optim.SGD`, if the energy does not depend on time and nothing looks
+    into a step.
     """
     parameters = list(energy.parameters())
     single_or_double = {p.dtype for p in parameters} <= {torch.float32, torch.float64}
@@ -115,8 +116,7 @@ class RecordedSteps:
     def _prepare(self, steps: range, batches: Tensor | None) -> None:
         """Put on the device what the steps need, and see whether the graph is still theirs."""
         if isinstance(self._dynamics, Thermal):
-            n = self._dynamics.step_count
-            self._keys[: len(steps)] = self._dynamics.keys(range(n, n + len(steps)))
+            self._keys[: len(steps)] = self._dynamics.ready(len(steps))
         if batches is not None:
             held = self._batches
             if held is None or held.shape[1:] != batches.shape[1:]:

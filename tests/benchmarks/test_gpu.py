@@ -161,25 +161,25 @@ def waits(step):
     return len([w for w in seen if "called a synchronizing" in str(w.message)])
 
 
-def seconds(step, least=0.15):
-    """The mean time of a step, over at least ``least`` seconds after three that do not count."""
-    for _ in range(3):
+def seconds(step, warm=3, least=0.15):
+    """The mean time of a step, over at least ``least`` seconds after some that do not count."""
+    for _ in range(warm):
         step()
     torch.cuda.synchronize()
     start, steps = time.perf_counter(), 0
     while time.perf_counter() - start < least:
-        for _ in range(3):
-            step()
+        step()
         torch.cuda.synchronize()
-        steps += 3
+        steps += 1
     return (time.perf_counter() - start) / steps
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=ON_GPU) for name in CASES])
 def test_a_step_against_the_limit_of_the_card(name, row, benchmark):
     step, block, least = CASES[name]("cuda")
-    started = seconds(step)
-    took = started if block is None else seconds(block) / BLOCK
+    several = 5
+    started = seconds(lambda: [step() for _ in range(several)], warm=1) / several
+    took = started if block is None else seconds(block, warm=1) / BLOCK
     count, stopped = kernels(step), waits(step)
     card = torch.cuda.get_device_name()
     what = f"{name}: {count} kernels, {stopped} waits, {started * 1e3:.3g} ms if started"

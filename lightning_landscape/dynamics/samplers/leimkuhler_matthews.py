@@ -47,7 +47,7 @@ class LeimkuhlerMatthews(Overdamped):
     0.3
     """
 
-    noise, moves_parts = SuccessiveSums, True
+    noise, moves_parts, repeats = SuccessiveSums, True, True
 
     def amplitude(self, lr: Any, temperature: Any) -> Any:
         """Return half of sqrt(2 lr T), since the sum of two normals has twice their variance."""

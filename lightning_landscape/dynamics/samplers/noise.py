@@ -65,6 +65,15 @@ class Noise:
         self._stream.normal_at_(self._flat, step, self._addresses)
         return _complex(self._parts)
 
+    def ready(self, steps: range) -> Tensor:
+        """Return the keys by which ``steps`` are drawn, one after the other: on the device, int64."""
+        return self._stream.keys(steps, self.device)
+
+    @property
+    def place(self) -> int:
+        """The address of the numbers in memory."""
+        return self._flat.data_ptr()
+
     def _buffer(self, parameters: Sequence[Tensor]) -> tuple[Tensor, dict[Tensor, Tensor]]:
         flat = torch.empty(self._addresses.size, dtype=torch.float32, device=self.device)
         return flat, dict(zip(parameters, self._addresses.split(flat), strict=True))
@@ -88,16 +97,34 @@ class SuccessiveSums(Noise):
         self._later, self._later_parts = self._buffer(parameters)
         self._held: int | None = None
 
-    def __call__(self, step: int) -> dict[Tensor, Tensor]:
-        """Return xi_step + xi_{step+1}, of variance 2; valid until the next call."""
-        if self._held != step:
+    def __call__(self, step: int | Tensor) -> dict[Tensor, Tensor]:
+        """Return xi_step + xi_{step+1}, of variance 2; valid until the next call.
+
+        By its key, see `ready`, only after the step before it.
+        """
+        if isinstance(step, Tensor):  # to be replayed, so in the same places every time
+            self._flat.copy_(self._later)
             self._stream.normal_at_(self._later, step, self._addresses)
-        self._flat, self._later = self._later, self._flat
-        self._parts, self._later_parts = self._later_parts, self._parts
-        self._stream.normal_at_(self._later, step + 1, self._addresses)
-        self._held = step + 1
+            self._held = None
+        else:
+            self._hold(step)
+            self._flat, self._later = self._later, self._flat
+            self._parts, self._later_parts = self._later_parts, self._parts
+            self._stream.normal_at_(self._later, step + 1, self._addresses)
+            self._held = step + 1
         self._flat += self._later
         return _complex(self._parts)
+
+    def ready(self, steps: range) -> Tensor:
+        """Return the keys by which ``steps`` are drawn, one after the other: on the device, int64."""
+        self._hold(steps.start)
+        return self._stream.keys(range(steps.start + 1, steps.stop + 1), self.device)
+
+    def _hold(self, step: int) -> None:
+        """Have xi_step, from the step before or anew."""
+        if self._held != step:
+            self._stream.normal_at_(self._later, step, self._addresses)
+            self._held = step
 
 
 def _real(p: Tensor) -> Sequence[int]:

@@ -274,9 +274,10 @@ class Thermal(Dynamics, Optimizer):
         constant = not callable(temperature)
         return self.repeats and constant and self.exchange is None and not self._parts
 
-    def keys(self, steps: range) -> Tensor:
-        """Return the keys of the noise of ``steps``, on the device of the parameters, int64."""
-        return Stream(self.seed, "langevin").keys(steps, self._parameters()[0].device)
+    def ready(self, count: int) -> Tensor:
+        """Return the keys of the noise of the next ``count`` steps, on the device, int64."""
+        noise, step = self._noise_of_parameters(), self.step_count
+        return noise.ready(range(step, step + count))
 
     @contextmanager
     def replayable(self, key: Tensor) -> Iterator[None]:
@@ -295,7 +296,8 @@ class Thermal(Dynamics, Optimizer):
     @property
     def what_is_read(self) -> list[Any]:
         """What a step depends on beside gradients, step sizes and parameters."""
-        return [self.temperature, self._twins, self._replicas, self.seed]
+        place = None if self._noise is None else self._noise.place
+        return [self.temperature, self._twins, self._replicas, self.seed, place]
 
     # motion
 
@@ -438,6 +440,16 @@ class Thermal(Dynamics, Optimizer):
             shared = [noise.repeat(n, *[1] * (noise.dim() - 1)) for noise in drawn.values()]
             return dict(zip(parts or self._parameters(), shared, strict=True))
         return dict(zip(parts, drawn.values(), strict=True)) if parts else drawn
+
+    def _noise_of_parameters(self) -> Noise:
+        whole = self._parameters()
+        parameters = [self._parts.get(p, p) for p in whole]
+        if self._noise is None or self._noise.device != parameters[0].device:
+            n, own = self._twins, self._replicas
+            distinct = [p[: len(p) // n] if n > 1 else p for p in parameters]
+            first = [parallel.begins(p) for p in whole]
+            self._noise = self.noise(distinct, self.seed, own and own[: len(own) // n], first)
+        return self._noise
 
     def _parameters(self) -> list[Tensor]:
         return [p for group in self.param_groups for p in group["params"]]

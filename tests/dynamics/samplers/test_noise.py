@@ -102,6 +102,18 @@ def test_successive_sums_are_sums_whatever_was_drawn_before(parameters, steps):
         assert all(drawn[p].equal(first[p] + second[p]) for p in parameters)
 
 
+@pytest.mark.parametrize("kind", [Noise, SuccessiveSums])
+def test_steps_can_be_drawn_by_their_keys(parameters, kind):
+    by_key, by_number = kind(parameters, seed=4), kind(parameters, seed=4)
+    by_key(3)
+    places = by_key.place
+    for steps in (range(7, 10), range(10, 12), range(2, 3)):
+        for step, key in zip(steps, by_key.ready(steps).split(1), strict=True):
+            drawn, expected = by_key(key), by_number(step)
+            assert all(drawn[p].equal(expected[p]) for p in parameters)
+            assert by_key.place == places
+
+
 def test_exponential_numbers_belong_to_their_replicas():
     whole = exponentials(3, "acceptance", 5, range(20_000))
     assert exponentials(3, "acceptance", 5, [7, 19_999]).equal(whole[[7, 19_999]])
