@@ -99,7 +99,7 @@ class Diagnosis(Checked, Callback):
         first, end = present_step(trainer, by_batches), end_of_run(trainer, by_batches)
         budget = Budget(self.max_share, self._parts, first, end)
         for part in self._parts:
-            part.budget = budget
+            part.time_budget = budget
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
         """Print the table."""

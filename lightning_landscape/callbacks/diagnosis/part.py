@@ -26,14 +26,14 @@ class Part(Probe):
         weight: of its share of the time of a diagnosis.
         price: what its first look costs, in steps, where that matters.
         said: why it, or a part of it, was left out.
-        budget: the time that it may take, of which it thins its looks.
+        time_budget: the time that it may take, of which it thins its looks.
     """
 
     question: ClassVar[str]
     weight: ClassVar[float] = 0.0
     price: float = 0.0
     said: str = ""
-    budget: Budget | None = None
+    time_budget: Budget | None = None
     _ran_out = False
 
     def warn(self, sentence: str) -> None:
@@ -43,7 +43,7 @@ class Part(Probe):
 
     def _measure_now(self, trainer: Any, pl_module: Any, view: View, early: bool = False) -> None:
         """Measure, unless the time for it has been spent."""
-        if self.budget is None or self._fits(self.budget, view.step):
+        if self.time_budget is None or self._fits(self.time_budget, view.step):
             super()._measure_now(trainer, pl_module, view, early)
         self.measured_step = view.step
 
