@@ -114,8 +114,7 @@ def gallery_page(each: Configuration) -> str:
 
 
 def _of_run(facts: dict[str, Any], each: Configuration) -> list[str]:
-    took = f"{facts['seconds']} s, {facts['cpu_seconds']} s of CPU time"
-    lines = [f"Run with version {facts['version']} in {took}.", ""]
+    lines = [f"Run with version {facts['version']} in {facts['cpu_seconds']} s of CPU time.", ""]
     if facts["checksum"] != checksum(each.path):
         lines += ["!!! warning", "    The configuration has changed since this run.", ""]
     return [*lines, _as_markdown(facts["results"]), ""]
