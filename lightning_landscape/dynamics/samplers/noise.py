@@ -66,7 +66,7 @@ class Noise:
         return _complex(self._parts)
 
     def ready(self, steps: range) -> Tensor:
-        """Return the keys by which ``steps`` are drawn, one after the other: on the device, int64."""
+        """Return the keys by which ``steps`` are drawn in their order, on the device, int64."""
         return self._stream.keys(steps, self.device)
 
     @property
@@ -116,7 +116,7 @@ class SuccessiveSums(Noise):
         return _complex(self._parts)
 
     def ready(self, steps: range) -> Tensor:
-        """Return the keys by which ``steps`` are drawn, one after the other: on the device, int64."""
+        """Return the keys by which ``steps`` are drawn in their order, on the device, int64."""
         self._hold(steps.start)
         return self._stream.keys(range(steps.start + 1, steps.stop + 1), self.device)
 

@@ -72,6 +72,9 @@ class Dense(Interaction):
             x = x.detach().contiguous()
             return self._read_packed(packed_gradient, x, torch.empty_like(x))
         if self.products is None:  # made where it is used, after the move to a device
+            remedy = "lower N, or give --trainer.strategy couplings"
+            needed = 2.4 * self.packed.nbytes  # each coupling twice, and what pads them
+            require_memory(needed, "N", self.N, remedy, x.device)
             self.products = Products(self.packed, self.N, self.p)
         return self.products.gradient(x.detach().contiguous())
 

@@ -386,6 +386,17 @@ def test_the_kernel_of_a_gpu_computes_the_force(N, p, replicas, disorder):
     assert (first.cpu() - force).norm() < 2e-6 * force.norm()
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_couplings_that_do_not_fit_on_a_gpu_are_refused_before_they_are_arranged(monkeypatch):
+    glass = SphericalPSpin(64).to("cuda")
+    torch.cuda.empty_cache()
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 1000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", torch.cuda.memory_allocated)
+    with pytest.raises(UsageError, match="N = 64: needs .* strategy couplings"):
+        glass()
+
+
 def test_groups_of_replicas_are_planted_at_temperatures_of_their_own():
     common = {"N": 12, "replicas": 4, "disorder": "independent", "seed": 3, "dtype": "float64"}
     several = SphericalPSpin(**common, start_temperature=[0.7, 1.4])
