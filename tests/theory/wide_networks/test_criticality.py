@@ -7,7 +7,13 @@ import pytest
 
 from lightning_landscape.activations import ACTIVATIONS
 from lightning_landscape.errors import UsageError
-from lightning_landscape.theory.wide_networks import Layer, criticality, first_order, learning_rates
+from lightning_landscape.theory.wide_networks import (
+    GaussianAverages,
+    Layer,
+    criticality,
+    first_order,
+    learning_rates,
+)
 
 
 @pytest.mark.parametrize(
@@ -84,12 +90,53 @@ def test_the_flow_of_tanh():
 
 
 def test_with_a_kink_the_kernel_falls_as_the_square_of_the_depth():
-    """ELU; the limits are 2 pi, 2 and 3."""
-    l = np.array([100, 500])
-    flow = Layer.critical("elu").flow(K1=1.0, depth=500)
-    np.testing.assert_allclose(l**2 * flow.K[l - 1], [6.768, 6.429], atol=6e-4)
-    np.testing.assert_allclose(l * (1 - flow.perpendicular[l - 1]), [2.0099, 2.0103], atol=6e-5)
-    np.testing.assert_allclose(l * (1 - flow.parallel[l - 1]), [2.9986, 3.0122], atol=6e-5)
+    """ELU; the limits are 2 pi, 2 and 3. Softsign: pi / 8."""
+    l = np.array([100, 500, 1000])
+    flow = Layer.critical("elu").flow(K1=1.0, depth=1000)
+    np.testing.assert_allclose(l**2 * flow.K[l - 1], [6.768, 6.429, 6.367], atol=6e-4)
+    known = [2.0099, 2.0103, 2.0069]
+    np.testing.assert_allclose(l * (1 - flow.perpendicular[l - 1]), known, atol=6e-5)
+    known = [2.9986, 3.0122, 3.0088]
+    np.testing.assert_allclose(l * (1 - flow.parallel[l - 1]), known, atol=6e-5)
+    last = Layer.critical("softsign").flow(K1=1.0, depth=2000).K[-1]
+    assert 2000**2 * last == pytest.approx(0.3936, abs=6e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "nu", "p", "limit"), [("elu", 0.6620, 2.009, 2 / 3), ("selu", 0.8846, 1.999, 0.8910)]
+)
+def test_the_variance_of_the_metric_with_a_kink(name, nu, p, limit):
+    """V / (l K^2) at l = 600, on its way to nu."""
+    layer, l = Layer.critical(name), 600
+    x, flow = first_order(layer, 1.0, l), layer.flow(1.0, l)
+    assert x.V[-1] / x.K[-1] ** 2 / l == pytest.approx(nu, abs=6e-5)
+    assert l * (1 - flow.perpendicular[-1]) == pytest.approx(p, abs=6e-4)
+    assert criticality(name).nu == pytest.approx(limit, abs=6e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "bend", "slope"),
+    [
+        ("gelu", -1.436e-4, 9.334e-3),
+        ("swish", 2.850e-6, 1.733e-3),
+        ("hard_swish", 1.390e-3, 2.198e-2),
+    ],
+)
+def test_half_stable_points_are_left_slowly(name, bend, slope):
+    """K' - K* = (K - K*) + bend (K - K*)^2, and d chi_perp / dK, at K*."""
+    point = criticality(name)
+    average, C_W = GaussianAverages(ACTIVATIONS[name], point.K), point.weight_variance
+    assert C_W * average.second_derivative(average.value**2) / 2 == pytest.approx(bend, rel=4e-4)
+    assert C_W * average.derivative(average.slope**2) == pytest.approx(slope, rel=4e-4)
+
+
+def test_the_default_of_pytorch():
+    """Uniform on +- 1 / sqrt(fan-in): C_W = 1/3; 64 inputs, width 256. Only biases are left."""
+    flow = Layer("relu", 1 / 3, 1 / (3 * 256)).flow(1 / 3 + 1 / (3 * 64), depth=6)
+    known = [0.339, 0.058, 0.011, 0.0031, 0.0018, 0.0016]
+    np.testing.assert_allclose(flow.K, known, atol=6e-4)
+    np.testing.assert_allclose(flow.perpendicular, 1 / 6, rtol=1e-12)
+    assert Layer("tanh", 1 / 3).flow(1.0, 12).perpendicular[-1] == pytest.approx(1 / 3, rel=1e-5)
 
 
 def test_off_criticality():
@@ -101,7 +148,7 @@ def test_off_criticality():
 
 
 def test_rates_that_keep_the_tangent_kernel_finite():
-    for depth, known in ((50, 1.4905), (100, 1.4877)):
+    for depth, known in ((50, 1.4905), (100, 1.4877), (200, 1.4891)):
         rates = learning_rates("tanh", depth)
         result = first_order(Layer.critical("tanh"), 1.0, depth, None, rates.bias, rates.weight)
         assert result.T[-1] == pytest.approx(known, abs=6e-5)
