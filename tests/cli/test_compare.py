@@ -2,6 +2,7 @@
 
 import copy
 
+import pytest
 import yaml
 
 from lightning_landscape.__main__ import main
@@ -32,6 +33,7 @@ def write(name, temperature):
         yaml.safe_dump(config, file)
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_configurations_are_run_once_and_compared(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write("cold", 0.3)

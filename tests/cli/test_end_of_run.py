@@ -42,12 +42,16 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing of ours catches it."""
 
 
+def enter(folder, patch):
+    """Work in an empty folder, with the lock of each claimed run released by its death."""
+    patch.chdir(folder)
+    Path("small.yaml").write_text(yaml.safe_dump(CONFIG))
+    patch.setattr(runs, "_lock", lambda path: os.open(os.devnull, os.O_RDONLY))
+
+
 @pytest.fixture(autouse=True)
 def _folder(tmp_path, monkeypatch):
-    """Work in an empty folder, with the lock of each claimed run released by its death."""
-    monkeypatch.chdir(tmp_path)
-    Path("small.yaml").write_text(yaml.safe_dump(CONFIG))
-    monkeypatch.setattr(runs, "_lock", lambda path: os.open(os.devnull, os.O_RDONLY))
+    enter(tmp_path, monkeypatch)
 
 
 def die(*args, **kwargs):
@@ -60,11 +64,14 @@ def same_record(one, other):
     assert {*ours.attrs} == {*theirs.attrs}
 
 
-@pytest.fixture
-def whole(tmp_path):
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
     """The same run, never killed."""
-    assert main([*FIT, "--trainer.logger.save_dir=whole"]) == 0
-    return tmp_path / "whole/small/version_0"
+    folder = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        enter(folder, patch)
+        assert main(FIT) == 0
+    return folder / RUN
 
 
 @pytest.mark.parametrize(
@@ -91,6 +98,7 @@ def test_a_run_killed_at_its_end_is_completed(whole, monkeypatch, owner, method)
     assert os.listdir("logs/small") == ["version_0"]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_run_that_a_callback_has_ended_does_no_more_steps(monkeypatch):
     stopping = [*FIT, "--trainer.max_steps=1000", "--trainer.callbacks+=StopWhenSatisfied"]
     stopping.append("--trainer.callbacks.below=1e9")
@@ -105,6 +113,7 @@ def test_a_run_that_a_callback_has_ended_does_no_more_steps(monkeypatch):
     assert records.read(RUN / "probes/energy_relaxation.nc")["t"][-1] <= 1
 
 
+@pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_writes_what_there_is_and_says_how_to_go_on(whole, monkeypatch, capsys, signum):
     step = LandscapeModule._integrate
@@ -145,6 +154,7 @@ def test_a_signal_does_not_wait_for_a_long_measurement(monkeypatch, capsys):
     assert torch.load(RUN / "checkpoints/last.ckpt")["global_step"] == 25
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_signals_are_as_before_when_a_verb_has_ended():
     before = [signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)]
     assert main(FIT) == 0
@@ -161,24 +171,33 @@ def test_a_signal_ends_every_verb_with_its_status(verb, monkeypatch, capsys):
     assert capsys.readouterr().err == "interrupted; the same command resumes the run\n"
 
 
-def interrupted_run():
-    """A run with two checkpoints, at steps 50 and 60."""
-    step = LandscapeModule._integrate
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory):
+    """The folder of a run with two checkpoints, at steps 50 and 60."""
+    folder, step = tmp_path_factory.mktemp("interrupted"), LandscapeModule._integrate
 
-    def interrupted(module, energy, dynamics, at):
+    def stopping(module, energy, dynamics, at):
         if at == 55:
             raise Interrupted(signal.SIGTERM)
         return step(module, energy, dynamics, at)
 
-    with pytest.MonkeyPatch.context() as sending:
-        sending.setattr(LandscapeModule, "_integrate", interrupted)
+    with pytest.MonkeyPatch.context() as patch:
+        enter(folder, patch)
+        patch.setattr(LandscapeModule, "_integrate", stopping)
         assert main([*FIT, "--checkpoint.every_n_train_steps=25"]) == 143
+    return folder / RUN
+
+
+@pytest.fixture
+def checkpoints(interrupted):
+    """Those of a copy of the interrupted run."""
+    shutil.copytree(interrupted, RUN)
     return RUN / "checkpoints"
 
 
+@pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize("damage", [b"", b"not a checkpoint", "half", "foreign"])
-def test_a_damaged_checkpoint_is_replaced_by_the_one_before(whole, capsys, damage):
-    checkpoints = interrupted_run()
+def test_a_damaged_checkpoint_is_replaced_by_the_one_before(whole, checkpoints, capsys, damage):
     last = checkpoints / "last.ckpt"
     if damage == "half":
         damage = last.read_bytes()[: last.stat().st_size // 2]
@@ -192,8 +211,8 @@ def test_a_damaged_checkpoint_is_replaced_by_the_one_before(whole, capsys, damag
     same_record(RUN, whole)
 
 
-def test_without_a_good_checkpoint_one_sentence_says_what_to_remove(capsys):
-    checkpoints = interrupted_run()
+@pytest.mark.usefixtures("no_figures")
+def test_without_a_good_checkpoint_one_sentence_says_what_to_remove(checkpoints, capsys):
     for path in checkpoints.iterdir():
         path.unlink()
         path.write_text("")
@@ -204,8 +223,8 @@ def test_without_a_good_checkpoint_one_sentence_says_what_to_remove(capsys):
     assert main([*FIT, "--checkpoint.every_n_train_steps=25"]) == 0
 
 
+@pytest.mark.usefixtures("checkpoints", "no_figures")
 def test_a_configuration_edited_after_a_kill(whole, capsys):
-    interrupted_run()
     assert main([*FIT, "--model.optimizer.lr=0.2"]) == 2
     assert "differs in model.optimizer.init_args.lr (was 0.1, now 0.2)" in capsys.readouterr().err
     assert main([*FIT, "--model.energy.replicas=4"]) == 2
@@ -224,10 +243,8 @@ def test_a_configuration_edited_after_a_kill(whole, capsys):
         ("--trainer.callbacks.last=5", "trainer.callbacks.0.init_args.last (was 10.0, now 5.0)"),
     ],
 )
-def test_a_checkpoint_of_another_run_is_one_sentence(capsys, option, sentence):
-    interrupted_run()
-    checkpoint = RUN / "checkpoints/last.ckpt"
-    capsys.readouterr()
+def test_a_checkpoint_of_another_run_is_one_sentence(checkpoints, capsys, option, sentence):
+    checkpoint = checkpoints / "last.ckpt"
     assert main([*FIT, "--experiment=other", f"--ckpt_path={checkpoint}", option]) == 2
     assert f"is the state of another {sentence}" in capsys.readouterr().err
     assert not Path("logs/other").exists()
