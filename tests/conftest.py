@@ -31,9 +31,10 @@ ALWAYS = ("test_aging", "test_hessian", "test_gradient_noise")
 def pytest_collection_modifyitems(items):
     for item in items:
         bases = getattr(getattr(item, "cls", None), "__mro__", ())
-        of_contract = any(base.__name__ == "ProbeContract" for base in bases)
-        stands_for_all = of_contract and item.path.stem in ALWAYS and item.cls.__name__ == "TestContract"
-        if of_contract and not stands_for_all and any(x in item.name for x in SHARED):
+        if not any(base.__name__ == "ProbeContract" for base in bases):
+            continue
+        stands_for_all = item.path.stem in ALWAYS and item.cls.__name__ == "TestContract"
+        if not stands_for_all and any(x in item.name for x in SHARED):
             item.add_marker(pytest.mark.slow)
 
 
