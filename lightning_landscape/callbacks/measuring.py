@@ -27,7 +27,7 @@ def measuring(module: nn.Module) -> Iterator[None]:
     compiled code runs eagerly and attention uses its plain form, because neither has a double
     backward otherwise. Afterwards: the random state of torch, NumPy and Python, the buffers
     (batch-norm statistics) and the training mode of every submodule are as before. What an
-    evaluation changes is undone by `isolated`; the whole body is isolated too, but for parameters,
+    evaluation changes is undone by `isolated`; the whole body is isolated too,
     because a backward pass runs hooks, and forwards of checkpointed activations, outside of it.
     The body must not call ``backward`` (it would add to ``.grad``): use `torch.autograd.grad`.
 
@@ -46,7 +46,7 @@ def measuring(module: nn.Module) -> Iterator[None]:
             torch.autocast(device.type, enabled=False),
             torch.compiler.set_stance("force_eager"),
             sdpa_kernel(SDPBackend.MATH),
-            nullcontext() if _is_ours(module) else isolated(module, parameters=False),
+            nullcontext() if _is_ours(module) else isolated(module),
         ):
             yield
     finally:

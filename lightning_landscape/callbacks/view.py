@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lightning_landscape import parallel
 from lightning_landscape.callbacks.batches import energies_of_parts, length
-from lightning_landscape.callbacks.isolation import isolated
+from lightning_landscape.callbacks.isolation import MovesParameters, isolated
 from lightning_landscape.callbacks.measuring import measuring, require_together
 from lightning_landscape.callbacks.optimizers import step_size_of_sgd, thermal_of
 from lightning_landscape.callbacks.training_step import NotMeasured, energy_of_batch
@@ -210,6 +210,16 @@ class View:
             NotMeasured: ``training_step`` returned None.
             UsageError: the module offers no energy, or its evaluation cannot be isolated.
         """
+        try:
+            return self._energy()
+        except MovesParameters as error:
+            # a step that normalises or clips parameters leaves them where it has put them; they are
+            # put back by `measuring`
+            for moved in error.moved:
+                moved.move()
+            return self._energy()
+
+    def _energy(self) -> Tensor:
         if self.is_whole:
             assert self.landscape is not None
             return self.landscape().reshape(-1)
@@ -256,7 +266,7 @@ class View:
         """Return the Hessian of `energy` on this rank alone; call it inside `measuring`."""
         require_together(self.parameters())
         names = [n for n, p in self.system.named_parameters() if p.requires_grad]
-        return HessianOperator(self.energy, self.parameters(), names=names)
+        return HessianOperator(self._energy, self.parameters(), names=names)
 
     def on_batch(self, batch: Any, batch_idx: int) -> View:
         """Return a foreign project at this moment, on another batch."""

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from lightning_landscape.callbacks.isolation._guard import Guard
 from lightning_landscape.callbacks.isolation._surroundings import protect_trainer
 from lightning_landscape.callbacks.isolation.copies import keep, snapshot
-from lightning_landscape.callbacks.isolation.stand_ins import CannotRestore
+from lightning_landscape.callbacks.isolation.stand_ins import CannotRestore, MovesParameters
 
-__all__ = ["CannotRestore", "isolated", "keep", "snapshot"]
+__all__ = ["CannotRestore", "MovesParameters", "isolated", "keep", "snapshot"]
 
 
 @contextmanager
@@ -30,7 +30,6 @@ def isolated(
     module: nn.Module,
     batch: Any = None,
     outputs: Sequence[Tensor] = (),
-    parameters: bool = True,
 ) -> Iterator[Any]:
     """Let the body evaluate ``module`` once on the batch that is yielded, and undo what it does.
 
@@ -48,16 +47,15 @@ def isolated(
         batch: the batch; the body must use the one that is yielded.
         outputs: a list to which the body appends what it computes, where derivatives of that are
             wanted.
-        parameters: whether those that require gradients are put back, too.
 
     Raises:
         CannotRestore: the body asks for an item of something that gives each only once, such as a
             Python generator or the iterator of a loader, which is then left alone; or a tensor
             that is also held elsewhere was changed. The sentence names the attribute.
-        UsageError: gradients are on, and the body has moved a parameter of which the outputs are
-            functions.
+        MovesParameters: gradients are on, and the body has moved a parameter of which the outputs
+            are functions.
     """
-    guard = Guard(module, parameters)
+    guard = Guard(module)
     try:
         protect_trainer(guard, module)
         guard.visit(module, type(module).__name__)

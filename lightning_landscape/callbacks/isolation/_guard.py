@@ -61,11 +61,9 @@ class Guard:
 
     Args:
         module: whose parameters that require gradients are used themselves.
-        parameters: whether these are put back, too.
     """
 
-    def __init__(self, module: nn.Module, parameters: bool = True) -> None:
-        self._has_parameters = parameters
+    def __init__(self, module: nn.Module) -> None:
         self._coordinates = {id(p) for p in module.parameters()}
         self._undo: list[Callable[[], object]] = []
         self._seen: dict[int, tuple[Any, Any]] = {}  # by id: the object, kept alive, and its copy
@@ -134,8 +132,7 @@ class Guard:
             return x
         is_parameter = isinstance(x, nn.Parameter)
         if x.requires_grad and id(x) in self._coordinates:  # the evaluation has to use it itself
-            if self._has_parameters:
-                self._moving.append(Moving(x, path))
+            self._moving.append(Moving(x, path))
             return x
         self._originals.append((x, version(x), path))
         if x.grad_fn is not None:  # part of a graph that a copy would leave
@@ -372,9 +369,8 @@ class Guard:
             raise CannotRestore(changed[0])
         if self._moved and torch.is_grad_enabled():
             used = reached_by(outputs)
-            paths = [moved.path for moved in self._moved if id(moved.parameter) in used]
-            if paths:
-                raise MovesParameters(paths)
+            if any(id(moved.parameter) in used for moved in self._moved):
+                raise MovesParameters(self._moved)
 
 
 def _is_variable(value: Any, package: str) -> bool:

@@ -34,8 +34,14 @@ class Moving:
         self._version, self._gradient = version(parameter), parameter.grad
         self._is_plain = _is_plain(parameter)
         self._memory = parameter.untyped_storage()._cdata if self._is_plain else 0
+        self._moved_to = self._value
         if self._gradient is not None:
             parameter.grad = snapshot(self._gradient)
+
+    @torch.no_grad()
+    def move(self) -> None:
+        """Let the parameter have the value that the evaluation gave it."""
+        self.parameter.data.copy_(self._moved_to)
 
     @torch.no_grad()
     def restore(self) -> bool:
@@ -44,6 +50,7 @@ class Moving:
         if self._is_written_to():
             now = parameter.detach()
             moved = now.shape != self._value.shape or not _alike(now, self._value)
+            self._moved_to = now.clone() if moved else now
             if self._memory and parameter.untyped_storage()._cdata != self._memory:
                 parameter.data = self._data
             if not torch.equal(self._data, self._value):

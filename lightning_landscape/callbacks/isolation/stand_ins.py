@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
+from lightning_landscape.callbacks.isolation._parameters import Moving
 from lightning_landscape.errors import UsageError
 
 __all__ = [
@@ -32,13 +33,18 @@ class CannotRestore(UsageError):
 
 
 class MovesParameters(UsageError):
-    """An evaluation changes the parameters in which derivatives are wanted."""
+    """An evaluation changes the parameters in which derivatives are wanted.
 
-    def __init__(self, paths: list[str]) -> None:
-        several = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    Args:
+        moved: those parameters.
+    """
+
+    def __init__(self, moved: list[Moving]) -> None:
+        self.moved = moved
+        several = f" and {len(moved) - 1} more" if len(moved) > 1 else ""
         super().__init__(
-            f"{paths[0]}{several}: the training step itself moves parameters, so the loss that it "
-            "returns is not at those whose derivatives are wanted; give the module a method "
+            f"{moved[0].path}{several}: the training step itself moves parameters, so its loss "
+            "is not at those whose derivatives are wanted; give the module a method "
             'energy(batch) and the probe loss_fn="energy", or give the probe a '
             "loss_fn(pl_module, batch) that leaves them alone"
         )
