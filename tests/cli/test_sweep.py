@@ -317,6 +317,16 @@ def test_the_limit_of_infinite_size_is_fitted(tmp_path):
     assert cold.exact == -0.8
 
 
+def test_a_family_of_sizes_ends_with_its_limit_where_theory_knows_it(tmp_path):
+    dataset = swept(tmp_path, None, lambda N, T: -1 + T + 3 / N, exact=-0.8)
+    assert dataset["law"].sel(quantity="E").to_numpy() == pytest.approx([-0.8, -0.6])
+    assert "law_text" not in dataset.attrs  # the next start, without --law, is the same sweep
+    rows = [row for row in look_up("Sweep").rows(dataset) if "∞" in row.note]
+    assert [row.exact for row in rows] == [-0.8, -0.8]
+    (tmp_path / "sweep.nc").unlink()
+    assert "law" not in swept(tmp_path, None, lambda N, T: -1 + T + 3 / N)
+
+
 def test_powers_and_the_limit_of_zero_are_fitted(tmp_path):
     power = swept(tmp_path, "power", lambda N, T: 2 * N**0.5)
     assert power["law"].to_numpy().ravel() == pytest.approx([0.5, 0.5], abs=1e-4)

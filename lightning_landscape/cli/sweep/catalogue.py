@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lightning_landscape import records
-from lightning_landscape.cli.sweep.laws import with_law
+from lightning_landscape.cli.sweep.laws import of_infinite_size, with_law
 from lightning_landscape.cli.sweep.points import Point, short_names
 from lightning_landscape.cli.sweep.work import Found, Outcome
 
@@ -32,7 +32,8 @@ class Catalogue:
         path: the file; what it holds of ``points`` is taken over.
         points: all of the sweep.
         attributes: of the record.
-        law: to be fitted, see `laws.check_law`; None for none.
+        law: to be fitted, see `laws.check_law`; None for the limit N to infinity of what has an
+            exact value there, where N is swept.
 
     Attributes:
         outcomes: by the label of the point.
@@ -94,7 +95,13 @@ class Catalogue:
             variables[name] = ("point", _column([p.values[key] for p in self.points]))
         attributes = {"probe": "Sweep", "swept": short_names(keys), **self.attributes}
         dataset = Dataset(variables, {"point": labels, "quantity": quantities}, attributes)
-        return dataset if self.law is None else with_law(dataset, self.law)
+        if self.law is not None:
+            return with_law(dataset, self.law)
+        if not (limits := of_infinite_size(dataset)):
+            return dataset
+        extrapolated = with_law(dataset, "infinity", limits)
+        del extrapolated.attrs["law_text"]  # it was not asked for
+        return extrapolated
 
 
 def _column(values: list[Any]) -> list[Any]:

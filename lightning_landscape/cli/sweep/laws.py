@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,10 +15,11 @@ from lightning_landscape.studies.finite_size.law import Law, extrapolate
 if TYPE_CHECKING:
     from xarray import Dataset
 
-__all__ = ["check_law", "with_law"]
+__all__ = ["check_law", "of_infinite_size", "with_law"]
 
 Array = NDArray[np.float64]
 _LAWS = ("infinity", "zero", "power")
+_FEWEST_SIZES = 3  # of which a limit is taken without being asked for
 
 
 def check_law(text: str) -> str:
@@ -37,8 +39,27 @@ def check_law(text: str) -> str:
     return text
 
 
-def with_law(dataset: Dataset, text: str) -> Dataset:
-    """Return a catalogue with the law fitted to every curve of every quantity.
+def of_infinite_size(dataset: Dataset) -> list[str]:
+    """Return the quantities of a sweep over N whose exact value is that of infinite size.
+
+    It is the same at every N, of which there are at least three: the family of sizes then has a
+    limit to be compared with it.
+    """
+    axis = axis_of(dataset)
+    if axis.rpartition(".")[2] != "N":
+        return []
+    found = {str(q): curves(dataset, str(q)) for q in dataset["quantity"].to_numpy()}
+    return [quantity for quantity, each in found.items() if each and all(map(_is_family, each))]
+
+
+def _is_family(curve: Curve) -> bool:
+    exact = curve.exact
+    enough = len(curve.x) >= _FEWEST_SIZES and bool(np.isfinite(exact).all())
+    return enough and float(np.ptp(exact)) <= 1e-9 * float(np.abs(exact).max())
+
+
+def with_law(dataset: Dataset, text: str, only: Collection[str] | None = None) -> Dataset:
+    """Return a catalogue with the law fitted to every curve of every quantity, or of some.
 
     Weighted least squares through the means over the seeds; points without an error bar do not
     count. Added are, along ``curve`` and ``quantity``, ``law`` with the limit or the exponent,
@@ -55,7 +76,11 @@ def with_law(dataset: Dataset, text: str) -> Dataset:
     positive = np.issubdtype(x.dtype, np.number) and bool((x > 0).all())
     require(positive, "law", text, f"needs numbers above 0, and {axis} has others")
     quantities = [str(q) for q in dataset["quantity"].to_numpy()]
-    found = [[_fit(name, exponent, c) for c in curves(dataset, q)] for q in quantities]
+    wanted = quantities if only is None else only
+    found = [
+        [_fit(name, exponent, c) if q in wanted else (np.nan,) * 6 for c in curves(dataset, q)]
+        for q in quantities
+    ]
     labels = [c.label for c in curves(dataset, quantities[0])] if quantities else []
     table = np.array(found, float).reshape(len(quantities), len(labels), 6).transpose(1, 0, 2)
     along = ("curve", "quantity")
