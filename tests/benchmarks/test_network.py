@@ -139,5 +139,5 @@ def test_gradient_against_the_matrix_products_in_it(compare):
         repeated(gradient, 20),
         repeated(products, 20),
         against="its matrix products alone",
-        at_most=2.5,
+        at_most=1.8,
     )

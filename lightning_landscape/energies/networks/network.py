@@ -29,8 +29,8 @@ __all__ = ["NetworkEnergy"]
 
 _PREFIXES = {"train": "", "test": "test_"}
 
-# What the activations of a block may take: the cache of a core, or a fair share of a GPU.
-_BLOCK_BYTES = {"cpu": 2 * 2**20}
+# What the activations of a block may take: a core's share of the caches, or of a GPU.
+_BLOCK_BYTES = {"cpu": 4 * 2**20}
 _BLOCK_BYTES_ELSEWHERE = 2**30
 
 Block = tuple[slice, list[tuple[Tensor, Tensor]]]

@@ -18,7 +18,7 @@ from lightning_landscape.rng import Stream
 
 __all__ = ["Replicated"]
 
-_CACHES = 4  # how much larger than the cache the activations of a block may be
+_CACHES = 2  # how much larger than the cache the activations of a block may be
 
 
 class Replicated(Architecture):
@@ -35,8 +35,8 @@ class Replicated(Architecture):
     function of the present ones.
 
     On one core two small convolutions on batches of 16 images of 8 x 8 pixels gain a factor of two
-    over one network after the other. Where the activations of a replica fill half the cache the
-    replicas are computed in turn. The sizes alone decide that, and no timing, so that a run repeats
+    over one network after the other. Where the activations of a replica fill 1 MiB the replicas
+    are computed in turn. The sizes alone decide that, and no timing, so that a run repeats
     bit for bit.
 
     Args:
@@ -93,11 +93,11 @@ class Replicated(Architecture):
         self._structure = [first.to("meta")]
 
     def replicas_at_once(self, each: int, cache: int) -> int:
-        """Return 1 where a replica fills half the cache; smaller ones gain from larger operations.
+        """Return 1 where a replica fills a quarter of it; smaller ones gain from larger operations.
 
         On a processor more of them go together than the cache holds.
         """
-        if 2 * each > cache:
+        if 4 * each > cache:
             return 1
         return (_CACHES if self.stacks[0].is_cpu else 1) * cache // each
 
