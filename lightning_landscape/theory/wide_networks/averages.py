@@ -10,24 +10,27 @@ import torch
 from numpy.typing import NDArray
 
 from lightning_landscape.activations import ACTIVATIONS, Activation, Function
-from lightning_landscape.errors import nearest, require
+from lightning_landscape.errors import nearest, require, require_kind
 
 __all__ = ["Array", "GaussianAverages", "evaluate", "gaussian_nodes", "normal_nodes", "resolve"]
 
 Array = NDArray[np.float64]
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
+_SYNONYMS = {"silu": "swish", "leakyrelu": "leaky_relu", "hardswish": "hard_swish"}
 _REACH = 13.0  # standard deviations
 _CORE, _PANEL = 36.0, 2.0  # to |z| = 36, where exp(-|z|) is nothing, panels are at most 2 wide
 
 
 def resolve(activation: str | Activation) -> Activation:
-    """Return the activation of this name; one that is no name is returned as it is."""
+    """Return the activation of this name; torch's SiLU is swish. An `Activation` is itself."""
     if isinstance(activation, Activation):
         return activation
-    names = f"must be one of {', '.join(ACTIVATIONS)}{nearest(activation, ACTIVATIONS)}"
-    require(activation in ACTIVATIONS, "activation", activation, names)
-    return ACTIVATIONS[activation]
+    require_kind("activation", activation, str)
+    name = _SYNONYMS.get(activation.lower(), activation.lower())
+    names = f"must be one of {', '.join(ACTIVATIONS)}{nearest(name, ACTIVATIONS)}"
+    require(name in ACTIVATIONS, "activation", activation, names)
+    return ACTIVATIONS[name]
 
 
 def evaluate(function: Function, z: Array) -> Array:
@@ -85,7 +88,7 @@ class GaussianAverages:
     that sigma and sigma' are enough, whatever kinks sigma has.
 
     Args:
-        sigma: the activation.
+        sigma: a name in `ACTIVATIONS`, or an `Activation`.
         K: the variance, > 0.
 
     Attributes:
@@ -94,14 +97,13 @@ class GaussianAverages:
         value: sigma(z).
         slope: sigma'(z).
 
-    >>> from lightning_landscape.activations import ACTIVATIONS
-    >>> average = GaussianAverages(ACTIVATIONS["relu"], K=2.0)
+    >>> average = GaussianAverages("relu", K=2.0)
     >>> round(average.mean(average.value**4), 10)
     6.0
     """
 
-    def __init__(self, sigma: Activation, K: float) -> None:
-        self.K = K
+    def __init__(self, sigma: str | Activation, K: float) -> None:
+        sigma, self.K = resolve(sigma), K
         self.z, self.weights = gaussian_nodes(K, sigma.kinks)
         self.value, self.slope = evaluate(sigma.value, self.z), evaluate(sigma.slope, self.z)
         self.square = self.mean(self.value**2)

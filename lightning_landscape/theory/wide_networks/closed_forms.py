@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from lightning_landscape.errors import require
 from lightning_landscape.theory.wide_networks.averages import Array
 from lightning_landscape.theory.wide_networks.layer import require_depth
 
@@ -20,6 +21,7 @@ def relu_metric_variance(width: int, depth: int) -> Array:
     [0.61051]
     """
     require_depth(depth)
+    require(width >= 1, "width", width, "must be at least 1")
     return np.float64(1 + 5 / width) ** np.arange(depth, dtype=float) - 1
 
 
@@ -30,6 +32,7 @@ def linear_metric_variance(width: int, depth: int) -> Array:
     [0.4802443]
     """
     require_depth(depth)
+    require(width >= 1, "width", width, "must be at least 1")
     return np.float64(1 + 2 / width) ** np.arange(depth, dtype=float) - 1
 
 
@@ -44,6 +47,7 @@ def relu_tangent_variance(width: int, depth: int) -> float:
     1.008
     """
     require_depth(depth)
+    require(width >= 1, "width", width, "must be at least 1")
     distance = np.abs(np.subtract.outer(np.arange(depth), np.arange(depth)))
     paths = (1 + 5 / width) ** (depth - 1 - distance) * (1 + 1 / width) ** distance
     return float(paths.mean()) - 1

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from lightning_landscape.activations import Activation
-from lightning_landscape.errors import UsageError
+from lightning_landscape.errors import UsageError, require
 from lightning_landscape.theory.wide_networks.averages import (
     Array,
     GaussianAverages,
@@ -176,6 +176,7 @@ def learning_rates(
     Raises:
         UsageError: the activation has no critical initialisation.
     """
+    require(depth >= 1, "depth", depth, "must be at least 1")
     point = criticality(activation)
     layers = np.arange(1, depth + 1, dtype=float)
     if not point.kind.startswith("vanishing"):

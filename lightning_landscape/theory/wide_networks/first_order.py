@@ -62,7 +62,7 @@ def first_order(
     layer: Layer,
     K1: float,
     depth: int,
-    widths: Sequence[int] | None = None,
+    widths: int | Sequence[int] | None = None,
     bias_rate: float | Array = 1.0,
     weight_rate: float | Array = 1.0,
 ) -> FirstOrder:
@@ -104,12 +104,13 @@ def first_order(
         layer: the layer.
         K1: preactivation variance of the first layer, C_b + C_W |x|^2 / n_0.
         depth: L.
-        widths: n_1, ..., n_{L-1}; None if they are equal.
+        widths: n_1, ..., n_{L-1}; None, or one number, if they are equal.
         bias_rate: lambda_b, one number or one per layer.
         weight_rate: lambda_W, one number or one per layer; a weight has lambda_W / fan-in.
 
     Raises:
-        UsageError: a length does not fit the depth, or widths differ and the layer has a skip.
+        UsageError: K1 is no such variance, a length does not fit the depth, or widths differ and
+            the layer has a skip.
 
     >>> result = first_order(Layer.critical("tanh"), K1=1.0, depth=5)
     >>> result.V[-1].round(7).item(), result.A[-1].round(5).item()
@@ -123,6 +124,7 @@ def first_order(
     lam_W = per_layer("weight_rate", weight_rate, depth)
     ratios = _width_ratios(widths, depth)
     C_b, C_W = layer.bias_variance, layer.weight_variance
+    require(C_b <= K1 and K1 > 0, "K1", K1, f"must be > 0 and at least C_b = {C_b:g}")
     T1 = float(lam_b[0] + lam_W[0] * (K1 - C_b) / C_W)
     layers: list[dict[str, float]] = []
     if layer.skip:
@@ -141,9 +143,9 @@ def first_order(
     return FirstOrder(**{name: np.array([state[name] for state in layers]) for name in _NAMES})
 
 
-def _width_ratios(widths: Sequence[int] | None, depth: int) -> Array:
+def _width_ratios(widths: int | Sequence[int] | None, depth: int) -> Array:
     """Return n_l / n_{l-1} for l = 1, ..., L - 1; the first multiplies zeros only."""
-    if widths is None:
+    if widths is None or isinstance(widths, int):
         return np.ones(depth)
     shape = f"must be the {depth - 1} widths of the hidden layers, all at least 1"
     fits = len(widths) == depth - 1 and all(n >= 1 for n in widths)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lightning_landscape.activations import Activation
 from lightning_landscape.errors import require
@@ -32,14 +33,23 @@ class Kernels(NamedTuple):
     tangent: Array
 
 
-def input_kernel(layer: Layer, x: Array) -> Array:
-    """Return K^1 = C_b + C_W x x^T / n_0 of inputs of shape (P, n_0), shape (P, P)."""
+def input_kernel(layer: Layer, x: ArrayLike) -> Array:
+    """Return K^1 = C_b + C_W x x^T / n_0 of inputs of shape (P, n_0), shape (P, P).
+
+    Raises:
+        UsageError: x is no matrix.
+
+    >>> input_kernel(Layer.critical("relu"), [[1.0, 0.0], [1.0, 1.0]]).tolist()
+    [[1.0, 1.0], [1.0, 2.0]]
+    """
+    x = np.asarray(x, dtype=float)
+    require(x.ndim == 2, "x", f"of shape {x.shape}", "must be (P, n_0); flatten each input")
     return layer.bias_variance + layer.weight_variance / x.shape[1] * (x @ x.T)
 
 
 def kernels(
     layer: Layer,
-    K1: Array,
+    K1: ArrayLike,
     depth: int,
     bias_rate: float | Array = 1.0,
     weight_rate: float | Array = 1.0,
@@ -78,6 +88,7 @@ def kernels(
     [[1.0, 0.608998], [0.608998, 1.0]]
     """
     require_depth(depth)
+    K1 = np.asarray(K1, dtype=float)
     square = K1.ndim == 2 and K1.shape[0] == K1.shape[1] and np.allclose(K1, K1.T)
     require(square, "K1", f"of shape {K1.shape}", "must be a symmetric matrix")
     require(bool((K1.diagonal() > 0).all()), "K1", "given", "must have a positive diagonal")

@@ -97,7 +97,8 @@ class MetricLaw:
 
     def quantile(self, probability: float, l: int) -> float:
         """Return the G below which a network of layer ``l`` >= 2 is with this probability."""
-        require(0 < probability < 1, "probability", probability, "must be between 0 and 1")
+        one = np.ndim(probability) == 0 and 0 < probability < 1
+        require(one, "probability", probability, "must be one number between 0 and 1")
         C_b = self.layer.bias_variance
         if probability <= self.atom[l - 1]:
             return C_b
@@ -154,10 +155,11 @@ def metric_law(layer: Layer, K1: float, width: int | Sequence[int], depth: int) 
     require_depth(depth)
     require_no_skip(layer, "the law of the metric")
     require(layer.bias_variance <= K1 and K1 > 0, "K1", K1, "must be > 0 and at least C_b")
-    widths = [width] * (depth - 1) if isinstance(width, int) else list(width)
+    given = np.asarray(width)
+    widths = (np.full(depth - 1, given) if given.ndim == 0 else given).tolist()
     least = 1 if layer.sigma.name in RESPONDING else _SMALLEST_WIDTH
     shape = f"must be {depth - 1} widths, all at least {least}"
-    fits = len(widths) == depth - 1 and all(n >= least for n in widths)
+    fits = len(widths) == depth - 1 and all(n >= least and n == int(n) for n in widths)
     require(fits, "width", width, shape)
     log_M = _grid(layer, K1, widths)
     C_b = layer.bias_variance

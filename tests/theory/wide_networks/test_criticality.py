@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from lightning_landscape.activations import ACTIVATIONS
 from lightning_landscape.errors import UsageError
@@ -158,7 +159,18 @@ def test_rates_that_keep_the_tangent_kernel_finite():
     np.testing.assert_allclose(kinked.weight, 4.0 / np.arange(1, 5), rtol=1e-8)
 
 
+def test_names_are_those_of_torch_too():
+    for name, known in (("SiLU", "swish"), ("Tanh", "tanh"), ("LeakyReLU", "leaky_relu")):
+        assert criticality(name).weight_variance == criticality(known).weight_variance
+
+
 def test_misuse():
+    with pytest.raises(UsageError, match="activation = Tanh: must be a str"):
+        criticality(torch.nn.Tanh())
+    with pytest.raises(UsageError, match="depth = 0"):
+        learning_rates("tanh", 0)
+    with pytest.raises(UsageError, match=r"K1 = 0\.1: must be > 0 and at least C_b = 0\.17"):
+        first_order(Layer.critical("gelu"), 0.1, 3)
     with pytest.raises(UsageError, match="did you mean tanh"):
         Layer("tanhh", 1.0)
     with pytest.raises(UsageError, match=r"weight_variance = -1\.0: must be > 0"):

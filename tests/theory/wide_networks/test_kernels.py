@@ -125,6 +125,16 @@ class TestTwoInputs:
         np.testing.assert_allclose(two_inputs(Layer.critical("linear"), K, 4).G1, 0, atol=1e-12)
 
 
+def test_lists_are_taken():
+    layer, x = Layer.critical("tanh"), [[1.0, 0.5], [0.2, 1.0]]
+    K1 = input_kernel(layer, x)
+    np.testing.assert_array_equal(K1, input_kernel(layer, np.array(x)))
+    np.testing.assert_array_equal(kernels(layer, K1.tolist(), 3).K, kernels(layer, K1, 3).K)
+    np.testing.assert_array_equal(two_inputs(layer, K1.tolist(), 3).V, two_inputs(layer, K1, 3).V)
+    with pytest.raises(UsageError, match=r"x = of shape \(2,\): must be \(P, n_0\)"):
+        input_kernel(layer, [1.0, 2.0])
+
+
 def test_misuse():
     with pytest.raises(UsageError, match="symmetric"):
         kernels(Layer.critical("relu"), np.array([[1.0, 0.0], [0.5, 1.0]]), 2)

@@ -187,10 +187,8 @@ def _architecture(view: View) -> FullyConnected | Replicated:
             f"energy = {type(net).__name__}: Criticality measures the layers of networks; "
             "use NetworkEnergy with FullyConnected or Replicated networks"
         )
-    alone = isinstance(net, FullyConnected) or not any(
-        isinstance(part, Copies) for part in view.landscape.modules()
-    )
-    if not alone:
+    copies = any(isinstance(part, Copies) for part in view.system.modules())
+    if copies and not isinstance(net, FullyConnected):
         raise UsageError(
             f"energy = {type(view.landscape).__name__}: Criticality measures copies of fully "
             "connected networks only; use the energy without copies"

@@ -135,8 +135,8 @@ class TangentKernel(Probe):
         net, x = energy.architecture, energy.inputs[: self.samples]
         parameters = tuple(view.landscape.parameters())
         if isinstance(net, FullyConnected):
-            rates = (1.0, 1.0) if self.scaled else (1.0, net.widths[:-1])
-            return fully_connected_tangent_kernels(net, x, *rates, parameters)
+            weight_rate = 1.0 if self.scaled else net.widths[:-1]
+            return fully_connected_tangent_kernels(net, x, 1.0, weight_rate, parameters)
         return tangent_kernels(net.outputs(parameters, x.unsqueeze(0)), parameters)
 
     def _of_foreign(self, view: View) -> Tensor:

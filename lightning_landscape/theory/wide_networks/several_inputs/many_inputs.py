@@ -6,6 +6,7 @@ from itertools import combinations, combinations_with_replacement
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.stats import qmc
 
 from lightning_landscape.errors import require
@@ -33,7 +34,7 @@ class ManyInputs(NamedTuple):
 
 
 def many_inputs(
-    layer: Layer, K1: Array, depth: int, log2_points: int = 14, seed: int = 0
+    layer: Layer, K1: ArrayLike, depth: int, log2_points: int = 14, seed: int = 0
 ) -> ManyInputs:
     r"""Return mean and covariance of the metric of layer L = ``depth`` at order 1/n, equal widths.
 
@@ -59,6 +60,7 @@ def many_inputs(
     """
     require_depth(depth)
     require_no_skip(layer, "the covariance of the metric of several inputs")
+    K1 = np.asarray(K1, dtype=float)
     square = K1.ndim == 2 and K1.shape[0] == K1.shape[1] >= 2 and np.allclose(K1, K1.T)
     require(
         square, "K1", f"of shape {K1.shape}", "must be a symmetric matrix of two inputs or more"

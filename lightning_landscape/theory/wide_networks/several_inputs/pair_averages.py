@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lightning_landscape.activations import Activation
 from lightning_landscape.errors import require
@@ -13,6 +14,7 @@ from lightning_landscape.theory.wide_networks.averages import (
     evaluate,
     normal_nodes,
     panel_edges,
+    resolve,
 )
 
 __all__ = ["PairAverages"]
@@ -25,7 +27,7 @@ class PairAverages:
     1e-12. Cost: 2e5 nodes.
 
     Args:
-        sigma: the activation.
+        sigma: a name in `ACTIVATIONS`, or an `Activation`.
         K: covariance, shape (2, 2).
 
     Attributes:
@@ -37,7 +39,8 @@ class PairAverages:
         UsageError: K is no covariance.
     """
 
-    def __init__(self, sigma: Activation, K: Array) -> None:
+    def __init__(self, sigma: str | Activation, K: ArrayLike) -> None:
+        sigma, K = resolve(sigma), np.asarray(K, dtype=float)
         first, along = math.sqrt(K[0, 0]), K[0, 1] / math.sqrt(K[0, 0])
         rest = K[1, 1] - along**2
         valid = K[0, 0] > 0 and rest > -1e-12 * K[1, 1]

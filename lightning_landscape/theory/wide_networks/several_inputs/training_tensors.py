@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from scipy.stats import qmc
 
 from lightning_landscape.activations import Activation
@@ -74,7 +75,7 @@ class TrainingTensors:
 
 def training_tensors(
     layer: Layer,
-    K1: Array,
+    K1: ArrayLike,
     depth: int,
     bias_rate: float | Array = 1.0,
     weight_rate: float | Array = 1.0,
@@ -114,6 +115,7 @@ def training_tensors(
     require_no_skip(layer, "the motion of the tangent kernel")
     smooth = not layer.sigma.kinks
     require(smooth, "activation", layer.sigma.name, "must be smooth", "use tanh, gelu or swish")
+    K1 = np.asarray(K1, dtype=float)
     square = K1.ndim == 2 and K1.shape[0] == K1.shape[1] and np.allclose(K1, K1.T)
     require(square, "K1", f"of shape {K1.shape}", "must be a symmetric matrix")
     least = float(np.linalg.eigvalsh(K1)[0] / K1.trace())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lightning_landscape.errors import require
 from lightning_landscape.theory.wide_networks.averages import Array
@@ -28,7 +29,7 @@ class TwoInputs(NamedTuple):
     G1: Array
 
 
-def two_inputs(layer: Layer, K1: Array, depth: int) -> TwoInputs:
+def two_inputs(layer: Layer, K1: ArrayLike, depth: int) -> TwoInputs:
     r"""Return mean and covariance of the metric of two inputs at order 1/n, equal widths.
 
     With f_p = sigma_a sigma_b, y = K^{-1} z, m_q = 2 for the pair 12 and 1 for the others, and
@@ -56,6 +57,7 @@ def two_inputs(layer: Layer, K1: Array, depth: int) -> TwoInputs:
     """
     require_depth(depth)
     require_no_skip(layer, "the covariance of the metric of two inputs")
+    K1 = np.asarray(K1, dtype=float)
     require(K1.shape == (2, 2), "K1", f"of shape {K1.shape}", "must be 2 x 2")
     require(bool(np.linalg.det(K1) > 1e-12 * K1.trace() ** 2), "K1", K1.tolist(), _NOT_PARALLEL)
     K, V, G1 = K1, np.zeros((3, 3)), np.zeros(3)
