@@ -60,5 +60,42 @@ def test_the_floor(lowest, stands):
     assert found.stands.startswith(stands)
 
 
+def test_the_parameters_with_most_of_the_curvature_are_named():
+    """Two replicas with 0.7 and 0.9 of the trace in the second: 0.8(1)."""
+    tables = {name: (("t", "replica"), [[10.0, 10.0]]) for name in ("trace", "trace_of_square")}
+    for name in ("highest", "lowest"):
+        tables[name] = (("t", "replica", "rank"), [[[1.0], [1.0]]])
+    parts = ("t", "replica", "part")
+    tables["part_trace"] = (parts, [[[3.0, 7.0], [1.0, 9.0]]])
+    tables["part_trace_error"] = (parts, np.full((1, 2, 2), 0.1))
+    dataset = Dataset(tables, {"t": [1.0], "part": ["in", "out"]}, {"N": 100})
+    _, found = verdicts({"HessianSpectrum": dataset})
+    assert (found.value, found.error) == pytest.approx((0.8, 0.1))
+    assert found.stands == "out holds 80 % of the trace"
+
+
+@pytest.mark.parametrize(
+    ("cosine", "stands"),
+    [(0.9, "the noise acts on curved"), (0.1, "the noise acts on flat"), (0.45, "cannot tell")],
+)
+def test_the_noise_beside_the_curvature(cosine, stands):
+    tables = {name: (("t", "replica"), [[x]]) for name, x in
+              {"cosine": cosine, "cosine_error": 0.05}.items()}  # fmt: skip
+    (found,) = verdicts({"NoiseSpectrum": Dataset(tables, {"t": [1.0]})})
+    assert found.stands.startswith(stands)
+
+
+@pytest.mark.parametrize(("gain", "stands"), [(3.0, "yes: the Kronecker"), (1.2, "hardly")])
+def test_the_best_preconditioner_is_named(gain, stands):
+    kinds = ["none", "diagonal", "Kronecker", "fluctuations"]
+    gains = np.array([[[1.0, 0.9, gain, 0.5], [1.0, 0.9, gain + 0.1, 0.5]]])
+    dims = ("t", "replica", "preconditioner")
+    tables = {"gain": (dims, gains), "spread": (dims, np.full((1, 2, 4), 5.0))}
+    dataset = Dataset(tables, {"t": [1.0], "preconditioner": kinds})
+    (found,) = verdicts({"Preconditioning": dataset})
+    assert found.value == pytest.approx(gain + 0.05)
+    assert found.stands.startswith(stands)
+
+
 def test_a_page_says_what_is_left_out():
     assert page([], ["Is it stationary? too short"]).endswith("- Is it stationary? too short")

@@ -58,8 +58,10 @@ class Part(Probe):
             kept = self.thin(ahead, int(most))
             self._steps = [k for k in self._steps if k <= self.measured_step] + kept
             done = budget.looks[self.name]
-            said = f"{done + len(kept)} of {done + len(ahead)} measurements" if done else "nothing"
-            self.said = f"{said} within max_share of the time of the run; raise it for more"
+            planned = done + len(ahead)
+            some = f"{done + len(kept)} of {planned} measurements fit into max_share of the run's"
+            none = "no measurement fits into max_share of the run's"
+            self.said = f"{some if done or kept else none} time; raise max_share for more"
             self._ran_out = not kept
             ahead = kept
         fits = bool(ahead) and ahead[0] <= step

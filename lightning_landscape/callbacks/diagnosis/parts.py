@@ -17,6 +17,7 @@ from lightning_landscape.callbacks.diagnosis.step_noise import StepNoise
 from lightning_landscape.callbacks.lifecycle import counts_batches, end_of_run
 from lightning_landscape.callbacks.probes.gaps import GapDistribution
 from lightning_landscape.callbacks.probes.hessian import HessianSpectrum
+from lightning_landscape.callbacks.probes.noise_spectrum import NoiseSpectrum
 from lightning_landscape.callbacks.probes.stationarity import Stationarity
 from lightning_landscape.callbacks.probes.wide_networks.criticality import Criticality
 from lightning_landscape.callbacks.probes.wide_networks.tangent_kernel import OutputFn
@@ -90,6 +91,7 @@ def parts_of_run(
     found: list[Part] = [edge, noise, pairs, _Gaps(name="diagnosis_gaps"), *initial, classes]
     if not start:
         found.append(_Spectrum(loss_fn=loss_fn, data=data, name="diagnosis_spectrum", **_BUDGET))
+        found.append(_Alignment(k=3, groups=_GROUPS, loss_fn=loss_fn, name="diagnosis_noise"))
         found.append(_Preconditioning(loss_fn=loss_fn, name="diagnosis_preconditioning"))
     return found
 
@@ -121,6 +123,16 @@ class _Spectrum(Part, HessianSpectrum):
     """The spectrum of the Hessian, at the first step."""
 
     question = "How curved is the floor?"
+
+    def events(self, time_step: float) -> list[int]:
+        """Return the step before the first."""
+        return [0]
+
+
+class _Alignment(Part, NoiseSpectrum):
+    """The noise of mini-batches beside the curvature, at the first step."""
+
+    question = "Is the noise along the curvature?"
 
     def events(self, time_step: float) -> list[int]:
         """Return the step before the first."""

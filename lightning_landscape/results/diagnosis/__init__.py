@@ -20,6 +20,7 @@ _RULES: dict[str, Callable[[Dataset], Iterable[Verdict]]] = {
     "GapDistribution": network.fit,
     "Criticality": network.initialization,
     "HessianSpectrum": network.curvature,
+    "NoiseSpectrum": network.alignment,
     "Preconditioning": step_size.preconditioning,
     "ClassBalance": network.classes,
 }

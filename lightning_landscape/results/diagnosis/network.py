@@ -16,9 +16,10 @@ from lightning_landscape.results.quantities.wide_networks.verdict import verdict
 if TYPE_CHECKING:
     from xarray import DataArray, Dataset
 
-__all__ = ["classes", "curvature", "fit", "initialization"]
+__all__ = ["alignment", "classes", "curvature", "fit", "initialization"]
 
 _SIGMAS = 2.0
+_HALF = 0.5  # of the trace, and of perfect alignment
 _LEFT_BEHIND = 0.5  # of the mean recall
 _RELU_JAMS = 0.5  # least N_Delta / N of a minimum that does not fit, for ReLU
 
@@ -88,6 +89,47 @@ def curvature(dataset: Dataset) -> Iterator[Verdict]:
         advice = "most directions are flat: a few hold what limits lr" if value < 0.1 else ""
     yield Verdict(
         "How curved is the floor?", value, error, "(tr H)²/(N tr H²) = 1 where all are equal",
+        stands, advice,
+    )  # fmt: skip
+    if "part_trace" in last and last.sizes["part"] > 1:
+        yield _stiffest(last)
+
+
+def _stiffest(last: Dataset) -> Verdict:
+    """Say which parameters hold most of the curvature, by the traces of their diagonal blocks."""
+    shares = last["part_trace"] / last["trace"]
+    k = int(shares.mean("replica").argmax("part"))
+    own = (last["part_trace_error"] / last["trace"]).isel(part=k)
+    value, error = _mean_over_replicas(shares.isel(part=k))
+    noise = float((own**2).sum() ** 0.5) / own.sizes["replica"]
+    error = noise if math.isnan(error) else max(error, noise)
+    parts = last.sizes["part"]
+    stands, advice = f"{last['part'].to_numpy()[k]} holds {100 * value:.0f} % of the trace", ""
+    if error > value / 2:
+        stands = CANNOT_TELL
+    elif value > _HALF:
+        advice = "a smaller step for it alone, or a layer norm before it, would allow longer steps"
+    return Verdict(
+        "Which parameters are curved most?", value, error, f"{1 / parts:.2g} if all alike",
+        stands, advice,
+    )  # fmt: skip
+
+
+def alignment(dataset: Dataset) -> Iterator[Verdict]:
+    """Say whether the noise of mini-batches acts where the landscape is curved."""
+    last = dataset.isel(t=-1)
+    value, error = _mean_over_replicas(last["cosine"])
+    own = float((last["cosine_error"] ** 2).sum("replica") ** 0.5) / last.sizes["replica"]
+    error = own if math.isnan(error) else max(error, own)
+    if abs(value - _HALF) < _SIGMAS * error:
+        stands, advice = CANNOT_TELL, ""
+    elif value > _HALF:
+        stands, advice = "the noise acts on curved directions, and leaves flat ones alone", ""
+    else:
+        stands = "the noise acts on flat directions too"
+        advice = "there it makes the weights diffuse: an average over the last steps takes it out"
+    yield Verdict(
+        "Is the noise along the curvature?", value, error, "tr(HC)/(|H||C|) = 1 for C ∝ H",
         stands, advice,
     )  # fmt: skip
 

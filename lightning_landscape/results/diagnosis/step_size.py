@@ -35,7 +35,8 @@ def edge(dataset: Dataset) -> Iterator[Verdict]:
         yield Verdict(_EDGE, *sharpness, f"of {optimizer}: {bound}", CANNOT_TELL, "")
     if ratio is not None:
         side = against(*ratio)
-        times = f"{1 / ratio[0]:.2g}" if ratio[0] > 0 else "many"
+        highest = ratio[0] + _SIGMAS * (ratio[1] if ratio[1] == ratio[1] else 0.0)
+        times = f"{min(1 / highest, 100):.2g}" if highest > 0 else "many"
         stands = {
             "below": f"stable: the sharpness is {ratio[0]:.2g} of its bound",
             "at": "at the edge of stability",

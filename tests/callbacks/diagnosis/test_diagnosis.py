@@ -112,7 +112,7 @@ def test_the_start_counts_and_what_the_clock_does_not_allow_is_told(tmp_path, mo
     assert "Are classes guessed alike at initialization?" in questions
     for question in ("Is it stationary?", "Is the batch larger than useful?"):
         assert question not in questions
-        assert any(said.startswith(question) and "within max_share of the time" in said
+        assert any(said.startswith(question) and "into max_share of the run's time" in said
                    for said in callback.left_out)  # fmt: skip
     (folder,) = find_runs(tmp_path)
     assert not list((folder / "probes").glob("*.png"))
