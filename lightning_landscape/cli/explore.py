@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import BrokenExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,22 @@ from lightning_landscape.cli.fit import (
 )
 from lightning_landscape.cli.interrupts import ending_at_once
 from lightning_landscape.cli.runs import Choice, claim, inside
-from lightning_landscape.cli.study import resolved
+from lightning_landscape.cli.study import add_engine, resolved
 from lightning_landscape.energies.energy import Energy, HasData
 from lightning_landscape.energies.regularized import WithL2
-from lightning_landscape.errors import require
+from lightning_landscape.errors import UsageError, require
 from lightning_landscape.exploration import Database, Explorer, Landscape
 from lightning_landscape.records import read, write
 from lightning_landscape.results import summary as results
 from lightning_landscape.results.quantities.exploration.landscapes import side_by_side
 from lightning_landscape.results.registry import look_up
+from lightning_landscape.studies import Workers
+from lightning_landscape.studies.clusters import workers
 
 __all__ = ["main"]
+
+Task = tuple[Explorer, Path, dict[str, Any], int, int, int]
+"""One landscape: the arguments of `_explore`."""
 
 
 def main(args: list[str]) -> int:
@@ -48,19 +54,23 @@ def main(args: list[str]) -> int:
         for k in (range(energy.replicas) if config.replica is None else [config.replica])
     ]
     explorers = [Explorer(Landscape(energy, k), **vars(made.search)) for energy, k in every]
+    count = config.processes or (1 if config.engine == "processes" else len(every))
+    engine = workers(config.engine, count, config.engine_options)
     choice: Choice = "new" if config.new else "continue" if config["continue"] else "ask"
     experiment = inside(config.save_dir, config.experiment)
     folder = claim(experiment, resolved(parser, config), choice)
     text = (folder.path / "config.yaml").read_text()
     budget = config.quenches, config.searches, config.descents
     records, several = folder.path / "probes", len(explorers) > 1
+    tasks: list[Task] = []
+    for number, ((energy, k), explorer) in enumerate(zip(every, explorers, strict=True)):
+        known = _known(energy) | {"config": text}
+        if several:
+            known |= _label(energies, energy, k)
+        file = f"exploration_{number}.nc" if several else "exploration.nc"
+        tasks.append((explorer, records / file, known, *budget))
     with ending_at_once():  # the record is whole after every round
-        for number, ((energy, k), explorer) in enumerate(zip(every, explorers, strict=True)):
-            known = _known(energy) | {"config": text}
-            if several:
-                known |= _label(energies, energy, k)
-            file = f"exploration_{number}.nc" if several else "exploration.nc"
-            _explore(explorer, records / file, known, *budget)
+        _explore_all(tasks, engine)
         if several:
             parts = [read(records / f"exploration_{n}.nc") for n in range(len(explorers))]
             write(side_by_side(parts), records / "landscapes.nc")
@@ -68,6 +78,29 @@ def main(args: list[str]) -> int:
     print(f"\n{summary.full if config['all'] else summary}\n")
     folder.finish(summary.full)
     return 0
+
+
+def _explore_all(tasks: list[Task], workers: Workers) -> None:
+    """Explore the landscapes, on several workers side by side.
+
+    Raises:
+        UsageError: a worker was killed.
+    """
+    if workers.count == 1 or len(tasks) == 1:
+        for task in tasks:
+            _explore(*task)
+        return
+    executor = workers.executor()
+    try:
+        for future in as_completed([executor.submit(_explore, *task) for task in tasks]):
+            future.result()
+    except BrokenExecutor:
+        raise UsageError(
+            f"processes = {workers.count}: one of them was killed, for lack of memory as a rule; "
+            "the same command goes on where the records end"
+        ) from None
+    finally:
+        executor.shutdown(cancel_futures=True)
 
 
 def _explore(
@@ -148,6 +181,14 @@ def _parser() -> LandscapeParser:
     parser.add_argument(
         "--descents", type=int, default=0, help="Of the squared gradient, to saddles of any index."
     )
+    parser.add_argument(
+        "--processes",
+        type=int | None,
+        default=None,
+        help="Number of processes that share several landscapes out; by default this one alone, "
+        "and one for each landscape with another engine.",
+    )
+    add_engine(parser)
     parser.add_class_arguments(
         Explorer, "search", skip={"landscape", "identity"}, instantiate=False
     )

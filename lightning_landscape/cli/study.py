@@ -28,7 +28,7 @@ from lightning_landscape.results import summary as results
 from lightning_landscape.studies import Experiment, Study
 from lightning_landscape.studies.clusters import workers
 
-__all__ = ["main", "resolved", "run", "study_parser"]
+__all__ = ["add_engine", "main", "resolved", "run", "study_parser"]
 
 
 def main(args: list[str]) -> int:
@@ -54,6 +54,13 @@ def study_parser(verb: str, description: str) -> LandscapeParser:
         default=None,
         help="Number of processes that share a round; by default one per core.",
     )
+    add_engine(parser)
+    add_choices(parser)
+    return parser
+
+
+def add_engine(parser: LandscapeParser) -> None:
+    """Add the options that say where processes are started."""
     parser.add_argument(
         "--engine",
         type=str,
@@ -63,8 +70,6 @@ def study_parser(verb: str, description: str) -> LandscapeParser:
     parser.add_argument(
         "--engine_options", type=dict | None, default=None, help="Arguments of the job queue."
     )
-    add_choices(parser)
-    return parser
 
 
 def run(parser: LandscapeParser, key: str, args: list[str]) -> int:

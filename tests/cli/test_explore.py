@@ -1,7 +1,9 @@
 """The verb explore as users call it."""
 
 import os
+import pickle
 import re
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +109,49 @@ def test_each_replica_has_a_landscape_a_record_and_rows_of_its_own(config, capsy
     assert weak.minima.energy[0] < 0.5 and strong.minima.energy == pytest.approx([np.log(2)])
 
 
+class Pool(ThreadPoolExecutor):
+    """Threads that take and return what other processes could."""
+
+    def submit(self, task, *args):
+        return super().submit(task, *pickle.loads(pickle.dumps(args)))
+
+
+class Threads:
+    count = 2
+
+    def executor(self):
+        return Pool(self.count)
+
+
+def test_several_workers_find_what_one_process_finds(config, monkeypatch):
+    small = CAMEL | {"energy": WELLS, "quenches": 5, "searches": 0}
+    Path("penalties.yaml").write_text(yaml.safe_dump(small))
+    assert main(["explore", "--config", "penalties.yaml"]) == 0
+    monkeypatch.setattr(explore, "workers", lambda *_: Threads())
+    command = ["explore", "--config", "penalties.yaml", "--new", "--engine", "tcp://host:8786"]
+    assert main(command) == 0
+    for k in range(2):
+        file = f"probes/exploration_{k}.nc"
+        one, two = (Database.read(Path(f"logs/camel/version_{v}") / file) for v in range(2))
+        assert (one.minima.x == two.minima.x).all()
+
+
+def test_a_killed_worker_is_one_sentence(config, monkeypatch, capsys):
+    class Killed(Threads):
+        def executor(self):
+            pool = super().executor()
+            monkeypatch.setattr(explore, "_explore", killed)
+            return pool
+
+    def killed(*_):
+        raise BrokenExecutor
+
+    Path("penalties.yaml").write_text(yaml.safe_dump(CAMEL | {"energy": WELLS}))
+    monkeypatch.setattr(explore, "workers", lambda *_: Killed())
+    assert main(["explore", "--config", "penalties.yaml"]) == 2
+    assert "one of them was killed" in capsys.readouterr().err
+
+
 def test_landscapes_of_other_sizes_are_explored_by_the_same_command(config, capsys):
     """Networks of two widths under strong penalties, and a surface."""
     narrow = yaml.safe_dump(WELLS).replace("0.001", "2.0")
@@ -130,6 +175,7 @@ def test_landscapes_of_other_sizes_are_explored_by_the_same_command(config, caps
         ("--search.kick=0", "kick = 0"),
         ("--energy.dtype=float32", "float64"),
         ("--replica=3", "replica = 3"),
+        ("--processes=-1", "processes = -1"),
     ],
 )
 def test_mistakes_are_one_sentence(config, capsys, option, sentence):
