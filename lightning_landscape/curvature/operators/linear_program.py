@@ -47,7 +47,7 @@ class LinearProgram:
         recorder = _Recorder(direction)
         with recorder, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of PyTorch's forward mode, about itself
-            _, derivative = torch.func.jvp(function, tuple(point), tuple(direction))
+            derivative = torch.func.jvp(function, tuple(point), tuple(direction))[1]
         self._results = [recorder.place_of(t) for t in derivative]
         self._operations = _needed(recorder.operations, self._results)
         self._last_uses = _last_uses(self._operations, self._results)

@@ -257,7 +257,7 @@ def test_blocks_are_cut_from_the_data_first():
     r, portions = blocks[0]
     assert len(portions[0][0][0]) == 1000  # ten equal portions of at most 1024
     values = (r.stop - r.start) * 1000 * 93
-    assert 0.8 * 2**19 < values <= 2**19  # 2 MiB of float32
+    assert 0.8 * 2**20 < values <= 2**20  # 4 MiB of float32
     one = make("tanh", "cross_entropy", [5, 30, 30, 30, 3], 64, "float32", samples=80)
     assert len(list(one._blocks(*one._select(None)))) == 1
 
