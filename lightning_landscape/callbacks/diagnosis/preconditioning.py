@@ -191,7 +191,8 @@ def _gradients(view: View) -> Iterator[Tensor]:
     landscape = view.landscape
     energies: list[Callable[[], Tensor]]
     if landscape is None or view.has_own_loss:
-        energies = view.parts(_GROUPS, "samples")
+        # two samples in a part at least, of which batch normalization can take a variance
+        energies = view.parts(max(2, min(_GROUPS, view.samples_in_batch // 2)), "samples")
     elif isinstance(landscape, NetworkEnergy):
         rows = Stream(0, "parts of the data").permutation(view.samples, view.step)
         parts = rows.chunk(_GROUPS)

@@ -8,12 +8,19 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from lightning_landscape import testing as contract
 from lightning_landscape.callbacks import Preconditioning
 from lightning_landscape.data import RandomData
 from lightning_landscape.energies import FullyConnected, NetworkEnergy, Quadratic
 from lightning_landscape.modules import LandscapeModule
 from lightning_landscape.results.diagnosis import verdicts
 from lightning_landscape.testing.probe import bare_trainer
+
+
+@pytest.mark.slow
+class TestContract(contract.ProbeContract):
+    def make(self):
+        return Preconditioning(times=[0.0, 12.0], steps=4, products=4, follow=True)
 
 
 def measured(module, folder, loader=None, **settings):
