@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, Union, get_args, get_origin
 
 import numpy as np
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from lightning_landscape.errors import nearest, require
@@ -23,6 +24,7 @@ __all__ = ["Checked", "checked", "is_a"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _SEQUENCES = (Sequence, Collection, Iterable, list, tuple)
+_ARRAY = frozenset(get_args(ArrayLike))
 _UNKNOWN = object()  # of an annotation that cannot be resolved: anything goes
 
 
@@ -78,6 +80,9 @@ def is_a(value: Any, kind: Any) -> bool:
     (True, False, False, True)
     """
     origin, inside = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType) and _ARRAY <= frozenset(inside):
+        others = frozenset(inside) - _ARRAY
+        return _is_array(value) or any(is_a(value, one) for one in others)
     if origin in (Union, types.UnionType):
         return any(is_a(value, one) for one in inside)
     if origin is Literal:
@@ -113,6 +118,17 @@ def _is_number(value: Any, kind: type) -> bool:
     if not isinstance(value, Real) or value != value:
         return False
     return kind is float or isinstance(value, Integral) or float(value).is_integer()
+
+
+def _is_array(value: Any) -> bool:
+    """Whether NumPy makes an array of numbers of a value, none of them nan."""
+    if isinstance(value, str | bytes | None):
+        return False
+    try:
+        array = np.asarray(value)
+    except Exception:  # whatever a class that offers to be an array raises
+        return False
+    return array.dtype.kind in "biufc" and not bool(np.isnan(array).any())
 
 
 def _is_sequence(value: Any, inside: tuple[Any, ...]) -> bool:
@@ -217,6 +233,10 @@ def _members(protocol: type) -> frozenset[str]:
 
 def _parts(kind: Any) -> list[Any]:
     """Return what a union consists of, and the words of a literal."""
+    inside = get_args(kind)
+    if get_origin(kind) in (Union, types.UnionType) and frozenset(inside) >= _ARRAY:
+        others = [one for one in inside if one not in _ARRAY]
+        return [ArrayLike, *(part for one in others for part in _parts(one))]
     if get_origin(kind) in (Union, types.UnionType, Literal):
         return [part for one in get_args(kind) for part in _parts(one)]
     return [kind]
@@ -233,6 +253,8 @@ def _words(kind: Any) -> str:
         return f'"{kind}"'
     if kind is None or kind is type(None):
         return "None"
+    if kind is ArrayLike:
+        return "a number or an array of numbers"
     origin = get_origin(kind) or kind
     if origin in _SEQUENCES:
         inside = [one for one in get_args(kind) if one is not Ellipsis]

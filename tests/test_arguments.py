@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import pytest
 import torch
+from numpy.typing import ArrayLike
 
 from lightning_landscape.arguments import Checked, checked, is_a
 from lightning_landscape.errors import UsageError
@@ -45,6 +46,8 @@ class Sized:
         (Callable[[int], int], [abs, Sized], [3, "abs", None]),
         (Mapping[str, int], [{}], [[], 3]),
         (torch.Tensor, [torch.ones(1)], [np.ones(1), [1.0], None]),
+        (ArrayLike, [1.0, [1, 2], np.ones(2), torch.ones(2)], [None, "a", object(), [math.nan]]),
+        (ArrayLike | None, [None, [[1.0]]], ["a", object(), math.nan]),
         (HasSize, [Sized()], [3, object()]),
         (Any, [3, None], []),
         (object, [3, None], []),
@@ -91,13 +94,13 @@ def test_wrong_names_are_left_to_python_and_defaults_need_not_be_of_their_kind()
     assert inspect.signature(default).parameters.keys() == {"x"}
 
 
-ROOMS = ["callbacks", "curvature", "data", "dynamics", "energies", "observables"]
+ROOMS = ["callbacks", "curvature", "data", "dynamics", "energies", "exploration", "observables"]
 BAD = [None, "abc", math.nan, object(), torch.full((2, 3), math.nan)]
 VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 # what is made by the package itself, and functions with checks of their own
 NOT_CHECKED = {
     "Alignment", "Balance", "Eigenpairs", "Minimum", "Moments", "SpectralQuadrature",
-    "constrain", "dynamics_of", "minimize", "minimize_lbfgs",
+    "Bands", "Database", "Points", "Saddles", "StationaryPoints",
 }  # fmt: skip
 
 

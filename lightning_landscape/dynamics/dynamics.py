@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lightning_landscape.arguments import Checked
+from lightning_landscape.arguments import Checked, checked
 from lightning_landscape.errors import require
 
 __all__ = ["Dynamics", "checked_parameters", "dynamics_of", "require_own_state"]
@@ -57,6 +57,7 @@ class _Descent(Dynamics):
         self.param_groups = optimizer.param_groups
 
 
+@checked
 def dynamics_of(optimizer: Optimizer) -> Dynamics:
     """Return the optimizer if it is a `Dynamics`, else the defaults for its parameter groups.
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.dynamics.closures import WithClosure
 from lightning_landscape.dynamics.minimizers.fire import FIRE
 from lightning_landscape.dynamics.samplers.thermal import Thermal
@@ -18,6 +19,7 @@ from lightning_landscape.sphere import Sphere
 __all__ = ["constrain"]
 
 
+@checked
 def constrain(optimizer: Optimizer, constraint: Sphere | None) -> Optimizer:
     r"""Keep every parameter of ``optimizer``, of shape (R, N), on the sphere, and return it.
 

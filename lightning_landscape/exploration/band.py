@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.dynamics.minimizers.active_replicas import rows_of
 from lightning_landscape.dynamics.minimizers.fire import FIRE
 from lightning_landscape.errors import require, require_whole
@@ -61,6 +62,7 @@ class Bands(NamedTuple):
         return [(b, i + 1) for b, i in higher.nonzero().tolist()]
 
 
+@checked
 def elastic_band(
     landscape: Differentiable,
     start: Tensor,

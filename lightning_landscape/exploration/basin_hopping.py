@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.errors import require
 from lightning_landscape.exploration.landscape import Landscape, Points
 from lightning_landscape.exploration.searches.quench import quench
@@ -13,6 +14,7 @@ from lightning_landscape.rng import Stream
 __all__ = ["basin_hopping"]
 
 
+@checked
 def basin_hopping(
     landscape: Landscape,
     x: Tensor,

@@ -5,12 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.exploration.landscape import Landscape, Points
 from lightning_landscape.exploration.searches.quench import quench
 
 __all__ = ["connect"]
 
 
+@checked
 def connect(
     landscape: Landscape,
     x: Tensor,

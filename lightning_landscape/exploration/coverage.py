@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.errors import require
 
 __all__ = ["chao", "good_turing"]
 
 
+@checked
 def good_turing(seen: ArrayLike) -> float:
     """Return the estimated probability that the next search ends in a known point.
 
@@ -33,6 +35,7 @@ def good_turing(seen: ArrayLike) -> float:
     return 1 - int((counts == 1).sum()) / total
 
 
+@checked
 def chao(seen: ArrayLike) -> float:
     """Return a lower bound for the mean number of points, n + n_1 (n_1 - 1) / (2 (n_2 + 1)).
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy.sparse.csgraph import shortest_path
 from torch import Tensor
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.errors import require, require_whole
 from lightning_landscape.exploration.band import elastic_band
 from lightning_landscape.exploration.database import Database
@@ -23,6 +24,7 @@ _SEARCHES = 20  # from kicked minima, where bands lead nowhere
 _STEPS = 100  # of a band: for the start of a search it need not converge
 
 
+@checked
 def find_path(
     explorer: Explorer,
     database: Database,

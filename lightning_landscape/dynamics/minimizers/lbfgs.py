@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.dynamics.minimizers.active_replicas import ActiveReplicas
 from lightning_landscape.dynamics.minimizers.descent import Descent, Evaluate
 from lightning_landscape.dynamics.minimizers.minimize import Minimum
@@ -16,6 +17,7 @@ from lightning_landscape.errors import require, require_kind, require_whole
 __all__ = ["descend", "minimize_lbfgs"]
 
 
+@checked
 def minimize_lbfgs(
     energy: Energy,
     steps: int = 1000,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.dynamics.minimizers.active_replicas import ActiveReplicas, rows_of
 from lightning_landscape.dynamics.sphere import constrain
 from lightning_landscape.energies.energy import Energy
@@ -43,6 +44,7 @@ class Checkpoint(Protocol):
         """Keep what ``state`` returns, if it is time; called before every step."""
 
 
+@checked
 def minimize(
     energy: Energy,
     optimizer: Factory,

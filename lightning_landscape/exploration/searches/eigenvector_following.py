@@ -5,12 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.exploration.landscape import Landscape, Points
 from lightning_landscape.exploration.searches._hessian_steps import hessian_steps
 
 __all__ = ["eigenvector_following"]
 
 
+@checked
 def eigenvector_following(
     landscape: Landscape,
     x: Tensor,

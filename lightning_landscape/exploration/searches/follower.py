@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.dynamics.minimizers.memory import Memory
 from lightning_landscape.exploration.landscape import Landscape, Points, retract
 from lightning_landscape.exploration.searches._ends import Ends
@@ -15,6 +16,7 @@ __all__ = ["follow"]
 _MEMORY = 10
 
 
+@checked
 def follow(
     landscape: Landscape,
     x: Tensor,

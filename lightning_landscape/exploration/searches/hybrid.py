@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.dynamics.minimizers.memory import Memory
 from lightning_landscape.errors import require
 from lightning_landscape.exploration.landscape import Landscape, Points, retract
@@ -16,6 +17,7 @@ __all__ = ["hybrid_eigenvector_following"]
 _MEMORY = 6
 
 
+@checked
 def hybrid_eigenvector_following(
     landscape: Landscape,
     x: Tensor,

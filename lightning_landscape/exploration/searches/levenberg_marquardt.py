@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.dynamics.saddles.ends import Ends
 from lightning_landscape.errors import require, require_whole
 from lightning_landscape.exploration.landscape import Landscape, retract
@@ -16,6 +17,7 @@ _WINDOW, _FIRST, _LESS, _MORE = 6, 1e-2, 0.1, 4.0
 _LARGEST = 1e12  # of the damping, in units of the largest squared eigenvalue
 
 
+@checked
 def levenberg_marquardt(
     landscape: Landscape,
     x: Tensor,

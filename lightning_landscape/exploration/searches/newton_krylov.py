@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.dynamics.saddles.ends import Ends
 from lightning_landscape.errors import require, require_whole
 from lightning_landscape.exploration.landscape import Landscape, retract
@@ -15,6 +16,7 @@ __all__ = ["newton_krylov"]
 _WINDOW, _HALVINGS = 4, 12
 
 
+@checked
 def newton_krylov(
     landscape: Landscape,
     x: Tensor,

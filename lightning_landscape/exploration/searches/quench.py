@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.dynamics.minimizers.descent import Descent
 from lightning_landscape.dynamics.minimizers.lbfgs import descend
 from lightning_landscape.errors import require, require_kind, require_whole
@@ -14,6 +15,7 @@ __all__ = ["quench"]
 _MEMORY = 10
 
 
+@checked
 def quench(
     landscape: Landscape,
     x: Tensor,

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lightning_landscape.arguments import checked
 from lightning_landscape.dynamics.saddles.ends import Kind
 from lightning_landscape.dynamics.saddles.search import SaddleSearch
 from lightning_landscape.errors import require_whole
@@ -38,6 +39,7 @@ class Saddles(NamedTuple):
         return self.kind == Kind.STATIONARY
 
 
+@checked
 def descend_squared_gradient(
     landscape: Landscape,
     x: Tensor,
