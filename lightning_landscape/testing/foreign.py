@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections import namedtuple
 from dataclasses import dataclass
-from itertools import cycle
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-import torchmetrics
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
 
-__all__ = ["FORMS", "MEMORIES", "TOGETHER"]
+__all__ = ["FORMS", "Tiny"]
 
 Named = namedtuple("Named", "x y")
 
@@ -37,148 +34,6 @@ class Tiny(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """Return SGD."""
         return torch.optim.SGD(self.parameters(), lr=0.05)
-
-
-class Counter(Tiny):
-    """The loss is annealed by a Python number, and the index of the batch counts."""
-
-    calls = 0
-
-    def training_step(self, batch: Any, batch_idx: int) -> Any:
-        """Count the call."""
-        self.calls += 1
-        factor = min(1.0, self.calls / 20) * (1 + 0.1 * batch_idx)
-        return super().training_step(batch, batch_idx) * factor
-
-
-class Buffers(Tiny):
-    """The loss has a scale that is assigned anew and one that is written into, and not saved."""
-
-    scale: Tensor
-    hidden: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("scale", torch.ones(()))
-        self.register_buffer("hidden", torch.ones(()), persistent=False)
-
-    def training_step(self, batch: Any, batch_idx: int) -> Any:
-        """Move both scales."""
-        loss = super().training_step(batch, batch_idx)
-        self.scale = 0.9 * self.scale + 0.1 * loss.detach()
-        self.hidden.mul_(0.9).add_(0.1 * loss.detach())
-        return loss / (self.scale + self.hidden)
-
-
-class Teacher(Tiny):
-    """Frozen parameters follow those that move, as in self-supervised learning."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.teacher = nn.Linear(8, 2).requires_grad_(False)
-
-    def training_step(self, batch: Any, batch_idx: int) -> Any:
-        """Move the teacher."""
-        distance = (self.net(batch[0]) - self.teacher(batch[0])).square().mean()
-        with torch.no_grad():
-            self.teacher.weight.lerp_(self.net.weight, 0.1)
-        return super().training_step(batch, batch_idx) + distance
-
-
-class Queue(Tiny):
-    """Earlier outputs are kept in a list and enter the loss, as a hidden state does."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.outputs: list[Tensor] = []
-
-    def training_step(self, batch: Any, batch_idx: int) -> Any:
-        """Keep the mean output."""
-        self.outputs.append(self.net(batch[0]).mean(0).detach())
-        change = (self.net(batch[0]) - torch.stack(self.outputs)[-3:].mean()).mean()
-        return super().training_step(batch, batch_idx) + change
-
-
-class Measured(Tiny):
-    """A metric collects every batch, and weights the loss."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.error = torchmetrics.MeanMetric()
-
-    def training_step(self, batch: Any, batch_idx: int) -> Any:
-        """Update the metric."""
-        loss = super().training_step(batch, batch_idx)
-        self.error.update(loss.detach())
-        return loss * self.error.compute()
-
-
-class WritesIntoBatch(Tiny):
-    """The batch is changed in place, and emptied."""
-
-    def training_step(self, batch: Any, batch_idx: int) -> Any:
-        """Scale the inputs and take the targets out."""
-        batch[0].mul_(1.1)
-        targets = batch.pop()
-        return super().training_step([batch[0], targets], batch_idx)
-
-
-class Augmentation:
-    """Shifts its inputs by more at each call."""
-
-    def __init__(self) -> None:
-        self.calls, self.shift = 0, torch.zeros(8)
-
-    def apply(self, x: Tensor) -> Tensor:
-        """Count, and shift."""
-        self.calls += 1
-        return x + 0.01 * self.calls * self.shift.add_(0.1)
-
-
-class Carried(Tiny):
-    """State that functions, classes, iterators and the optimizer carry, and not the module."""
-
-    bank = torch.zeros(8)
-
-    def __init__(self) -> None:
-        super().__init__()
-        type(self).bank = torch.zeros(8)
-        factor = 1.0
-
-        def anneal(loss: Tensor) -> Tensor:
-            nonlocal factor
-            factor *= 0.99
-            return factor * loss
-
-        self.augment, self.anneal = Augmentation().apply, anneal
-        self.weights = cycle([1.0, 1.5, 0.5])
-
-    def training_step(self, batch: Any, batch_idx: int) -> Any:
-        """Advance all of it."""
-        self.bank.add_(0.01)
-        optimizer: Any = self.optimizers()
-        optimizer.param_groups[0]["lr"] *= 0.95
-        x = self.augment(batch[0]) + self.bank
-        loss = super().training_step([x, batch[1]], batch_idx)
-        return self.anneal(loss) * next(self.weights)
-
-
-class HoldsAnIterator(Tiny):
-    """A second loader is read by the step itself: it gives each batch once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        noise = torch.randn(64, 8, generator=torch.Generator().manual_seed(0))
-        self.unlabelled = iter(DataLoader(TensorDataset(noise), batch_size=4))
-
-    def training_step(self, batch: Any, batch_idx: int) -> Any:
-        """Ask for the next batch of it."""
-        (x,) = next(self.unlabelled)
-        return self.loss(batch) + 0.1 * self.net(x).square().mean()
-
-
-class Remembers(WritesIntoBatch, Carried, Counter, Buffers, Queue, Teacher, Measured):
-    """All of these memories in one step, but the iterator."""
 
 
 class NoIndex(Tiny):
@@ -336,24 +191,6 @@ class OwnNames(Tiny):
         logits = (self.net(batch[0]) + self.dynamics(batch[0])) / self.temperature
         return nn.functional.cross_entropy(logits, batch[1])
 
-
-MEMORIES: dict[str, type[Tiny]] = {
-    "a counter": Counter,
-    "buffers": Buffers,
-    "a momentum teacher": Teacher,
-    "a queue": Queue,
-    "a metric": Measured,
-    "the batch is written into": WritesIntoBatch,
-    "functions, classes and the optimizer": Carried,
-    "an iterator of its own": HoldsAnIterator,
-}
-"""Projects whose training step has side effects."""
-
-TOGETHER: dict[str, type[Tiny]] = {
-    "all that can be put back": Remembers,
-    "an iterator of its own": HoldsAnIterator,
-}
-"""The same side effects in as few runs as show each of them in the end of the run."""
 
 FORMS: dict[str, type[Tiny]] = {
     "no index": NoIndex,

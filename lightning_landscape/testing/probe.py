@@ -20,7 +20,8 @@ from lightning_landscape import records
 from lightning_landscape.callbacks.probe import Probe
 from lightning_landscape.energies.quadratic import Quadratic
 from lightning_landscape.modules.landscape import LandscapeModule
-from lightning_landscape.testing.foreign import FORMS, MEMORIES, TOGETHER
+from lightning_landscape.testing.foreign import FORMS
+from lightning_landscape.testing.memories import MEMORIES, TOGETHER
 
 __all__ = [
     "Classifier",

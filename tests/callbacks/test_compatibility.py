@@ -19,7 +19,8 @@ from lightning_landscape.callbacks import (
     NoiseSpectrum,
     Stationarity,
 )
-from lightning_landscape.testing.foreign import FORMS, MEMORIES
+from lightning_landscape.testing.foreign import FORMS
+from lightning_landscape.testing.memories import MEMORIES
 from lightning_landscape.testing.probe import Classifier, TwoOptimizers, train
 
 PAGE = Path(__file__).parents[2] / "docs" / "in_your_project.md"
