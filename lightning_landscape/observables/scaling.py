@@ -20,7 +20,7 @@ from scipy.optimize import minimize_scalar
 from lightning_landscape.errors import require
 from lightning_landscape.observables.statistics import Array, jackknife
 
-__all__ = ["Collapse", "aging_onset", "collapse"]
+__all__ = ["Collapse", "aging_onset", "collapse", "collapse_exponent"]
 
 Integers = NDArray[np.int64]
 
@@ -66,13 +66,7 @@ def collapse(waiting_times: ArrayLike, times: ArrayLike, values: ArrayLike) -> C
     >>> round(collapse(tw, t, MSD).exponent, 2)
     0.7
     """
-    tw, x = np.log(np.asarray(waiting_times, float)), np.log(np.asarray(times, float))
-    curves = np.asarray(values, float)
-    curves = np.where(curves > 0, curves, np.nan)  # what has stopped has no logarithm
-    enough = np.isfinite(curves).all(-1).sum(1) >= 4
-    required = "needs at least two with four points each"
-    require(enough.sum() >= 2, "waiting_times", list(np.exp(tw)), required)
-    tw, curves = tw[enough], curves[enough]
+    tw, x, curves = _known(waiting_times, times, values)
     best = _best_exponent(_Curves(tw, x, curves), *_EXPONENTS)
     near = (best.exponent - 0.3, best.exponent + 0.3)
 
@@ -80,6 +74,29 @@ def collapse(waiting_times: ArrayLike, times: ArrayLike, values: ArrayLike) -> C
         return np.array(_best_exponent(_Curves(tw, x, some), *near).exponent)
 
     return best._replace(error=float(jackknife(exponent, _means_of_groups(curves))[1]))
+
+
+def collapse_exponent(waiting_times: ArrayLike, times: ArrayLike, values: ArrayLike) -> float:
+    """Return the exponent of `collapse` without its error, which is most of its cost.
+
+    >>> tw, t = np.array([10.0, 100.0, 1000.0]), np.geomspace(1, 1000, 16)
+    >>> round(collapse_exponent(tw, t, np.log1p(t / tw[:, None] ** 0.4)[:, :, None]), 2)
+    0.4
+    """
+    return _best_exponent(_Curves(*_known(waiting_times, times, values)), *_EXPONENTS).exponent
+
+
+def _known(
+    waiting_times: ArrayLike, times: ArrayLike, values: ArrayLike
+) -> tuple[Array, Array, Array]:
+    """Return ln tw, ln t and the curves of the waiting times with at least four points."""
+    tw, x = np.log(np.asarray(waiting_times, float)), np.log(np.asarray(times, float))
+    curves = np.asarray(values, float)
+    curves = np.where(curves > 0, curves, np.nan)  # what has stopped has no logarithm
+    enough = np.isfinite(curves).all(-1).sum(1) >= 4
+    required = "needs at least two with four points each"
+    require(enough.sum() >= 2, "waiting_times", list(np.exp(tw)), required)
+    return tw[enough], x, curves[enough]
 
 
 def _means_of_groups(curves: Array) -> Array:

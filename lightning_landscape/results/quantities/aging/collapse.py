@@ -17,7 +17,10 @@ from lightning_landscape.results.table import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from numpy.typing import NDArray
     from xarray import Dataset
+
+    Array = NDArray[np.float64]
 
 __all__ = ["WORST", "collapse", "collapse_row", "fit", "fitted_row"]
 
@@ -34,7 +37,9 @@ def collapse_row(dataset: Dataset) -> Iterator[Row]:
     if "MSD_exact" in dataset:
         # with the scatter of the replicas, so that both are fitted with the same weights
         scatter = dataset["MSD"] - dataset["MSD"].mean("replica", skipna=False)
-        exact = fit(dataset[[]].assign(MSD=dataset["MSD_exact"] + scatter)).exponent
+        exact = scaling.collapse_exponent(
+            *_aged(dataset[[]].assign(MSD=dataset["MSD_exact"] + scatter))
+        )
     yield fitted_row("μ of Δ(t / tw^μ)", found, exact)
 
 
@@ -46,11 +51,17 @@ def fitted_row(name: str, found: Collapse, exact: float = np.nan) -> Row:
 
 def fit(dataset: Dataset) -> Collapse:
     """Return the collapse of Delta, which is fitted once for the rows and panels of a record."""
-    aged = dataset.sel(tw=dataset["tw"] > 0)
-    MSD = aged["MSD"].transpose("tw", "t", "replica").to_numpy()
-    tw, t = aged["tw"].to_numpy(), aged["t"].to_numpy()
-    require(MSD.size > 0, "waiting_times", list(tw), "needs at least two above 0")
+    tw, t, MSD = _aged(dataset)
     return _fit_once(tw.tobytes(), t.tobytes(), MSD.tobytes())
+
+
+def _aged(dataset: Dataset) -> tuple[Array, Array, Array]:
+    """Return the waiting times above 0, the times, and Delta of both and the replicas."""
+    aged = dataset.sel(tw=dataset["tw"] > 0)
+    tw, t = aged["tw"].to_numpy(), aged["t"].to_numpy()
+    MSD = aged["MSD"].transpose("tw", "t", "replica").to_numpy()
+    require(MSD.size > 0, "waiting_times", list(tw), "needs at least two above 0")
+    return tw, t, MSD
 
 
 @lru_cache(maxsize=64)
