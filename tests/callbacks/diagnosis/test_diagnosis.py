@@ -97,16 +97,16 @@ class Deep(Tiny):
 
 
 def test_the_start_counts_and_what_the_clock_does_not_allow_is_told(tmp_path, monkeypatch):
-    """Of 500 steps 2.5 gradients are for the signals, and as many for the classes: 2 each.
+    """Of half of 50 steps 2.5 gradients are for the signals, and as many for the classes: 2 each.
 
     Where records take longer than the share, nothing is measured once the time of a step is known.
     """
     monkeypatch.setattr(budget, "_FIXED", 1e6)
     monkeypatch.setattr(budget, "_LEAST", 0.0)
-    x = torch.randn(500, 6, 4, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(50, 6, 4, generator=torch.Generator().manual_seed(0))
     loader = DataLoader([(one, one[:, :3].argmax(1)) for one in x], batch_size=None)
-    callback = Diagnosis()
-    bare_trainer([callback], 500, tmp_path).fit(Deep(), loader)
+    callback = Diagnosis(max_share=0.5)
+    bare_trainer([callback], 50, tmp_path).fit(Deep(), loader)
     questions = {v.question for v in callback.verdicts}
     assert "Does the signal get through at initialization?" in questions
     assert "Are classes guessed alike at initialization?" in questions
