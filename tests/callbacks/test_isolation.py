@@ -1,20 +1,25 @@
 """What an evaluation changes in a module or its batch is as before afterwards."""
 
+import collections
+import io
 import itertools
 import random
+import weakref
 from collections import deque, namedtuple
 from dataclasses import dataclass, field
 from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
+import pandas
 import pytest
 import torch
 import torchmetrics
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from lightning_landscape.callbacks.isolation import CannotRestore, isolated, keep
+from lightning_landscape.callbacks.measuring import measuring
 from lightning_landscape.errors import UsageError
 
 Named = namedtuple("Named", "x y")
@@ -386,3 +391,132 @@ def test_a_batch_that_is_kept_cannot_be_reached():
     batch.y["who"].t.add_(1)
     assert type(kept) is Named and not kept.x.any()
     assert kept.y["of"][1] == 5 and kept.y["who"].t == 1
+
+
+DRAWS, USED, TABLE = np.random.default_rng(0), 0, {"calls": [0]}
+
+
+def drawn():
+    return DRAWS.normal()
+
+
+def counted(step):
+    calls = 0
+
+    def count(self):
+        nonlocal calls
+        calls += 1
+        return step(self) + calls
+
+    return count
+
+
+class UsesGlobals(nn.Module):
+    @counted
+    def step(self):
+        global USED, MADE
+        USED += 1
+        MADE = USED  # there was none before
+        TABLE["calls"].append(USED)
+        return drawn() + USED + len(TABLE["calls"])
+
+
+def test_global_variables_and_closures_of_methods_are_restored():
+    module = UsesGlobals()
+    with isolated(module):
+        inside = module.step()
+        module.step()
+    assert USED == 0 and TABLE == {"calls": [0]} and "MADE" not in globals()
+    assert module.step() == inside
+
+
+class Buffer(Dataset):
+    def __init__(self):
+        self.items, self.sizes = [torch.zeros(2)], torch.zeros(3)
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, k):
+        return self.items[k]
+
+
+KINDS = {
+    "a data set": (Buffer, lambda x: (x.items.append(1), x.sizes.add_(1)) and len(x)),
+    "a Sobol sequence": (lambda: torch.quasirandom.SobolEngine(1), lambda x: x.draw(3).sum()),
+    "a file in memory": (lambda: io.BytesIO(b"a"), lambda x: (x.read(1), x.write(b"b"))[0]),
+    "a table of pandas": (
+        lambda: pandas.DataFrame({"a": [1.0, 2.0]}),
+        lambda x: x.loc.__setitem__((0, "a"), x.loc[0, "a"] + 1) or x["a"].sum(),
+    ),
+    "weak keys": (
+        weakref.WeakKeyDictionary,
+        lambda x: x.update({KEY: x.get(KEY, 0) + 1}) or x[KEY],
+    ),
+    "a dead weak proxy": (lambda: [weakref.proxy(Record()), 0], lambda x: x.append(1) or len(x)),
+}
+KEY = nn.Linear(1, 1)
+
+
+@pytest.mark.parametrize(("make", "use"), KINDS.values(), ids=KINDS.keys())
+def test_things_with_a_state_of_their_own(make, use):
+    module = nn.Linear(2, 1)
+    module.thing = make()
+    with isolated(module):
+        inside = use(module.thing)
+        use(module.thing)
+    assert use(module.thing) == inside
+
+
+def test_an_optimizer_that_the_step_uses_itself():
+    module = nn.Linear(2, 1)
+    module.other = [nn.Parameter(torch.ones(3))]
+    module.optimizer = torch.optim.Adam(module.other, lr=0.1)
+
+    def step():
+        module.optimizer.zero_grad()
+        module.optimizer.param_groups[0]["params"][0].square().sum().backward()
+        module.optimizer.step()
+        return module.optimizer.param_groups[0]["params"][0].detach().clone()
+
+    step()
+    with isolated(module):
+        inside = step()
+        step()
+    assert torch.equal(step(), inside)
+
+
+def test_what_backward_passes_change_is_restored():
+    module = nn.Sequential(nn.Linear(2, 1))
+    module.calls = 0
+    with measuring(module):
+        with isolated(module, torch.ones(1, 2)) as batch:
+            loss = module(batch).sum()
+            loss.register_hook(lambda _: setattr(module, "calls", module.calls + 1))
+        torch.autograd.grad(loss, list(module.parameters()))
+        assert module.calls == 1
+    assert module.calls == 0
+
+
+class NoCopy:
+    __slots__ = ("__dict__", "x")
+
+    def __init__(self):
+        self.x, self.seen = torch.zeros(1), []
+
+    def __copy__(self):
+        raise RuntimeError("no copies")
+
+    __deepcopy__ = __reduce_ex__ = __copy__
+
+    def __getattr__(self, name):
+        raise RuntimeError("asked before it is made")
+
+
+def test_a_batch_is_kept_whatever_its_class_says_of_copies():
+    batch = NoCopy()
+    kept = keep([batch, collections.defaultdict(list, a=[1])])
+    batch.x.add_(1)
+    batch.seen.append(1)
+    assert type(kept[0]) is NoCopy and not kept[0].x.any() and not kept[0].seen
+    assert kept[1]["b"] == []

@@ -312,9 +312,7 @@ class Guard:
 
     def _object(self, x: Any, path: str) -> Any:
         if isinstance(x, torch.optim.Optimizer):
-            for group in x.param_groups:
-                self._dict(group, path)
-            self._dict(x.state, path)
+            self._optimizer(x, path)
         elif isinstance(x, _SCHEDULERS):
             self.shallow(x)
             self.visit(x.optimizer, path)
@@ -327,6 +325,15 @@ class Guard:
                 if hasattr(x, name):
                     self._slot(x, name, f"{path}.{name}")
         return x
+
+    def _optimizer(self, x: torch.optim.Optimizer, path: str) -> None:
+        """Visit one that the module steps by itself, with its parameters and their state."""
+        for group in x.param_groups:
+            self._dict(group, path)
+        self._dict(x.state, path)
+        for parameter in list(x.state):
+            inside = self.visit(parameter, path)
+            x.state[inside] = x.state.pop(parameter)
 
     def collection(self, x: Any, path: str) -> None:
         """Note what a data set holds, which may be very many things, but not what is in them."""
