@@ -5,6 +5,7 @@ each of them computes, so that two busy cores are enough; the time of the wall w
 """
 
 import multiprocessing
+import os
 import time
 from functools import partial
 
@@ -13,7 +14,7 @@ import torch
 import torch.distributed as dist
 import yaml
 
-from lightning_landscape.cli.fit import main
+from lightning_landscape.__main__ import main as run_verb
 from lightning_landscape.dynamics import Langevin, constrain
 from lightning_landscape.energies import SphericalPSpin
 from lightning_landscape.modules.share import Share
@@ -105,21 +106,51 @@ def test_a_rank_of_two_against_one_process(case, at_most, row, benchmark, tmp_pa
     )
 
 
-def test_a_run_starts_at_once_in_a_warm_worker(row, benchmark, tmp_path, monkeypatch):
-    """What a point of a sweep costs beside its steps: folder, set-up, checkpoint, table."""
+TINY = {
+    "experiment": "tiny",
+    "model": {
+        "energy": {"class_path": "SphericalPSpin", "init_args": {"N": 16, "replicas": 4}},
+        "optimizer": {"class_path": "Langevin", "init_args": {"lr": 0.02}},
+    },
+    "trainer": {"max_steps": 1, "accelerator": "cpu", "enable_progress_bar": False},
+}
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """The configuration of a run of one step, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-    config = {
-        "model": {
-            "energy": {"class_path": "SphericalPSpin", "init_args": {"N": 16, "replicas": 4}},
-            "optimizer": {"class_path": "Langevin", "init_args": {"lr": 0.02}},
-        },
-        "trainer": {"max_steps": 1, "accelerator": "cpu", "enable_progress_bar": False},
-    }
-    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(config))
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TINY))
+    return "tiny.yaml"
+
+
+def test_a_run_starts_at_once_in_a_warm_worker(row, benchmark, tiny):
+    """What a point of a sweep costs beside its steps: folder, set-up, checkpoint, table."""
 
     def run():
-        assert main(["fit", "--config", "tiny.yaml", "--new"]) == 0
+        assert run_verb(["fit", "--config", tiny, "--new"]) == 0
 
     took = best(run)
     benchmark.pedantic(lambda: None, rounds=1)
     row("a run in a warm worker", "0.5 s", took / 0.5, took, at_most=1)
+
+
+def test_a_sweep_takes_little_longer_than_its_runs(row, benchmark, tiny):
+    """Of 32 runs of a minute each on two workers, from sweeps of 2 and of 10 runs of one step.
+
+    What a sweep of runs of one step takes is all that it adds to runs: the start of the workers,
+    and for each point its set-up, table, checkpoint and entry in the catalogue. It is the
+    processor time of the command and its workers, half of it on each of two cores.
+    """
+
+    def sweep(points):
+        before = sum(os.times()[:4])
+        over = ["--over", f"model.energy.seed=0:{points}", "--experiment", f"of_{points}"]
+        engine = ["--engine", "processes", "--workers", "2"]
+        assert run_verb(["sweep", "--config", tiny, *over, *engine]) == 0
+        return sum(os.times()[:4]) - before
+
+    two, ten = sweep(2), sweep(10)
+    benchmark.pedantic(lambda: None, rounds=1)
+    added = (two + 30 * (ten - two) / 8) / 2  # of 32 points
+    row("a sweep of 32 runs of a minute", "its runs", 1 + added / (16 * 60), added, at_most=1.03)
