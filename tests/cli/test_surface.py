@@ -132,6 +132,8 @@ def test_of_anyones_module(project, capsys):
         (["--points", "1"], "points = 1"),
         (["--images", "-1"], "images = -1"),
         (["--mode", "test"], "mode = test"),
+        (["--directions", "hesian"], "directions = hesian"),
+        (["--directions", "trajectory"], "directions = trajectory"),
         (["--checkpoint", "nowhere"], "checkpoint = nowhere"),
         (["--module", "os:system"], "module.class_path = os.system"),
         (["--module", "surface_project:Missing"], "module = surface_project:Missing"),

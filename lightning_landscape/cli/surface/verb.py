@@ -7,9 +7,11 @@ from pathlib import Path
 
 import yaml
 
-from lightning_landscape.errors import require, require_whole
+from lightning_landscape.errors import nearest, require, require_whole
 
 __all__ = ["main"]
+
+_DIRECTIONS = ("random", "hessian")  # those of a trajectory need the whole run
 
 _EPILOG = """\
 Of a run of ours:     surface --checkpoint logs/digits/version_0
@@ -31,6 +33,8 @@ def main(args: list[str]) -> int:
     options = _parser().parse_args(args[1:])
     require_whole("points", options.points)
     require(options.points >= 3, "points", options.points, "must be at least 3")
+    admissible = f"must be {' or '.join(_DIRECTIONS)}{nearest(options.directions, _DIRECTIONS)}"
+    require(options.directions in _DIRECTIONS, "directions", options.directions, admissible)
     require(options.images >= 0, "images", options.images, "must be at least 0")
     require_whole("steps", options.steps)
     own = options.module is None
@@ -78,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--module", help="path:Class of a LightningModule, or of what makes one")
     add("--init", type=yaml.safe_load, default={}, help="its arguments, as {name: value, …}")
     add("--data", help="path:name of the loader of --module; train or val for a run of ours")
-    add("--directions", default="random", choices=("random", "hessian"), help="of the surface")
+    add("--directions", default="random", help="of the surface: random or hessian")
     add("--dimensions", type=int, default=2, help="1 is a line, 2 a plane")
     add("--points", type=int, default=51, help="along each direction, or along the line")
     add("--extent", type=float, help="how far to go, in lengths of the directions")

@@ -151,7 +151,9 @@ def _view(dataset: Dataset, axes: Axes) -> None:
     colours = colormaps["viridis"](norm(loss))
     how = {"rstride": 1, "cstride": 1, "linewidth": 0, "antialiased": False, "shade": False}
     view.plot_surface(alpha, beta, height, facecolors=colours, **how)
-    view.set(xlabel="α", ylabel="β", zlabel="log₁₀ loss" if logarithmic else "loss")
+    view.set(xlabel="α", ylabel="β")
+    # beside the axes its name would leave the figure
+    view.text2D(0.0, 0.95, "log₁₀ loss" if logarithmic else "loss", transform=view.transAxes)
 
 
 def _label(dataset: Dataset, k: int) -> str:
