@@ -51,7 +51,7 @@ def energy_of_batch(module: Any, batch: Any, batch_idx: int, loss_fn: Any = None
 def _default_precision(module: Any) -> AbstractContextManager[None]:
     """Return the context that makes new tensors of the trainer's precision, where that is pure."""
     trainer: Any = vars(module).get("_trainer")
-    plugin = getattr(trainer, "precision_plugin", None)
+    plugin: Any = getattr(trainer, "precision_plugin", None)
     pure = str(getattr(plugin, "precision", "")) in ("64-true", "bf16-true", "16-true")
     return plugin.forward_context() if pure else nullcontext()
 

@@ -66,7 +66,8 @@ class Moving:
         if not self._is_plain:
             return False
         other = self.parameter.untyped_storage()._cdata != self._memory
-        return other or not torch._C._is_cow_tensor(self.parameter)
+        shared: Any = torch._C
+        return other or not shared._is_cow_tensor(self.parameter)
 
 
 def version(x: Tensor) -> int:

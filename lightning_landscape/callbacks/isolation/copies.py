@@ -142,7 +142,7 @@ def _another(x: Any) -> Any:
 
     What the class says of copies is asked only where the object has content that Python cannot see.
     """
-    kind = type(x)
+    kind: Any = type(x)
     if not isinstance(x, dict | list | collections.deque):
         with suppress(TypeError):  # a base of it is written in C
             return object.__new__(kind)
@@ -156,7 +156,7 @@ def _another(x: Any) -> Any:
 
 
 @lru_cache(maxsize=1024)
-def slots(kind: type) -> tuple[str, ...]:
+def slots(kind: Any) -> tuple[str, ...]:
     """Return the names of the slots of a user's class and its bases."""
     found: list[str] = []
     for base in kind.__mro__:
