@@ -12,10 +12,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.interpolate import PchipInterpolator
-from scipy.optimize import brentq, minimize_scalar
+from scipy.optimize import brentq
 
 from lightning_landscape.errors import require
-from lightning_landscape.observables.statistics import Array, jackknife
+from lightning_landscape.observables.statistics import (
+    Array,
+    jackknife,
+    leave_one_out_error,
+    leave_one_out_means,
+)
 
 __all__ = ["Decay", "Plateau", "decay", "plateau", "relaxation_time", "susceptibility"]
 
@@ -62,36 +67,41 @@ def decay(times: ArrayLike, values: ArrayLike, window: tuple[float, float]) -> D
     error = E.std(-1, ddof=1) / E.shape[-1] ** 0.5 if E.shape[-1] > 1 else np.ones(len(t))
     error = np.maximum(error, 1e-12 * np.abs(E).max())  # replicas that agree to the last digit
 
-    def fits(some: Array) -> Array:
-        mean = some.mean(-1)
+    def fits(mean: Array) -> Array:
+        """Fit means of shape (..., T), all at once; shape (..., 5)."""
         _, slope, by_log = _linear(mean, error, np.log(t))
         alpha = _power(mean, error, t)
-        limit, _, by_power = _linear(mean, error, t**-alpha)
-        return np.array([-slope, alpha, limit, by_log / (len(t) - 2), by_power / (len(t) - 3)])
+        limit, _, by_power = _linear(mean, error, t ** -alpha[..., None])
+        quality = by_log / (len(t) - 2), by_power / (len(t) - 3)
+        return np.stack([-slope, alpha, limit, *quality], -1)
 
-    fitted, errors = jackknife(fits, E)
+    fitted, errors = fits(E.mean(-1)), leave_one_out_error(fits(leave_one_out_means(E).T))
     pairs = [x for pair in zip(fitted[:3], errors[:3], strict=True) for x in pair]
     return Decay(*(float(x) for x in (*pairs, *fitted[3:])))
 
 
 def _linear(y: Array, error: Array, x: Array) -> tuple[Array, Array, Array]:
-    """Return constant, slope and chi^2 of weighted least squares through y(x); x of (..., T)."""
+    """Return constant, slope and chi^2 of weighted least squares through y(x), of (..., T)."""
     weight = error.min() ** 2 / error**2
-    x_mean, y_mean = (weight * x).sum(-1) / weight.sum(), (weight * y).sum() / weight.sum()
-    from_x, from_y = x - x_mean[..., None], y - y_mean
+    x_mean, y_mean = ((weight * each).sum(-1) / weight.sum() for each in (x, y))
+    from_x, from_y = x - x_mean[..., None], y - y_mean[..., None]
     slope = (weight * from_x * from_y).sum(-1) / (weight * from_x**2).sum(-1)
     left = (from_y - slope[..., None] * from_x) / error
     return y_mean - slope * x_mean, slope, np.square(left).sum(-1)
 
 
-def _power(y: Array, error: Array, t: Array) -> float:
-    def chi_squared(log_alpha: Array) -> Array:
-        return _linear(y, error, t ** -np.exp(np.asarray(log_alpha)[..., None]))[2]
-
-    grid = np.log(np.geomspace(0.01, 5, 40))
-    k = int(np.argmin(chi_squared(grid)))
-    around = grid[max(k - 1, 0)], grid[min(k + 1, len(grid) - 1)]
-    return float(np.exp(minimize_scalar(chi_squared, bounds=around, method="bounded").x))
+def _power(y: Array, error: Array, t: Array) -> Array:
+    """Return the alpha of least chi^2 for each y, (..., T), by ever finer grids."""
+    low, high = (np.full(y.shape[:-1], np.log(bound)) for bound in (0.01, 5))
+    for points in (40, 15, 15, 15, 15, 15):  # the last spacing is 3e-6
+        grid = np.linspace(low, high, points, axis=-1)
+        chi_squared = _linear(y[..., None, :], error, t ** -np.exp(grid)[..., None])[2]
+        k = chi_squared.argmin(-1)[..., None]
+        low, high = (
+            np.take_along_axis(grid, np.clip(k + step, 0, points - 1), -1)[..., 0]
+            for step in (-1, 1)
+        )
+    return np.exp((low + high) / 2)
 
 
 class Plateau(NamedTuple):

@@ -14,7 +14,8 @@ from lightning_landscape.errors import require
 if TYPE_CHECKING:
     from xarray import DataArray, Dataset
 
-__all__ = ["by_temperature", "jackknife", "mean_and_error", "rungs"]
+__all__ = ["by_temperature", "jackknife", "leave_one_out_error", "leave_one_out_means",
+           "mean_and_error", "rungs"]  # fmt: skip
 
 Array = NDArray[np.float64]
 
@@ -52,7 +53,23 @@ def jackknife(estimator: Callable[[Array], Array], values: Array) -> tuple[Array
     if R == 1:
         return estimate, np.full_like(estimate, np.nan, dtype=float)
     without = np.stack([estimator(np.delete(values, r, axis=-1)) for r in range(R)])
-    return estimate, np.sqrt((R - 1) * np.square(without - without.mean(0)).mean(0))
+    return estimate, leave_one_out_error(without)
+
+
+def leave_one_out_means(values: Array) -> Array:
+    """Return the means over all replicas but one, (..., R); nan for one replica."""
+    R = values.shape[-1]
+    if R == 1:
+        return np.full_like(values, np.nan, dtype=float)
+    return (values.sum(-1, keepdims=True) - values) / (R - 1)
+
+
+def leave_one_out_error(without: Array) -> Array:
+    """Return the standard error of an estimate from those without one replica, (R, ...)."""
+    R = len(without)
+    if R == 1:
+        return np.full_like(without[0], np.nan)
+    return np.sqrt((R - 1) * np.square(without - without.mean(0)).mean(0))
 
 
 def by_temperature(record: Dataset) -> list[tuple[float, Dataset]]:
