@@ -321,7 +321,7 @@ class Guard:
         elif has_state(x):
             self._class(type(x))
             self._attributes(getattr(x, "__dict__", {}), path, set())
-            for name in slots(type(x)):
+            for name in slots(x):
                 if hasattr(x, name):
                     self._slot(x, name, f"{path}.{name}")
         return x

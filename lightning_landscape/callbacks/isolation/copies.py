@@ -56,7 +56,7 @@ def has_state(x: Any) -> bool:
     """Whether an object has attributes that a training step may change."""
     if isinstance(x, _STATEFUL):
         return True
-    holds = hasattr(x, "__dict__") or bool(slots(type(x)))
+    holds = hasattr(x, "__dict__") or bool(slots(x))
     return holds and not isinstance(x, _DATA) and not is_foreign(type(x))
 
 
@@ -132,7 +132,7 @@ def _copy_into(new: Any, x: Any, seen: dict[int, Any]) -> None:
         refill_sequence(new, [_kept(value, seen) for value in x])
     if hasattr(x, "__dict__"):
         vars(new).update({name: _kept(value, seen) for name, value in vars(x).items()})
-    for name in slots(type(x)):
+    for name in slots(x):
         if hasattr(x, name):
             object.__setattr__(new, name, _kept(getattr(x, name), seen))
 
@@ -155,9 +155,14 @@ def _another(x: Any) -> Any:
         return x
 
 
+def slots(x: Any) -> tuple[str, ...]:
+    """Return the names of the slots of an object, as far as they are of a user's class."""
+    kind: Any = type(x)
+    return _slots(kind)
+
+
 @lru_cache(maxsize=1024)
-def slots(kind: Any) -> tuple[str, ...]:
-    """Return the names of the slots of a user's class and its bases."""
+def _slots(kind: Any) -> tuple[str, ...]:
     found: list[str] = []
     for base in kind.__mro__:
         names = () if is_foreign(base) else vars(base).get("__slots__", ())
