@@ -153,8 +153,8 @@ class RecordedSteps:
             self._dynamics.tick()
 
     def _record(self) -> None:
-        graph = torch.cuda.CUDAGraph()
         try:
+            graph = torch.cuda.CUDAGraph()
             # other threads, such as those of a process group, may do what they like meanwhile
             with (
                 self._replayable(),

@@ -48,12 +48,12 @@ CASES = {
 }
 
 
-def run(make, dynamics, batches, record, monkeypatch, steps=47):
+def run(make, dynamics, batches, record, monkeypatch, steps=47, accelerator="gpu"):
     monkeypatch.setattr(landscape, "can_be_recorded", record)
     module = LandscapeModule(make(), dynamics, batches, block_size=10)
     trainer = Trainer(
-        max_steps=steps, accelerator="gpu", devices=1, logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False,
+        max_steps=steps, accelerator=accelerator, devices=1, logger=False,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
     trainer.fit(module)
     return module.energy.configuration().cpu(), module.block_energies.cpu()
@@ -70,6 +70,16 @@ def test_recorded_steps_are_those_that_are_started(name, monkeypatch):
     started = run(*CASES[name], lambda *_: False, monkeypatch)
     assert len(replays) == 44
     assert all(a.equal(b) for a, b in zip(recorded, started, strict=True))
+
+
+@pytest.mark.parametrize("name", ["glass", "velocities", "sums", "shared", "momentum"])
+def test_where_recording_fails_the_same_steps_are_started(name, monkeypatch):
+    """As on a CPU: keys and samples still come from where a recorded step would read them."""
+    there = {"monkeypatch": monkeypatch, "steps": 27, "accelerator": "cpu"}
+    with pytest.warns(UserWarning, match="cannot be recorded as a CUDA graph"):
+        failed = run(*CASES[name], lambda *_: True, **there)
+    started = run(*CASES[name], lambda *_: False, **there)
+    assert all(a.equal(b) for a, b in zip(failed, started, strict=True))
 
 
 @pytest.mark.parametrize("case", [pytest.param("glass", marks=ON_GPU)])
