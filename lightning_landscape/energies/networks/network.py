@@ -276,22 +276,22 @@ class _Mean(torch.autograd.Function):
         ctx: Any, energy: NetworkEnergy, x: Tensor, y: Tensor, *parameters: Tensor
     ) -> Tensor:
         losses, *ctx.gradients = energy._sums(x, y, parameters)
-        ctx.energy = energy
+        ctx.energy, ctx.samples = energy, x.shape[1]
         ctx.save_for_backward(x, y, *parameters)
-        return losses / x.shape[1]
+        return losses / ctx.samples
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        x, y, *parameters = ctx.saved_tensors
         if torch.is_grad_enabled():  # someone will differentiate the gradient
+            x, y, *parameters = ctx.saved_tensors
             f = ctx.energy.architecture.outputs(parameters, x)
             mean = ctx.energy._loss.value(f, y).mean(-1)
-            gradients = torch.autograd.grad(mean, parameters, g, create_graph=True)
-        else:
-            scale = g / x.shape[1]
-            scales = [per_replica(scale, p) for p in parameters]
-            gradients = torch._foreach_mul(ctx.gradients, scales)
-        return None, None, None, *gradients
+            return None, None, None, *torch.autograd.grad(mean, parameters, g, create_graph=True)
+        if g.stride() == (0,):  # of a sum over replicas: one number for all
+            return None, None, None, *torch._foreach_mul(ctx.gradients, g[0] / ctx.samples)
+        scale = g / ctx.samples
+        scales = [per_replica(scale, p) for p in ctx.gradients]
+        return None, None, None, *torch._foreach_mul(ctx.gradients, scales)
 
 
 def _of_replicas(t: Tensor, r: slice) -> Tensor:
