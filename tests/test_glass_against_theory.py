@@ -36,6 +36,7 @@ def test_quench_to_zero_temperature(tmp_path):
     assert correlation["C_exact"].item() == pytest.approx(0.71369, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_planted_start_is_in_equilibrium_at_once(tmp_path):
     """At T = 0.8 > T_K: E = -f(1)/T = -0.625 at all times, and C(t) solves the MCT equation."""
     glass = SphericalPSpin(

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.optimize import curve_fit
 
 from lightning_landscape.errors import UsageError
 from lightning_landscape.observables.relaxation import (
@@ -8,8 +9,17 @@ from lightning_landscape.observables.relaxation import (
     relaxation_time,
     susceptibility,
 )
-from lightning_landscape.observables.scaling import Collapse, aging_onset, collapse
-from lightning_landscape.observables.statistics import jackknife
+from lightning_landscape.observables.scaling import (
+    Collapse,
+    aging_onset,
+    collapse,
+    collapse_exponent,
+)
+from lightning_landscape.observables.statistics import (
+    jackknife,
+    leave_one_out_error,
+    leave_one_out_means,
+)
 
 TW = np.array([10.0, 40.0, 160.0, 640.0])
 T = np.geomspace(1, 5000, 30)
@@ -80,6 +90,43 @@ def test_a_power_law_is_told_from_a_logarithm():
     assert logarithm.slope == pytest.approx(0.08, abs=4 * logarithm.slope_error)
     assert logarithm.logarithmic < 3
     assert logarithm.power > 0.8 * logarithm.logarithmic
+
+
+def test_the_errors_of_a_decay_are_those_of_fits_without_each_replica():
+    """By SciPy, one replica after the other, with the weights of all of them."""
+    rng, t = np.random.default_rng(7), np.geomspace(1, 1000, 20)
+    E = -1 + 0.3 * t[:, None] ** -0.6 + rng.normal(scale=0.01, size=(20, 6))
+    sigma = E.std(-1, ddof=1)
+
+    def exponent(some):
+        def law(t, limit, A, alpha):
+            return limit + A * t**-alpha
+
+        return np.array(curve_fit(law, t, some.mean(-1), [-1, 0.3, 0.6], sigma)[0][2])
+
+    value, error = jackknife(exponent, E)
+    found = decay(t, E, (1, 1000))
+    assert found.exponent == pytest.approx(float(value), abs=2e-5)
+    assert found.exponent_error == pytest.approx(float(error), rel=1e-3)
+    one = decay(t, E[:, :1], (1, 1000))
+    assert np.isfinite([one.slope, one.exponent, one.limit]).all()
+    assert np.isnan([one.slope_error, one.exponent_error, one.limit_error]).all()
+
+
+def test_a_mean_without_each_replica_has_the_standard_error_of_the_mean():
+    values = np.random.default_rng(8).normal(size=(3, 5))
+    means = leave_one_out_means(values)
+    assert means[:, 1] == pytest.approx(np.delete(values, 1, -1).mean(-1))
+    expected = values.std(-1, ddof=1) / 5**0.5
+    assert leave_one_out_error(means.T) == pytest.approx(expected)
+    assert np.isnan(leave_one_out_error(leave_one_out_means(values[:, :1]).T)).all()
+
+
+def test_the_exponent_alone_is_that_of_the_collapse():
+    curves = aging(0.6, np.random.default_rng(9))
+    assert collapse_exponent(TW, T, curves) == collapse(TW, T, curves).exponent
+    with pytest.raises(UsageError, match="waiting_times"):
+        collapse_exponent(TW[:1], T, curves[:1])
 
 
 def test_the_window_of_a_decay_is_what_is_fitted():
