@@ -120,6 +120,7 @@ def test_the_last_layer_averaged_exactly(benchmark):
     assert ratio > 200
 
 
+@pytest.mark.filterwarnings("ignore")  # of jax and neural-tangents
 def test_kernels_of_100_inputs(compare):
     """tanh has no closed form there; its Gauss-Hermite rule is wrong at 6e-5."""
     neural_tangents = pytest.importorskip("neural_tangents")
@@ -139,7 +140,7 @@ def test_kernels_of_100_inputs(compare):
         lambda: kernels(TANH, K1, 10, bias_rate=0.0),
         lambda: kernel(x, x, get="ntk").block_until_ready(),
         against="neural-tangents",
-        at_least=100,
+        at_least=10,
         rounds=3,
     )
 
@@ -186,9 +187,10 @@ def test_tangent_kernels_of_finite_networks(compare, outputs, at_least):
     )
 
 
-def test_tangent_kernels_against_nngeometry(compare):
+@pytest.mark.parametrize("outputs, at_least", [(1, 10), (10, 25)])
+def test_tangent_kernels_against_nngeometry(compare, outputs, at_least):
     gram = pytest.importorskip("nngeometry.gram")
-    net, x = finite_networks(1)
+    net, x = finite_networks(outputs)
     modules = []
     for r in range(64):
         parts = []
@@ -207,12 +209,48 @@ def test_tangent_kernels_against_nngeometry(compare):
     ours = fully_connected_tangent_kernels(net, x, *plain)
     torch.testing.assert_close(ours.flatten(), theirs().detach().flatten(), rtol=2e-3, atol=2e-3)
     compare(
-        f"tangent kernels of 64 networks, n = {N}, L = {L}, 20 inputs",
+        f"tangent kernels of 64 networks, n = {N}, L = {L}, 20 inputs, {outputs} outputs",
         lambda: fully_connected_tangent_kernels(net, x, *plain),
         theirs,
         against="nngeometry",
-        at_least=10,
+        at_least=at_least,
         rounds=3,
+    )
+
+
+@pytest.mark.parametrize("outputs, at_most", [(1, 1.2), (10, 0.6)])
+@pytest.mark.filterwarnings("ignore")  # of jax and neural-tangents
+def test_tangent_kernels_against_neural_tangents(compare, outputs, at_most):
+    """Its structured derivatives, compiled and warm. It needs jax 0.4.23 and NumPy < 2."""
+    neural_tangents = pytest.importorskip("neural_tangents")
+    from jax import jit, vmap
+    from jax import numpy as jnp
+
+    net, x = finite_networks(outputs)
+    stax, layers, parameters = neural_tangents.stax, [], []
+    for W, b in zip(net.weights, net.biases, strict=True):
+        layers.append(stax.Dense(W.shape[1], parameterization="standard", b_std=1.0))
+        layers.append(stax.ElementwiseNumerical(jnp.tanh, deg=25))
+        arrays = W.detach().mT.numpy(), b.detach().unsqueeze(1).numpy()
+        parameters += [tuple(map(jnp.array, arrays)), ()]
+    apply = stax.serial(*layers[:-1])[1]
+    kernel = neural_tangents.empirical_ntk_fn(
+        apply, trace_axes=(), vmap_axes=0,
+        implementation=neural_tangents.NtkImplementation.STRUCTURED_DERIVATIVES,
+    )  # fmt: skip
+    inputs, parameters = jnp.array(x.numpy()), parameters[:-1]
+    of_all = jit(vmap(lambda p: kernel(inputs, None, p)))
+    plain = 1.0, net.widths[:-1]
+    ours = fully_connected_tangent_kernels(net, x, *plain)
+    theirs = torch.tensor(of_all(parameters).tolist()).permute(0, 3, 1, 4, 2)
+    torch.testing.assert_close(ours, theirs, rtol=2e-3, atol=2e-3)
+    compare(
+        f"tangent kernels of 64 networks, n = {N}, L = {L}, 20 inputs, {outputs} outputs",
+        lambda: fully_connected_tangent_kernels(net, x, *plain),
+        lambda: of_all(parameters).block_until_ready(),
+        against="neural-tangents, structured",
+        at_most=at_most,
+        rounds=5,
     )
 
 
