@@ -30,7 +30,8 @@ class Moving:
 
     def __init__(self, parameter: Tensor, path: str) -> None:
         self.parameter, self.path = parameter, path
-        self._data, self._value = parameter.data, snapshot(parameter)
+        self._data = parameter.data
+        self._value = snapshot(self._data)
         self._version, self._gradient = version(parameter), parameter.grad
         self._is_plain = _is_plain(parameter)
         self._memory = parameter.untyped_storage()._cdata if self._is_plain else 0
@@ -43,21 +44,24 @@ class Moving:
         """Let the parameter have the value that the evaluation gave it."""
         self.parameter.data.copy_(self._moved_to)
 
-    @torch.no_grad()
     def restore(self) -> bool:
         """Let value and gradient be as before; return whether the value was materially another."""
-        parameter, moved = self.parameter, False
-        if self._is_written_to():
-            now = parameter.detach()
-            moved = now.shape != self._value.shape or not _alike(now, self._value)
-            self._moved_to = now.clone() if moved else now
-            if self._memory and parameter.untyped_storage()._cdata != self._memory:
-                parameter.data = self._data
-            if not torch.equal(self._data, self._value):
-                self._data.copy_(self._value)
-            if moved and not parameter.is_inference():  # for graphs that had the value before
-                torch._C._autograd._unsafe_set_version_counter((parameter,), (self._version,))
-        parameter.grad = self._gradient
+        moved = self._is_written_to() and self._put_back()
+        if self.parameter.grad is not self._gradient:
+            self.parameter.grad = self._gradient
+        return moved
+
+    @torch.no_grad()
+    def _put_back(self) -> bool:
+        parameter, now = self.parameter, self.parameter.detach()
+        moved = now.shape != self._value.shape or not _alike(now, self._value)
+        self._moved_to = now.clone() if moved else now
+        if self._memory and parameter.untyped_storage()._cdata != self._memory:
+            parameter.data = self._data
+        if not torch.equal(self._data, self._value):
+            self._data.copy_(self._value)
+        if moved and not parameter.is_inference():  # for graphs that had the value before
+            torch._C._autograd._unsafe_set_version_counter((parameter,), (self._version,))
         return moved
 
     def _is_written_to(self) -> bool:
