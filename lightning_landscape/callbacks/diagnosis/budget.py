@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Budget"]
 
-_FIXED = 0.5  # seconds: the records, what a run loads to write them, the table, and hooks
-_LEAST = 0.5  # seconds of measurements in any run, however short
+_FIXED = 0.4  # seconds: the records, what a run loads to write them, the table, and hooks
+_LEAST = 0.3  # seconds of measurements in any run, however short
 
 
 class Budget:
     """A share of a run's time, for all probes of a diagnosis together.
 
     The time of a step is that of the run so far without the probes. What a probe leaves over is
-    for the others, in proportion to their weights. In a run of seconds half a second is allowed.
+    for the others, in proportion to their weights. In a run of seconds a third of one is allowed.
 
     Args:
         share: time of all measurements over that of the run.

@@ -51,7 +51,7 @@ class Diagnosis(Checked, Callback):
     Args:
         max_share: time of the diagnosis over that of the run without it. Looks are planned by
             their number of gradients, which depends on the configuration only, and thinned where
-            the clock says that they cost more; half a second of them, and another to write
+            the clock says that they cost more; a third of a second of them, and as much to write
             records, is allowed in any run. Theory and figures are left to ``report``.
         loss_fn: the energy of a foreign module, ``loss_fn(pl_module, batch)``; see `View`.
         data: of a foreign project, what the sharpness is measured on: a DataLoader, or ``"train"``

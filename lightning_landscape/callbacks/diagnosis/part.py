@@ -41,6 +41,27 @@ class Part(Probe):
         if not self._ran_out:
             self.said = sentence.rpartition("and the run goes on: ")[2]
 
+    @property
+    def _rests(self) -> bool:
+        """Whether nothing is ahead, so that a step costs nothing."""
+        return self.has_begun and self.next_event(self.measured_step) is None
+
+    def on_train_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """See `Probe`."""
+        if self._rests:
+            self._kept_batch = None
+        else:
+            super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
+
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """See `Probe`."""
+        if not self._rests:
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
     def _measure_now(self, trainer: Any, pl_module: Any, view: View, early: bool = False) -> None:
         """Measure, unless the time for it has been spent."""
         if self.time_budget is None or self._fits(self.time_budget, view.step):

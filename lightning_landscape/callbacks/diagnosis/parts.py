@@ -134,6 +134,10 @@ class _Alignment(Part, NoiseSpectrum):
 
     question = "Is the noise along the curvature?"
 
+    @property
+    def _rests(self) -> bool:
+        return super()._rests and not self._windows.open
+
     def events(self, time_step: float) -> list[int]:
         """Return the step before the first."""
         return [0]
@@ -225,6 +229,10 @@ class _Noise(Part, StepNoise):
     def __init__(self, max_share: float, **options: Any) -> None:
         super().__init__(groups=_GROUPS, split_fn="samples", **options)
         self._share, self._cannot_split = max_share, False
+
+    @property
+    def _rests(self) -> bool:
+        return super()._rests and not self._windows.open
 
     @property
     def sees_steps(self) -> bool:

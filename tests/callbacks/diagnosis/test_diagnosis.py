@@ -132,7 +132,7 @@ class Watched:
 
 
 def test_what_one_part_leaves_over_is_for_the_others(monkeypatch):
-    """100 steps took 100.5 s with 0.5 s of measurements: 5 % of 1000 s, less 0.5 s, are left."""
+    """100 steps took 100.5 s with 0.5 s of measurements: 5 % of 1000 s, less 0.4 s, are left."""
     now = [0.0]
     monkeypatch.setattr(budget.time, "perf_counter", lambda: now[0])
     over, edge, noise = parts = [
@@ -143,7 +143,7 @@ def test_what_one_part_leaves_over_is_for_the_others(monkeypatch):
     of_run = budget.Budget(0.05, parts, 0, 1000)
     assert of_run.affords(over, 0) == float("inf")  # no step is done, no time known
     now[0] = 100.5
-    pool = 0.05 * 1000 - 0.5 - 0.2
+    pool = 0.05 * 1000 - 0.4 - 0.2
     assert of_run.affords(noise, 100) == int(pool * 0.25 / 2)
     of_run.looks["edge"] = 2  # at 0.15 s each
     assert of_run.affords(edge, 100) == int((pool * 0.75 - 0.3) / 0.15)
