@@ -124,10 +124,15 @@ class DaskWorkers:
 
 
 class _Executor(Executor):
-    """The executor of a client, which closes client and cluster too."""
+    """The executor of a client, which closes client and cluster too.
+
+    Attributes:
+        page: the address at which Dask shows its workers, None without the package bokeh.
+    """
 
     def __init__(self, client: Any, cluster: Any) -> None:
         self._client, self._cluster = client, cluster
+        self.page = client.dashboard_link if find_spec("bokeh") is not None else None
         self._executor = client.get_executor(pure=False)
 
     def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:

@@ -4,7 +4,7 @@ import math
 import os
 import random
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 
 import numpy as np
@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from lightning_landscape import records
 from lightning_landscape.__main__ import main
 from lightning_landscape.cli.report import find_runs
+from lightning_landscape.cli.sweep import engine
 from lightning_landscape.cli.sweep.catalogue import Catalogue
 from lightning_landscape.cli.sweep.laws import check_law
 from lightning_landscape.cli.sweep.points import grid, part_of
@@ -239,6 +240,23 @@ def _no_client(*args, **kwargs):
     raise OSError("timed out")
 
 
+def test_the_page_of_the_workers_is_named(monkeypatch, capsys):
+    class Pool(ThreadPoolExecutor):
+        page = "http://host:8787/status"
+
+    class Threads:
+        count = 2
+
+        def executor(self):
+            return Pool(2)
+
+    monkeypatch.setattr(engine, "work", lambda task: Outcome("done", 1.0))
+    (point,) = grid(["energy.seed=0:1"])
+    outcomes = engine.carry_out([(point, None)], Threads(), 1, lambda *_: None)
+    assert outcomes[point.label].state == "done"
+    assert "workers: http://host:8787/status" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_dask_does_a_task_again_whose_worker_was_killed(tmp_path):
     pytest.importorskip("distributed")
@@ -258,8 +276,8 @@ def test_dask_does_a_task_again_whose_worker_was_killed(tmp_path):
 
 def test_a_job_queue_gets_the_arguments_that_are_given():
     jobqueue = pytest.importorskip("dask_jobqueue")
-    engine = DaskWorkers("slurm", 1, {"queue": "long", "walltime": "09:00:00"})
-    given = {"cores": 1, "processes": 1, "memory": "4GB"} | engine.options
+    slurm = DaskWorkers("slurm", 1, {"queue": "long", "walltime": "09:00:00"})
+    given = {"cores": 1, "processes": 1, "memory": "4GB"} | slurm.options
     with jobqueue.SLURMCluster(**given, scheduler_options={"dashboard": False}) as cluster:
         script = cluster.job_script()
     assert "#SBATCH -p long" in script

@@ -71,6 +71,8 @@ def _attempt(
     """Do tasks until all are done, or a worker of the pool is killed, which ends the pool."""
     waiting, running = list(reversed(tasks)), dict[Future[Outcome], Point]()
     executor = workers.executor()
+    if page := getattr(executor, "page", None):
+        print(f"workers: {page}", flush=True)
     try:
         while waiting or running:
             while waiting and len(running) < _AHEAD * workers.count:
