@@ -9,7 +9,6 @@ import shutil
 import statistics
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +40,9 @@ class Estimate(Callback):
 
     It comes after the probes, which have said by then what they keep. The memory is that of a
     process: what it has, what the gradient took, the noise, and what the probes will keep. The
-    time is that of the steps, without what the probes take; of the gradients alone, and so a lower
-    bound, where the dynamics remembers more than can be taken back. Of a network in parts it says
-    nothing.
+    time is that of the steps, without what the probes take: of the gradients alone, and so a lower
+    bound, where the dynamics remembers more than can be taken back, and an upper one on a GPU,
+    where steps may be replayed. Of a network in parts it says nothing.
     """
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
@@ -76,7 +75,8 @@ class Estimate(Callback):
         if trainer.world_size == 1:
             whole = type(pl_module.dynamics) in _TAKEN_BACK
             seconds = _seconds_of_a_step(pl_module, trainer.global_step, whole)
-            about = "" if whole else "at least "
+            on_gpu = pl_module.device.type == "cuda"  # where steps may be replayed from a graph
+            about = "at least " if not whole else "at most " if on_gpu else ""
             said += f", {about}{_duration(steps * seconds)} for {steps} steps"
             said += " and what the probes take" if probes else ""
         if trainer.is_global_zero:
@@ -107,9 +107,14 @@ def _seconds_of_a_step(module: LandscapeModule, step: int, whole: bool) -> float
         values.sum().backward()
         return values.detach()
 
+    def one() -> None:
+        dynamics.step(energies) if whole else energies()
+        for device in devices:
+            torch.cuda.synchronize(device)
+
     devices = [module.device] if module.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices), torch.enable_grad():
-        seconds = _typical_seconds(partial(dynamics.step, energies) if whole else energies)
+        seconds = _typical_seconds(one)
     dynamics.zero_grad()
     if whole:
         with torch.no_grad():
