@@ -170,9 +170,10 @@ def _equal(x: Tensor, y: Tensor) -> bool:
 
 def _share(x: Tensor, y: Tensor) -> bool:
     """Whether both are copies on write of the same numbers, which then nobody has written to."""
+    internals: Any = torch._C
     try:
-        copies = torch._C._is_cow_tensor(x) and torch._C._is_cow_tensor(y)
-        same = copies and torch._C._data_address(x) == torch._C._data_address(y)
+        copies = internals._is_cow_tensor(x) and internals._is_cow_tensor(y)
+        same = copies and internals._data_address(x) == internals._data_address(y)
         return same and x.stride() == y.stride()
     except AttributeError:  # another version of torch
         return False

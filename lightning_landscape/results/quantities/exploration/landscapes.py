@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -55,7 +55,11 @@ def _draw(dataset: Dataset, axes: Axes) -> None:
         start = dataset[f"{kind}_landscape"].to_numpy() - 0.4 + 0.4 * side
         axes.vlines(energy, start, start + 0.36, color=colour, linewidth=1.2, label=label)
     names = [str(name) for name in dataset["landscape"].to_numpy()]
-    beside = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "center"}
+    beside: dict[str, Any] = {
+        "transform": axes.get_yaxis_transform(),
+        "ha": "right",
+        "va": "center",
+    }
     for place, name in enumerate(names):
         axes.text(-0.03, place, name.replace(", ", "\n"), fontsize="x-small", **beside)
     axes.set_yticks(range(len(names)), [""] * len(names))
