@@ -101,7 +101,7 @@ def gallery_page(each: Configuration) -> str:
     if (home / "run.json").is_file():
         for figure in sorted(home.glob("*.png")):
             path = f"{each.name.rpartition('/')[2]}/{figure.name}"
-            lines += [f"![{figure.stem.replace('_', ' ')}]({path})", ""]
+            lines += [f"[![{figure.stem.replace('_', ' ')}]({path})]({path})", ""]
         facts = json.loads((home / "run.json").read_text(encoding="utf-8"))
         lines += _of_run(facts, each)
     else:
