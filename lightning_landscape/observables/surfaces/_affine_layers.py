@@ -173,7 +173,13 @@ def _share(x: Tensor, y: Tensor) -> bool:
     internals: Any = torch._C
     try:
         copies = internals._is_cow_tensor(x) and internals._is_cow_tensor(y)
-        same = copies and internals._data_address(x) == internals._data_address(y)
-        return same and x.stride() == y.stride()
+        if not copies or internals._data_address(x) != internals._data_address(y):
+            return False
     except AttributeError:  # another version of torch
         return False
+    # the address is that of the whole memory
+    return _place(x) == _place(y)
+
+
+def _place(x: Tensor) -> tuple[Any, ...]:
+    return x.storage_offset(), x.stride(), x.is_conj(), x.is_neg()

@@ -30,6 +30,7 @@ from lightning_landscape.observables.surfaces import (
     random_directions,
     with_parameters,
 )
+from lightning_landscape.observables.surfaces._affine_layers import _equal
 
 AXES = [torch.linspace(-1, 1, 5).double(), torch.linspace(-2, 1, 4).double()]
 
@@ -221,6 +222,26 @@ def test_what_is_known_of_other_data_is_not_used():
     after = on(points)
     torch.testing.assert_close(after, loss_on(loss, parameters, cut)(points), rtol=1e-12, atol=0)
     assert not torch.allclose(before, after)
+
+
+def test_a_layer_that_sees_parts_of_one_tensor_sees_other_inputs():
+    """Copies on write of one memory: other places of it, and conjugates."""
+    net, cut, parameters = two_layers_on_a_line()
+    pairs = torch.arange(24).view(6, 4).double() / 24
+
+    def loss(model):
+        left, right = (model(part) for part in pairs.chunk(2))
+        return (left - right).square().mean() + model(pairs[:3]).mean()
+
+    points = torch.linspace(-1, 1, 9).double()
+    on = loss_on(with_parameters(net, lambda: loss(net)), parameters, cut)
+    expected = module_by_loop(net, loss, cut, [points])
+    torch.testing.assert_close(on(points[:, None]), expected, rtol=1e-12, atol=0)
+
+    whole = torch._lazy_clone(torch.arange(8) * (1 + 1j))
+    assert _equal(whole[:4], whole[:4]) and _equal(whole[:4], whole[:4].clone())
+    for other in (whole[4:], whole[::2], whole[:4].conj(), whole[:4].real):
+        assert not _equal(whole[:4], other)
 
 
 def test_a_loss_with_derivatives_is_evaluated_with_gradients():
