@@ -4,6 +4,7 @@ The device "meta" takes the path of a GPU and holds no numbers: to read one rais
 """
 
 import itertools
+import warnings
 from functools import partial
 
 import pytest
@@ -46,14 +47,13 @@ IN_FLAT_SPACE = {
 }
 
 
-@pytest.mark.parametrize(
-    ("name", "make_energy"),
-    [*itertools.product(DYNAMICS, [glass, network]), *((name, network) for name in IN_FLAT_SPACE)],
-)
-def test_a_step_reads_nothing_back(name, make_energy):
-    energy = make_energy().to("meta")
+CASES = [*itertools.product(DYNAMICS, [glass, network]), *((k, network) for k in IN_FLAT_SPACE)]
+
+
+def stepper(name, energy):
     dynamics = constrain((DYNAMICS | IN_FLAT_SPACE)[name](energy.parameters()), energy.constraint)
-    batch = torch.empty(4, 10, dtype=torch.int64, device="meta") if energy.samples else None
+    device = next(energy.parameters()).device
+    batch = torch.zeros(4, 10, dtype=torch.int64, device=device) if energy.samples else None
 
     def closure():
         dynamics.zero_grad()
@@ -61,5 +61,27 @@ def test_a_step_reads_nothing_back(name, make_energy):
         E.sum().backward()
         return E.detach()
 
-    energies = [dynamics.step(closure) for _ in range(3)]
+    return lambda: dynamics.step(closure)
+
+
+@pytest.mark.parametrize(("name", "make_energy"), CASES)
+def test_a_step_reads_nothing_back(name, make_energy):
+    step = stepper(name, make_energy().to("meta"))
+    energies = [step() for _ in range(3)]
     assert torch.stack(energies).device.type == "meta"
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize(("name", "make_energy"), CASES)
+def test_a_step_does_not_wait_for_a_gpu(name, make_energy):
+    step = stepper(name, make_energy().to("cuda"))
+    for _ in range(3):  # what is made at the first step may wait
+        step()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the mode is a prototype, as it says
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        step()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

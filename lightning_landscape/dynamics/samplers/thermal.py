@@ -402,12 +402,13 @@ class Thermal(Dynamics, Optimizer):
 
     def _prior(self) -> Tensor:
         """Return what weight decay adds to the energies, (R,), float64."""
-        total = torch.zeros(self._count_of_replicas, dtype=torch.float64)
+        device = self._parameters()[0].device
+        total = torch.zeros(self._count_of_replicas, dtype=torch.float64, device=device)
         for group in self.param_groups:
             if group.get("weight_decay", 0.0):
                 for p in group["params"]:
                     square = p.detach().abs().double().square()
-                    total += group["weight_decay"] / 2 * square.reshape(len(total), -1).sum(1).cpu()
+                    total += group["weight_decay"] / 2 * square.reshape(len(total), -1).sum(1)
         return total
 
     def _factor(self, value: Any) -> Any:
