@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
+from lightning_landscape.cli import VERBS
 from lightning_landscape.cli.configurations.catalogue import catalogue
 
 __all__ = ["main", "script"]
@@ -55,7 +56,6 @@ def main(args: list[str]) -> int:
         "autoload -U bashcompinit && bashcompinit before it.",
     )
     parser.parse_args(args[1:])
-    from lightning_landscape.__main__ import VERBS
     from lightning_landscape.cli.configurations.keys import schema_of_configurations
 
     modules = {verb: module for verb, (module, _) in VERBS.items() if verb != "completion"}
