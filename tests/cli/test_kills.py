@@ -45,8 +45,9 @@ FILES = [
 ]
 
 
-def run(folder, prepare=lambda: None):
+def run(folder, prepare=lambda: None, verb="fit"):
     """Run in a process of its own, prepared by a function; return its status and its CPU time."""
+    save_dir = "--trainer.logger.save_dir" if verb == "fit" else "--save_dir"
     process = os.fork()
     if process == 0:
         status = 99
@@ -54,7 +55,7 @@ def run(folder, prepare=lambda: None):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, 1), os.dup2(nowhere, 2)
             prepare()
-            status = main(["fit", "--config", "small.yaml", f"--trainer.logger.save_dir={folder}"])
+            status = main([verb, "--config", "small.yaml", f"{save_dir}={folder}"])
         finally:
             os._exit(status)
     _, status, usage = os.wait4(process, 0)
@@ -137,6 +138,64 @@ def test_a_run_killed_while_it_writes_a_file_is_completed(name, moment, whole):
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_run_killed_while_it_writes_any_file_is_completed(name, moment, whole):
     check_killed_while_it_writes(name, moment, whole)
+
+
+CATALOGUES = {
+    "explore": {
+        "experiment": "small",
+        "energy": {"class_path": "SixHumpCamel", "init_args": {"dtype": "float64"}},
+        "quenches": 6,
+        "searches": 6,
+        "search": {"width": 1.5, "max_step": 0.2, "batch": 3},
+    },
+    "jamming": {
+        "experiment": "small",
+        "jamming": {
+            "plan": {
+                "class_path": "CriticalLoad",
+                "init_args": {
+                    "families": [
+                        {
+                            "depth": 1,
+                            "widths": [4],
+                            "data": {
+                                "class_path": "RandomData",
+                                "init_args": {"samples": 400, "dimension": 5, "normalized": True},
+                            },
+                        }
+                    ],
+                    "seeds": 2,
+                    "rounds": 3,
+                    "error": 0.001,
+                },
+            },
+            "optimizer": {"class_path": "DecayingAdam", "init_args": {"lr": 0.01, "every": 300}},
+            "steps": 20,
+        },
+    },
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", CATALOGUES)
+def test_a_catalogue_that_is_being_written_when_the_kill_comes_is_completed(verb):
+    """Before the second writing of the record takes effect, after it, and at the table's."""
+    Path("small.yaml").write_text(yaml.safe_dump(CATALOGUES[verb]))
+    name = "exploration.nc" if verb == "explore" else "jamming.nc"
+    assert run("whole", verb=verb)[0] == 0
+    whole = records.read(f"whole/small/version_0/probes/{name}")
+    kills = (name, "before", 2), (name, "after", 1), ("results.md", "before", 1)
+    for file, moment, count in kills:
+        assert run("logs", killed_at(file, moment, count), verb)[0] == -signal.SIGKILL
+        known = records.read(RUN / "probes" / name)  # what there is, is whole
+        assert known.attrs["probe"] == whole.attrs["probe"]
+    assert run("logs", verb=verb)[0] == 0
+    assert os.listdir("logs/small") == ["version_0"]
+    assert not list(RUN.rglob("*.unfinished"))
+    found = records.read(RUN / "probes" / name)
+    xarray.testing.assert_identical(found.drop_attrs(), whole.drop_attrs())
+    rows = [p.read_text().count("\n") for p in Path().rglob("version_0/results.md")]
+    assert len(rows) == 2 and rows[0] == rows[1]
 
 
 def check_killed_at_random(seed, kills, whole):
