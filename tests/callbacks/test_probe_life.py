@@ -24,7 +24,8 @@ from lightning_landscape.callbacks.times import Times
 from lightning_landscape.energies import Quadratic
 from lightning_landscape.errors import UsageError
 from lightning_landscape.modules import LandscapeModule
-from lightning_landscape.testing.foreign import FORMS, MEMORIES
+from lightning_landscape.testing.foreign import FORMS
+from lightning_landscape.testing.memories import MEMORIES
 from lightning_landscape.testing.probe import TwoOptimizers, bare_trainer, last_record, train
 
 Tiny = FORMS["no index"].__mro__[1]
