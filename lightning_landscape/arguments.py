@@ -121,14 +121,14 @@ def _is_number(value: Any, kind: type) -> bool:
 
 
 def _is_array(value: Any) -> bool:
-    """Whether NumPy makes an array of numbers of a value, none of them nan."""
+    """Whether NumPy makes an array of numbers of a value; nan is what was not measured."""
     if isinstance(value, str | bytes | None):
         return False
     try:
         array = np.asarray(value)
     except Exception:  # whatever a class that offers to be an array raises
         return False
-    return array.dtype.kind in "biufc" and not bool(np.isnan(array).any())
+    return array.dtype.kind in "biufc" and not bool(np.isnan(array).all() and array.size)
 
 
 def _is_sequence(value: Any, inside: tuple[Any, ...]) -> bool:

@@ -46,7 +46,7 @@ class Sized:
         (Callable[[int], int], [abs, Sized], [3, "abs", None]),
         (Mapping[str, int], [{}], [[], 3]),
         (torch.Tensor, [torch.ones(1)], [np.ones(1), [1.0], None]),
-        (ArrayLike, [1.0, [1, 2], np.ones(2), torch.ones(2)], [None, "a", object(), [math.nan]]),
+        (ArrayLike, [1.0, [1, math.nan], np.ones(2), torch.ones(2)], [None, "a", object(), [math.nan]]),
         (ArrayLike | None, [None, [[1.0]]], ["a", object(), math.nan]),
         (HasSize, [Sized()], [3, object()]),
         (Any, [3, None], []),

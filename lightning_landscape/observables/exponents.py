@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 from lightning_landscape.arguments import checked
 from lightning_landscape.errors import require
@@ -55,7 +56,7 @@ class PowerLaw:
 
 
 @checked
-def fit_power_law(samples: ArrayLike, low: float, high: float, seed: int = 0) -> PowerLaw:
+def fit_power_law(samples: ArrayLike | Tensor, low: float, high: float, seed: int = 0) -> PowerLaw:
     r"""Fit p(x) = (s + 1) x^s / (high^(s+1) - low^(s+1)) to what lies in [low, high].
 
     The likelihood is highest where the mean of ln x is that of the law, and the standard error is

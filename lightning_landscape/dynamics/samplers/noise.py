@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from lightning_landscape.errors import require
 from lightning_landscape.philox.addresses import Addresses
 from lightning_landscape.rng import Stream
 
-__all__ = ["Noise", "SuccessiveSums", "check_replicas", "exponentials"]
+__all__ = ["Noise", "SuccessiveSums", "check_replicas", "exponentials", "require_resolution"]
 
 
 class Noise:
@@ -172,3 +173,24 @@ def check_replicas(replicas: Sequence[int], parameters: Sequence[Tensor]) -> Non
         admissible = f"has {len(replicas)} indices for a parameter of shape {tuple(p.shape)}"
         remedy = "give one for each replica; the replica axis is the first of two or more"
         require(fits, "replicas", replicas, admissible, remedy)
+
+
+def require_resolution(groups: list[dict[str, Any]], T: float | Tensor) -> None:
+    """Raise a `UsageError` if parameters in half precision would round the noise away.
+
+    Args:
+        groups: parameters with their step sizes, as an optimizer holds them.
+        T: the temperature, a number or (R,).
+    """
+    for group in groups:
+        noise = float(torch.as_tensor(2 * group["lr"] * T).max()) ** 0.5
+        for p in group["params"]:
+            if p.dtype in (torch.bfloat16, torch.float16):
+                ulp = torch.finfo(p.dtype).eps * p.float().square().mean().sqrt().item()
+                require(
+                    noise >= ulp,
+                    "dtype",
+                    p.dtype,
+                    f"noise of {noise:.2g} a step is lost in its resolution of {ulp:.2g}",
+                    "keep the parameters in float32, for example with precision bf16-mixed",
+                )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
@@ -12,9 +11,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_landscape import parallel
-from lightning_landscape.dynamics.dynamics import Dynamics, checked_parameters, require_own_state
+from lightning_landscape.dynamics.dynamics import checked_parameters, require_own_state
 from lightning_landscape.dynamics.samplers.ladder import Ladder
-from lightning_landscape.dynamics.samplers.noise import Noise, check_replicas
+from lightning_landscape.dynamics.samplers.noise import require_resolution
+from lightning_landscape.dynamics.samplers.noisy import Noisy
 from lightning_landscape.dynamics.samplers.step_sizes import schedulable
 from lightning_landscape.dynamics.samplers.tempering import ParallelTempering
 from lightning_landscape.dynamics.schedules import Schedule
@@ -29,10 +29,9 @@ Temperature = float | Tensor | Callable[[float], float | Tensor]
 
 # how often the noise is compared with the resolution of half precision
 _STEPS_BETWEEN_CHECKS = 100
-_FACTORS_HELD = 64
 
 
-class Thermal(Dynamics, Optimizer):
+class Thermal(Noisy, Optimizer):
     """Replicas that move at a temperature, with nothing random in their state.
 
     A scheme is a subclass that moves the parameters by one step: it takes the step sizes and the
@@ -43,10 +42,7 @@ class Thermal(Dynamics, Optimizer):
     clock: numbers only.
     """
 
-    noise: ClassVar[type[Noise]]
     moves_parts: ClassVar[bool] = False  # whether parameters may be cut among ranks (FSDP2)
-    # whether, at one temperature, all steps after the first do the same with other noise
-    repeats: ClassVar[bool] = False
     _temperature: Temperature
 
     def __init__(
@@ -61,12 +57,7 @@ class Thermal(Dynamics, Optimizer):
     ) -> None:
         self.temperature = temperature
         self.seed = Stream(seed, "langevin").seed
-        self._noise: Noise | None = None
-        self._twins = 1
-        self._replicas: Sequence[int] | None = None
-        self._parts: dict[Tensor, Tensor] = {}  # what this rank holds of parameters that are cut
-        self._factors: dict[bytes, Tensor] = {}  # numbers of the replicas, on the device
-        self._key: Tensor | None = None
+        self._parts, self._factors = {}, {}
         self._constraint = constraint
         self.exchange = exchange
         defaults = {"lr": numbers("lr", lr), "weight_decay": weight_decay}
@@ -144,36 +135,6 @@ class Thermal(Dynamics, Optimizer):
                 constraint.check(p)
         self._constraint = constraint
 
-    @property
-    def twins(self) -> int:
-        """How many successive blocks of replicas get the same noise; 1 unless they are twins."""
-        return self._twins
-
-    @twins.setter
-    def twins(self, twins: int) -> None:
-        for p in self._parameters():
-            R = len(p) if p.dim() else 0
-            required = f"must divide the {R} replicas"
-            require(R > 0 and R % twins == 0, "twins", twins, required)
-        remedy = "the twins of a pair would part at different times; remove one of the two"
-        no_exchange = twins == 1 or self.exchange is None
-        require(no_exchange, "exchange", self.exchange, "swaps replicas, not twins", remedy)
-        self._twins, self._noise = twins, None
-
-    @property
-    def replicas(self) -> Sequence[int]:
-        """Which replicas of the whole system are held here: their indices, as the noise has them.
-
-        0, 1, … unless a part of a system is held, whose replicas then move as in the whole. With
-        twins the first block counts; the others share its noise.
-        """
-        return range(self._count_of_replicas) if self._replicas is None else self._replicas
-
-    @replicas.setter
-    def replicas(self, replicas: Sequence[int]) -> None:
-        check_replicas(replicas, self._parameters())
-        self._replicas, self._noise = replicas, None
-
     def take(self, whole: Thermal, replicas: Sequence[int]) -> None:
         """Move like these replicas of ``whole``, a dynamics of the same kind for all of them.
 
@@ -187,12 +148,6 @@ class Thermal(Dynamics, Optimizer):
             rungs = whole._count_of_replicas // whole.exchange.chains
             every, chains = whole.exchange.every, len(replicas) // rungs
             self.exchange = ParallelTempering(every, chains)
-
-    @property
-    def _count_of_replicas(self) -> int:
-        """The length of the first axis; a number is one replica."""
-        first = self._parameters()[0]
-        return len(first) if first.dim() else 1
 
     # time
 
@@ -265,40 +220,6 @@ class Thermal(Dynamics, Optimizer):
             clock.update(time=self.time, since=clock["step"], time_step=time_step)
         clock["step"] += 1
 
-    # steps that are recorded and replayed (CUDA graphs)
-
-    @property
-    def can_be_replayed(self) -> bool:
-        """Whether a step, recorded by the device, is the next one if it only finds another key."""
-        temperature = self.temperature
-        constant = not callable(temperature)
-        return self.repeats and constant and self.exchange is None and not self._parts
-
-    def ready(self, count: int) -> Tensor:
-        """Return the keys of the noise of the next ``count`` steps, on the device, int64."""
-        noise, step = self._noise_of_parameters(), self.step_count
-        return noise.ready(range(step, step + count))
-
-    @contextmanager
-    def replayable(self, key: Tensor) -> Iterator[None]:
-        """Let a step in the body read the key of its noise from ``key``, (1,), and not be counted.
-
-        Whoever does the step, now or again, counts it by `tick`.
-        """
-        clock = dict(self._clock())
-        self._key = key
-        try:
-            yield
-        finally:
-            self._key = None
-            self._clock().update(clock)
-
-    @property
-    def what_is_read(self) -> list[Any]:
-        """What a step depends on beside gradients, step sizes and parameters."""
-        place = None if self._noise is None else self._noise.place
-        return [self.temperature, self._twins, self._replicas, self.seed, place]
-
     # motion
 
     @torch.no_grad()
@@ -327,20 +248,8 @@ class Thermal(Dynamics, Optimizer):
 
     def _require_resolution(self, T: float | Tensor) -> None:
         """Raise a `UsageError` if parameters in half precision would round the noise away."""
-        if self.step_count % _STEPS_BETWEEN_CHECKS or not hot(T):
-            return
-        for group in self.param_groups:
-            noise = float(torch.as_tensor(2 * group["lr"] * T).max()) ** 0.5
-            for p in group["params"]:
-                if p.dtype in (torch.bfloat16, torch.float16):
-                    ulp = torch.finfo(p.dtype).eps * p.float().square().mean().sqrt().item()
-                    require(
-                        noise >= ulp,
-                        "dtype",
-                        p.dtype,
-                        f"noise of {noise:.2g} a step is lost in its resolution of {ulp:.2g}",
-                        "keep the parameters in float32, for example with precision bf16-mixed",
-                    )
+        if self.step_count % _STEPS_BETWEEN_CHECKS == 0 and hot(T):
+            require_resolution(self.param_groups, T)
 
     def _exchange(self, closure: Callable[[], Any] | None) -> None:
         """Swap configurations between temperatures, if it is time to."""
@@ -411,62 +320,11 @@ class Thermal(Dynamics, Optimizer):
                     total += group["weight_decay"] / 2 * square.reshape(len(total), -1).sum(1)
         return total
 
-    def _factor(self, value: Any) -> Any:
-        """Return numbers of the replicas, (R,), where the parameters are: copied when they change.
-
-        A copy at every step would wait for a GPU.
-        """
-        device = self._parameters()[0].device
-        if not isinstance(value, Tensor) or value.device == device:
-            return value
-        content = value.detach().numpy().tobytes()
-        if content not in self._factors:
-            if len(self._factors) >= _FACTORS_HELD:
-                self._factors.clear()
-            self._factors[content] = value.to(device)
-        return self._factors[content]
-
-    def _draw(self) -> dict[Tensor, Tensor]:
-        """Return the normals of this step, by parameter as `_moving` gives it."""
-        own, n = self._replicas, self._twins
-        parts = [self._parts.get(p, p) for p in self._parameters()] if self._parts else None
-        first = self.param_groups[0]["params"][0]
-        if self._noise is None or self._noise.device != self._parts.get(first, first).device:
-            whole = self._parameters()
-            distinct = [p[: len(p) // n] if n > 1 else p for p in parts or whole]
-            begins = [parallel.begins(p) for p in whole]
-            self._noise = self.noise(distinct, self.seed, own and own[: len(own) // n], begins)
-        drawn = self._noise(self.step_count if self._key is None else self._key)
-        if n > 1:
-            shared = [noise.repeat(n, *[1] * (noise.dim() - 1)) for noise in drawn.values()]
-            return dict(zip(parts or self._parameters(), shared, strict=True))
-        return dict(zip(parts, drawn.values(), strict=True)) if parts else drawn
-
-    def _noise_of_parameters(self) -> Noise:
-        whole = self._parameters()
-        parameters = [self._parts.get(p, p) for p in whole]
-        if self._noise is None or self._noise.device != parameters[0].device:
-            n, own = self._twins, self._replicas
-            distinct = [p[: len(p) // n] if n > 1 else p for p in parameters]
-            first = [parallel.begins(p) for p in whole]
-            self._noise = self.noise(distinct, self.seed, own and own[: len(own) // n], first)
-        return self._noise
-
-    def _parameters(self) -> list[Tensor]:
-        return [p for group in self.param_groups for p in group["params"]]
-
     def __getstate__(self) -> dict[str, Any]:
         self.settle()
         own = ("_temperature", "seed", "exchange", "_constraint", "_twins", "_replicas")
-        kept = {k: self.__dict__[k] for k in own}
-        return {
-            **super().__getstate__(),
-            "_noise": None,
-            "_parts": {},
-            "_factors": {},
-            "_key": None,
-            **kept,
-        }
+        kept = {name: getattr(self, name) for name in own}
+        return {**super().__getstate__(), "_parts": {}, "_factors": {}, **kept}
 
 
 def _of_some(temperature: Temperature, replicas: list[int]) -> Temperature:
