@@ -393,7 +393,7 @@ def test_couplings_that_do_not_fit_on_a_gpu_are_refused_before_they_are_arranged
     torch.cuda.empty_cache()
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 1000))
     monkeypatch.setattr(torch.cuda, "memory_reserved", torch.cuda.memory_allocated)
-    with pytest.raises(UsageError, match=r"N = 64: needs .* strategy couplings"):
+    with pytest.raises(UsageError, match=r"N = 64: needs .* --trainer.strategy couplings"):
         glass()
 
 
