@@ -163,16 +163,21 @@ def _course(
     """Return the energies along a descent, (n, R), and leave the parameters as they were."""
     moving, R = view.parameters(), view.shape[0]
     sizes = [p.numel() // R for p in moving]
-    energies = [view.energy().detach().double().cpu()]
+    energies = [_energy(view)]
     with view.moved_to([p.detach().clone() for p in moving]):
         for _ in range(steps):
             step = root(root(view.gradient()[:, None]))[:, 0] * rate[:, None].to(moving[0])
             for p, d in zip(moving, step.split(sizes, dim=1), strict=True):
                 p.data.sub_(d.reshape(p.shape))
-            energies.append(view.energy().detach().double().cpu())
+            energies.append(_energy(view))
             if target is not None and bool((energies[-1] <= target).all()):
                 break
     return torch.stack(energies)
+
+
+def _energy(view: View) -> Tensor:
+    """Return the energies, (R,), of the batches of all ranks, which then stop at the same step."""
+    return view.reduce(view.energy().detach().double().cpu(), "mean")
 
 
 def _first_below(energies: Tensor, target: Tensor) -> Tensor:

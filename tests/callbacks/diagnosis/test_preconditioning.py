@@ -20,7 +20,7 @@ from lightning_landscape.testing.probe import bare_trainer
 @pytest.mark.slow
 class TestContract(contract.ProbeContract):
     def make(self):
-        return Preconditioning(times=[0.0, 12.0], steps=4, products=4, follow=True)
+        return Preconditioning(times=[0.0, 5.0], steps=4, products=4, follow=True)
 
 
 def measured(module, folder, loader=None, **settings):
