@@ -13,37 +13,16 @@ from lightning_landscape import records
 from lightning_landscape.__main__ import main
 from lightning_landscape.results.summary import rows
 
-SMALL = {
-    "experiment": "small",
-    "jamming": {
-        "plan": {
-            "class_path": "CriticalLoad",
-            "init_args": {
-                "families": [
-                    {
-                        "depth": 1,
-                        "widths": [4],
-                        "data": {
-                            "class_path": "RandomData",
-                            "init_args": {"samples": 400, "dimension": 5, "normalized": True},
-                        },
-                    }
-                ],
-                "seeds": 3,
-                "rounds": 2,
-                "error": 0.001,
-            },
-        },
-        "optimizer": {"class_path": "DecayingAdam", "init_args": {"lr": 0.01, "every": 300}},
-        "steps": 50,
-    },
-}
+
+@pytest.fixture
+def small(small_jamming):
+    return small_jamming(seeds=3, rounds=2, steps=50)
 
 
 @pytest.fixture
-def config(tmp_path, monkeypatch):
+def config(tmp_path, monkeypatch, small):
     monkeypatch.chdir(tmp_path)
-    Path("small.yaml").write_text(yaml.safe_dump(SMALL))
+    Path("small.yaml").write_text(yaml.safe_dump(small))
     return "small.yaml"
 
 
@@ -60,13 +39,13 @@ def test_it_prints_its_table_and_writes_record_and_figure(config, capsys):
     assert main(["report", str(run)]) == 0
 
 
-def test_a_scan_has_its_own_table(config, capsys):
-    scan = {"class_path": "Scan", "init_args": SMALL["jamming"]["plan"]["init_args"].copy()}
+def test_a_scan_has_its_own_table(config, capsys, small):
+    scan = {"class_path": "Scan", "init_args": small["jamming"]["plan"]["init_args"].copy()}
     for name in ("rounds", "error"):
         scan["init_args"].pop(name)
     scan["init_args"]["samples"] = [40, 80]
-    perturbation = {"optimizer": SMALL["jamming"]["optimizer"], "steps": 20, "times": 2}
-    changed = SMALL | {"jamming": SMALL["jamming"] | {"plan": scan, "perturbation": perturbation}}
+    perturbation = {"optimizer": small["jamming"]["optimizer"], "steps": 20, "times": 2}
+    changed = small | {"jamming": small["jamming"] | {"plan": scan, "perturbation": perturbation}}
     Path("scan.yaml").write_text(yaml.safe_dump(changed | {"experiment": "scan"}))
     assert main(["jamming", "--config", "scan.yaml", "--jamming.test_error=true"]) == 0
     out = capsys.readouterr().out
@@ -74,12 +53,12 @@ def test_a_scan_has_its_own_table(config, capsys):
         assert f"{quantity} (depth 1, N = 24, P/N = 3.33)" in out
 
 
-def test_the_transition_in_width_has_its_own_table_and_figure(config, capsys):
-    study = SMALL["jamming"]["plan"]["init_args"]
+def test_the_transition_in_width_has_its_own_table_and_figure(config, capsys, small):
+    study = small["jamming"]["plan"]["init_args"]
     family = study["families"][0] | {"widths": [2, 9]}
     options = {"families": [family], "samples": [40, 60], "seeds": 3, "rounds": 1}
     in_width = {"class_path": "CriticalWidth", "init_args": options}
-    changed = SMALL | {"jamming": SMALL["jamming"] | {"plan": in_width}}
+    changed = small | {"jamming": small["jamming"] | {"plan": in_width}}
     Path("width.yaml").write_text(yaml.safe_dump(changed | {"experiment": "width"}))
     assert main(["jamming", "--config", "width.yaml"]) == 0
     out = capsys.readouterr().out

@@ -140,47 +140,21 @@ def test_a_run_killed_while_it_writes_any_file_is_completed(name, moment, whole)
     check_killed_while_it_writes(name, moment, whole)
 
 
-CATALOGUES = {
-    "explore": {
-        "experiment": "small",
-        "energy": {"class_path": "SixHumpCamel", "init_args": {"dtype": "float64"}},
-        "quenches": 6,
-        "searches": 6,
-        "search": {"width": 1.5, "max_step": 0.2, "batch": 3},
-    },
-    "jamming": {
-        "experiment": "small",
-        "jamming": {
-            "plan": {
-                "class_path": "CriticalLoad",
-                "init_args": {
-                    "families": [
-                        {
-                            "depth": 1,
-                            "widths": [4],
-                            "data": {
-                                "class_path": "RandomData",
-                                "init_args": {"samples": 400, "dimension": 5, "normalized": True},
-                            },
-                        }
-                    ],
-                    "seeds": 2,
-                    "rounds": 3,
-                    "error": 0.001,
-                },
-            },
-            "optimizer": {"class_path": "DecayingAdam", "init_args": {"lr": 0.01, "every": 300}},
-            "steps": 20,
-        },
-    },
+EXPLORATION = {
+    "experiment": "small",
+    "energy": {"class_path": "SixHumpCamel", "init_args": {"dtype": "float64"}},
+    "quenches": 6,
+    "searches": 6,
+    "search": {"width": 1.5, "max_step": 0.2, "batch": 3},
 }
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("verb", CATALOGUES)
-def test_a_catalogue_that_is_being_written_when_the_kill_comes_is_completed(verb):
+@pytest.mark.parametrize("verb", ["explore", "jamming"])
+def test_a_catalogue_that_is_being_written_when_the_kill_comes_is_completed(verb, small_jamming):
     """Before the second writing of the record takes effect, after it, and at the table's."""
-    Path("small.yaml").write_text(yaml.safe_dump(CATALOGUES[verb]))
+    config = EXPLORATION if verb == "explore" else small_jamming(seeds=2, rounds=3, steps=20)
+    Path("small.yaml").write_text(yaml.safe_dump(config))
     name = "exploration.nc" if verb == "explore" else "jamming.nc"
     assert run("whole", verb=verb)[0] == 0
     whole = records.read(f"whole/small/version_0/probes/{name}")
